@@ -1,0 +1,82 @@
+"""The engine's settings (API contract §2.11)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import attrs
+import voluptuous as vol
+
+from supervisor.api.models import system as wire
+from supervisor.api.route import Access, Call, Route
+from supervisor.drivers.docker.engine import Engine
+from supervisor.managers.docker import DockerSettings
+from supervisor.model.validators import lenient_bool, non_empty_text, strict_int
+
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?::[0-9]{1,5})?")
+
+
+def registry_host(value: Any) -> str:
+    """Accept a registry's host name in lower case, with a port if need be; a bare name must be `localhost`."""
+    if not isinstance(value, str) or not _HOST.fullmatch(value) or len(value) > 255:
+        raise vol.Invalid("expected a registry host such as registry.example.org")
+    if "." not in value and not value.startswith("localhost"):
+        raise vol.Invalid("expected a registry host such as registry.example.org")
+    return value
+
+
+OPTIONS = vol.Schema(
+    {
+        vol.Optional("enable_ipv6"): vol.Any(None, lenient_bool),
+        vol.Optional("mtu"): vol.Any(None, vol.All(strict_int, vol.Range(68, 65535))),
+    }
+)
+REGISTRIES = vol.Schema(
+    {registry_host: {vol.Required("username"): non_empty_text, vol.Required("password"): non_empty_text}}
+)
+
+
+@attrs.frozen
+class DockerRoutes:
+    """Handlers of `/docker`."""
+
+    _engine: Engine
+    _docker: DockerSettings
+
+    def routes(self) -> list[Route]:
+        base, manager = "/docker/registries", Access.MANAGER
+        return [
+            Route("GET", "/docker/info", Access.ALL, self._info, "Show the engine", None, wire.DockerInfo),
+            Route("POST", "/docker/options", manager, self._set_options, "Set IPv6 and MTU", OPTIONS),
+            Route("GET", base, manager, self._registries, "List registry logins", None, wire.Registries),
+            Route("POST", base, manager, self._add, "Add or replace registry logins", REGISTRIES),
+            Route("DELETE", f"{base}/{{hostname}}", manager, self._remove, "Forget a registry login"),
+        ]
+
+    async def _info(self, _call: Call) -> wire.DockerInfo:
+        info = self._engine.info
+        return wire.DockerInfo(
+            version=info.version if info else "",
+            storage=info.storage_driver if info else "",
+            logging=info.logging_driver if info else "",
+            enable_ipv6=self._docker.enable_ipv6,
+            mtu=self._docker.mtu,
+            registries=self._logins(),
+        )
+
+    async def _registries(self, _call: Call) -> wire.Registries:
+        return wire.Registries(registries=self._logins())
+
+    def _logins(self) -> dict[str, wire.RegistryLogin]:
+        logins = self._docker.registries.items()
+        return {host: wire.RegistryLogin(username=login["username"]) for host, login in logins}
+
+    async def _set_options(self, call: Call) -> None:
+        await self._docker.set_options(call.body)
+
+    async def _add(self, call: Call) -> None:
+        await self._docker.add_registries(call.body)
+
+    async def _remove(self, call: Call) -> None:
+        await self._docker.remove_registry(call.path["hostname"])

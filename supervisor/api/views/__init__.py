@@ -1,0 +1,1 @@
+"""From what managers know to what answers show."""

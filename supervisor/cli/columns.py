@@ -1,0 +1,61 @@
+"""Turns values of an answer into the cells and lines that people read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from supervisor.cli import text
+
+
+@attrs.frozen
+class Column:
+    """One column: its title, where its value comes from, and how it may shrink on a narrow terminal."""
+
+    title: str
+    value: str | Callable[[Mapping[str, Any]], object]
+    flexible: bool = False
+    right: bool = False
+
+    def of(self, row: Mapping[str, Any]) -> str:
+        value = row.get(self.value) if isinstance(self.value, str) else self.value(row)
+        return show(value)
+
+
+@attrs.frozen
+class Field:
+    """One line of a record: its label, and where its value comes from; an empty optional line is left out."""
+
+    label: str
+    value: str | Callable[[Mapping[str, Any]], object]
+    optional: bool = False
+
+
+def show(value: object) -> str:
+    """Return a value as one safe line for people."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(show(item) for item in value) or "-"
+    if isinstance(value, Mapping):
+        return text.line(json.dumps(value, ensure_ascii=False, default=str)) if value else "-"
+    return text.line(str(value))
+
+
+def size(value: object) -> str:
+    """Return a number of bytes as people read it."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return "-"
+    amount = float(value)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(amount) < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"

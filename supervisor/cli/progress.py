@@ -1,0 +1,89 @@
+"""Follows jobs of the daemon: asks for them again and again, and reports what moved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol, Self
+
+import click
+
+from supervisor.cli import text
+from supervisor.cli.answers import mapping
+from supervisor.cli.client import Client, route
+from supervisor.cli.command import Session
+from supervisor.cli.failures import ExitCode, Failure
+from supervisor.cli.job_view import JobView, raise_for_errors, view
+
+POLL_SECONDS = 0.3
+
+
+class Reporter(Protocol):
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def update(self, view: JobView) -> None: ...
+
+    def gone(self, uuid: str) -> None: ...
+
+
+class LineReporter:
+    """Where no terminal is: a line on stderr for each new stage, and for each further quarter of the way."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[str, int]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._seen.clear()
+
+    def update(self, view: JobView) -> None:
+        step = (view.stage, int(view.percent) // 25)
+        if self._seen.get(view.uuid) == step:
+            return
+        self._seen[view.uuid] = step
+        click.echo(f"{view.title}: {f'{view.stage}, ' if view.stage else ''}{view.percent:.0f} %", err=True)
+
+    def gone(self, uuid: str) -> None:
+        self._seen.pop(uuid, None)
+
+
+def reporter(session: Session) -> Reporter:
+    if session.stderr_terminal:
+        from supervisor.cli.progress_bar import BarReporter  # noqa: PLC0415 - rich costs 80 ms that pipes need not pay
+
+        return BarReporter(colours=session.stderr_colours)
+    return LineReporter()
+
+
+def fetch(client: Client, uuid: str) -> Mapping[str, Any] | None:
+    """Return a job, or None when the daemon knows it no longer: most jobs are forgotten as soon as they are done."""
+    try:
+        return mapping(client.get(route("jobs", uuid)))
+    except Failure as failure:
+        if failure.exit_code == ExitCode.NOT_FOUND:
+            return None
+        raise
+
+
+def follow(session: Session, uuid: str, title: str | None = None) -> None:
+    """Report a job's progress until it is done.
+
+    Raises:
+        Failure: the job ended with errors.
+    """
+    try:
+        with reporter(session) as shown:
+            while (job := fetch(session.client, uuid)) is not None:
+                shown.update(view(job, title))
+                if job.get("done") is True:
+                    break
+                time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        click.echo(f"The daemon goes on with it. Look again with: supervisor jobs watch {text.line(uuid)}", err=True)
+        raise
+    if job is not None:
+        raise_for_errors(job)

@@ -1,0 +1,83 @@
+"""`supervisor resolution`: what is wrong with the system, and what would mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from supervisor.cli.answers import mapping, mappings, match_uuid, short
+from supervisor.cli.arguments import ISSUE, SUGGESTION
+from supervisor.cli.client import route
+from supervisor.cli.columns import Column, show
+from supervisor.cli.command import Command, Group, Session, pass_session
+
+_COLUMNS = (
+    Column("UUID", short),
+    Column("KIND", "kind"),
+    Column("WHAT", "type"),
+    Column("ABOUT", lambda row: f"{row.get('context')} {row.get('reference') or ''}"),
+)
+
+
+@click.command(cls=Command)
+@pass_session
+def info(session: Session) -> None:
+    """Show open issues, suggestions, and why the system counts as unhealthy or unsupported."""
+    data = mapping(session.client.get("/resolution/info"))
+    output = session.output
+    rows: list[Mapping[str, Any]] = [
+        *({**row, "kind": "issue"} for row in mappings(data, "issues")),
+        *({**row, "kind": "suggestion"} for row in mappings(data, "suggestions")),
+    ]
+    output.rows(rows, _COLUMNS, name="uuid", empty="No issue is open.", data=data)
+    if output.format == "table":
+        for key in ("unhealthy", "unsupported"):
+            if reasons := data.get(key):
+                click.echo(f"The system is {key}: {show(reasons)}", err=True)
+
+
+@click.command(cls=Command)
+@click.argument("uuid", type=ISSUE)
+@pass_session
+def dismiss(session: Session, uuid: str) -> None:
+    """Dismiss an issue (with its suggestions) or a suggestion; the beginning of its UUID is enough."""
+    data = mapping(session.client.get("/resolution/info"))
+    issues, suggestions = _uuids(data, "issues"), _uuids(data, "suggestions")
+    full = match_uuid(uuid, [*issues, *suggestions], "issue or suggestion")
+    kind = "issue" if full in issues else "suggestion"
+    answer = session.client.delete(route("resolution", kind, full))
+    session.output.done(f"Dismissed {kind} {full}", name=full, data=answer)
+
+
+@click.command(cls=Command)
+@click.argument("uuid", type=SUGGESTION)
+@pass_session
+def apply(session: Session, uuid: str) -> None:
+    """Do what a suggestion suggests."""
+    full = match_uuid(uuid, _uuids(mapping(session.client.get("/resolution/info")), "suggestions"), "suggestion")
+    with session.busy("Applying the suggestion"):
+        answer = session.client.post(route("resolution", "suggestion", full))
+    session.output.done(f"Applied suggestion {full}", name=full, data=answer)
+
+
+@click.command(cls=Command)
+@pass_session
+def healthcheck(session: Session) -> None:
+    """Look for problems now."""
+    with session.busy("Looking for problems"):
+        answer = session.client.post("/resolution/healthcheck")
+    session.output.done("Looked for problems; see: supervisor resolution info", data=answer)
+
+
+def _uuids(data: Mapping[str, Any], key: str) -> list[str]:
+    return [str(row.get("uuid")) for row in mappings(data, key)]
+
+
+resolution = Group(
+    "resolution",
+    default="info",
+    help="See what is wrong with the system.",
+    commands=[info, dismiss, apply, healthcheck],
+)

@@ -1,0 +1,78 @@
+"""Draws on a terminal with rich. Every string comes in already safe; markup in it is never interpreted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+from rich.text import Text
+
+from supervisor.cli.columns import Column
+
+_GAP = 2
+_NARROWEST = 8
+_STYLES = {
+    "started": "green",
+    "running": "green",
+    "healthy": "green",
+    "startup": "yellow",
+    "stopped": "dim",
+    "unknown": "dim",
+    "-": "dim",
+    "error": "red",
+    "failed": "red",
+}
+
+
+def _console(*, colours: bool) -> Console:
+    return Console(color_system="auto" if colours else None, highlight=False, markup=False, emoji=False)
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, colours: bool) -> None:
+    console = _console(colours=colours)
+    grid = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    widths = _widths(columns, rows, console.width)
+    # Too wide even so: let the terminal break the lines, rather than fold words within their cells.
+    console.width = max(console.width, sum(widths) + _GAP * (len(widths) - 1))
+    for column, width in zip(columns, widths, strict=True):
+        grid.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            no_wrap=column.flexible,
+            overflow="ellipsis" if column.flexible else "fold",
+            width=width,
+        )
+    for row in rows:
+        grid.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    console.print(grid)
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], available: int) -> list[int]:
+    """Decide how wide each column is: what identifies a row stays whole on a narrow terminal, the flexible give way."""
+    widths = [max([len(column.title), *(cell_len(row[index]) for row in rows)]) for index, column in enumerate(columns)]
+    flexible = sorted((index for index, column in enumerate(columns) if column.flexible), key=lambda at: widths[at])
+    spare = available - _GAP * (len(columns) - 1) - sum(widths) + sum(widths[index] for index in flexible)
+    while flexible:
+        # The narrowest first: what it does not need is left to the others.
+        index = flexible[0]
+        widths[index] = min(widths[index], max(_NARROWEST, spare // len(flexible)))
+        spare -= widths[index]
+        flexible.pop(0)
+    return widths
+
+
+def record(lines: Sequence[tuple[str, str]], *, colours: bool) -> None:
+    grid = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, value in lines:
+        grid.add_row(label, Text(value, style=_STYLES.get(value, "")))
+    _console(colours=colours).print(grid)
+
+
+def markdown(document: str, *, colours: bool) -> None:
+    # No terminal hyperlinks: the words of a link must not be able to hide where it leads.
+    _console(colours=colours).print(Markdown(document, hyperlinks=False))

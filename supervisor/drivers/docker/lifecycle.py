@@ -1,0 +1,147 @@
+"""The engine calls that make, start, stop and remove a container. All of it blocks: for the driver's threads."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from docker import APIClient
+from docker.errors import APIError
+from docker.errors import NotFound as Absent
+
+from supervisor.drivers.docker.spec import ContainerSpec, engine_config
+from supervisor.drivers.docker.translate import explanation_of, port_conflict
+from supervisor.errors import Internal, NotFound
+
+_LOGGER = logging.getLogger(__name__)
+
+GRACE_OF_REPLACED = 10
+_STALE_ENDPOINT = "already exists in network"
+
+
+def run(client: APIClient, spec: ContainerSpec, network_name: str) -> dict[str, Any]:
+    """Create and start `spec`, return what inspect says afterwards (addresses exist only then)."""
+    stop(client, spec.name, GRACE_OF_REPLACED, None, remove=True)
+    identity = create(client, spec, network_name)
+    try:
+        return start(client, spec.name, _network_of(spec, network_name))
+    except BaseException:
+        _clear(client, identity, _path(spec))
+        raise
+
+
+def create(client: APIClient, spec: ContainerSpec, network_name: str) -> str:
+    """Create `spec` with its id file and return its id."""
+    if spec.cid_file is not None:
+        _empty_file(spec.cid_file.path)
+    try:
+        config = engine_config(spec, network_name=network_name)
+        created = client.create_container_from_config(config, name=spec.name)  # type: ignore[no-untyped-call] # its stub is bare
+    except APIError as err:
+        _remove_file(_path(spec))
+        if err.status_code == 404 and "image" in explanation_of(err).lower():
+            raise NotFound(f"{spec.name} can't start: image {spec.image} is not here") from err
+        raise
+    identity = str(created["Id"])
+    for warning in created.get("Warnings") or ():
+        _LOGGER.debug("%s: the engine warns: %s", spec.name, warning)
+    if spec.cid_file is not None:
+        try:
+            spec.cid_file.path.write_text(identity)
+        except OSError as err:
+            _clear(client, identity, _path(spec))
+            raise Internal(f"{spec.name}: its id file can't be written: {err}") from err
+    return identity
+
+
+def start(client: APIClient, name: str, network_name: str) -> dict[str, Any]:
+    """Start a container that exists; an endpoint that a crashed engine left under its name is dropped first."""
+    try:
+        _start(client, name)
+    except APIError as err:
+        if _STALE_ENDPOINT not in explanation_of(err):
+            raise
+        _LOGGER.warning("%s: dropping its stale endpoint on network %s", name, network_name)
+        client.disconnect_container_from_network(name, network_name, force=True)
+        _start(client, name)
+    raw: dict[str, Any] = client.inspect_container(name)
+    return raw
+
+
+def stop(client: APIClient, name: str, grace: int, cid_path: Path | None, *, remove: bool) -> None:
+    """Stop and, if asked, remove together with the container's id file."""
+    try:
+        raw = client.inspect_container(name)
+    except Absent:
+        if remove:
+            _remove_file(cid_path)
+        return
+    with contextlib.suppress(Absent):
+        state = raw.get("State") or {}
+        if state.get("Running") or state.get("Restarting"):
+            client.stop(name, timeout=grace)
+    if remove:
+        _clear(client, name, cid_path)
+
+
+def remove(client: APIClient, name: str, cid_path: Path | None) -> None:
+    """Kill and remove at once."""
+    _clear(client, name, cid_path)
+
+
+def _start(client: APIClient, name: str) -> None:
+    try:
+        client.start(name)
+    except APIError as err:
+        conflict = port_conflict(name, explanation_of(err))
+        if conflict is not None:
+            raise conflict from err
+        raise
+
+
+def _remove(client: APIClient, name: str) -> None:
+    try:
+        client.remove_container(name, force=True, v=True)
+    except Absent:
+        return
+    except APIError as err:
+        # Somebody else (the engine itself, for a container made with auto-remove) is at it already.
+        if err.status_code != 409 or "already in progress" not in explanation_of(err):
+            raise
+
+
+def _clear(client: APIClient, identity: str, cid_path: Path | None) -> None:
+    _remove(client, identity)
+    _remove_file(cid_path)
+
+
+def _path(spec: ContainerSpec) -> Path | None:
+    return None if spec.cid_file is None else spec.cid_file.path
+
+
+def _network_of(spec: ContainerSpec, network_name: str) -> str:
+    return network_name if spec.network == "hassio" else spec.network
+
+
+def _empty_file(path: Path) -> None:
+    """Make an empty file; before, an engine may have made a folder where the file was missing."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o644)
+    except OSError as err:
+        raise Internal(f"The id file {path} can't be made: {err}") from err
+
+
+def _remove_file(path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as err:
+        _LOGGER.warning("The id file %s can't be removed: %s", path, err)

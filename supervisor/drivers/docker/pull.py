@@ -1,0 +1,214 @@
+"""The progress of a pull, out of the engine's messages about layers (add-on contract §4.8)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+from docker import auth
+from docker.errors import APIError
+
+from supervisor.drivers.docker.registry import RegistryCredentials, pull_name
+from supervisor.drivers.docker.translate import explanation_of, pull_error, status_of
+from supervisor.drivers.docker.wire import EngineClient, OpenSockets
+
+DOWNLOAD_SHARE = 0.7
+
+_RETRYING = re.compile(r"^Retrying in \d+ seconds?")
+
+
+@attrs.frozen
+class PullProgress:
+    """`percent` 0-100 never falls; `downloaded` and `total` are bytes of the layers whose size is known by now."""
+
+    percent: float
+    stage: str
+    downloaded: int
+    total: int
+
+
+@attrs.define
+class _Layer:
+    size: int = 0
+    received: int = 0
+    download: float = 0.0
+    extraction: float = 0.0
+    exists: bool = False
+
+    @property
+    def value(self) -> float:
+        return DOWNLOAD_SHARE * self.download + (1 - DOWNLOAD_SHARE) * self.extraction
+
+
+def pull(
+    client: EngineClient,
+    sockets: OpenSockets,
+    image: str,
+    tag: str,
+    *,
+    platform: str,
+    credentials: RegistryCredentials | None,
+    report: Callable[[PullProgress], None] | None,
+) -> None:
+    """Pull `image:tag`; `report` is called in this thread at each new per cent or stage. Blocking."""
+    with_login = credentials is not None
+    params = {"fromImage": pull_name(image), "tag": tag, "platform": platform}
+    tracker = PullTracker()
+    try:
+        answer = client.open(sockets, "POST", "/images/create", params=params, headers=_login_header(credentials))
+    except APIError as err:
+        raise pull_error(image, explanation_of(err), status=status_of(err), with_login=with_login) from err
+    told = PullProgress(-1.0, "", 0, 0)
+    with answer as stream:
+        for message in stream.messages():
+            if "error" in message:
+                raise pull_error(image, str(message["error"]), with_login=with_login)
+            tracker.feed(message)
+            now = tracker.progress
+            if report is not None and (now.percent - told.percent >= 1 or now.stage != told.stage):
+                told = now
+                report(now)
+    tracker.finish()
+    if report is not None:
+        report(tracker.progress)
+
+
+def _login_header(credentials: RegistryCredentials | None) -> dict[str, str]:
+    login = {}
+    if credentials is not None:
+        login = {
+            "username": credentials.username,
+            "password": credentials.password,
+            "serveraddress": credentials.host,
+        }
+    return {"X-Registry-Auth": auth.encode_header(login).decode()}
+
+
+class PullTracker:
+    """Turns the engine's messages of one pull into progress.
+
+    `sizes` weighs the layers (first 12 hex of the digest -> bytes) where they are known beforehand; else all weigh
+    the same.
+    """
+
+    def __init__(self, sizes: Mapping[str, int] | None = None) -> None:
+        self._sizes = sizes or {}
+        self._layers: dict[str, _Layer] = {}
+        self._percent = 0.0
+        self._started = False
+        self._done = False
+
+    @property
+    def progress(self) -> PullProgress:
+        layers = self._layers.values()
+        return PullProgress(
+            round(self._percent, 1),
+            self._stage(),
+            sum(min(layer.received, layer.size) for layer in layers),
+            sum(layer.size for layer in layers),
+        )
+
+    def feed(self, message: Mapping[str, Any]) -> None:
+        """Take one message; what it can't mean is ignored."""
+        identity, status = message.get("id"), message.get("status")
+        if not isinstance(identity, str) or not isinstance(status, str):
+            return
+        if not self._apply(identity, status, _detail(message)):
+            return
+        if not self._started:
+            return
+        self._percent = max(self._percent, min(100.0, 100 * self._mean()))
+
+    def finish(self) -> None:
+        """The pull ended well."""
+        self._done = True
+        self._percent = 100.0
+
+    def _apply(self, identity: str, status: str, detail: Mapping[str, Any]) -> bool:
+        layer = self._layers.get(identity)
+        if layer is None:
+            if status not in _FIRST_WORDS and not _RETRYING.match(status):
+                return False
+            layer = self._layers[identity] = _Layer(size=self._sizes.get(identity, 0))
+        if status == "Already exists":
+            layer.exists = True
+            layer.size = 0
+        elif status == "Downloading":
+            self._started = True
+            self._download(layer, detail)
+        elif status in {"Verifying Checksum", "Download complete"}:
+            self._started = True
+            layer.download = 1.0
+            layer.size = max(layer.size, 1)
+            layer.received = layer.size
+        elif status == "Extracting":
+            layer.download, layer.received = 1.0, layer.size
+            layer.extraction = max(layer.extraction, _ratio(detail))
+        elif status == "Pull complete":
+            self._started = True
+            layer.download = layer.extraction = 1.0
+            layer.size = max(layer.size, 1)
+            layer.received = layer.size
+        elif _RETRYING.match(status):
+            layer.download, layer.received = 0.0, 0
+        return True
+
+    @staticmethod
+    def _download(layer: _Layer, detail: Mapping[str, Any]) -> None:
+        current, total = _number(detail.get("current")), _number(detail.get("total"))
+        if total > 0:
+            layer.size = total
+        layer.received = current
+        layer.download = _ratio(detail)
+
+    def _mean(self) -> float:
+        layers = {name: layer for name, layer in self._layers.items() if not layer.exists}
+        if not layers:
+            return 0.0
+        weights = {name: self._sizes.get(name, 0) for name in layers} if self._sizes else {}
+        if not weights or not all(weights.values()):
+            weights = dict.fromkeys(layers, 1)
+        return sum(weights[name] * layer.value for name, layer in layers.items()) / sum(weights.values())
+
+    def _stage(self) -> str:
+        if self._done:
+            return "Pull complete"
+        waiting = [layer for layer in self._layers.values() if not layer.exists]
+        if not waiting or any(layer.download < 1 for layer in waiting):
+            return "Downloading"
+        if any(layer.extraction < 1 for layer in waiting):
+            return "Extracting"
+        return "Pull complete"
+
+
+_FIRST_WORDS = frozenset(
+    {
+        "Pulling fs layer",
+        "Waiting",
+        "Downloading",
+        "Verifying Checksum",
+        "Download complete",
+        "Extracting",
+        "Pull complete",
+        "Already exists",
+    }
+)
+
+
+def _detail(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    detail = message.get("progressDetail")
+    return detail if isinstance(detail, dict) else {}
+
+
+def _number(value: object) -> int:
+    return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _ratio(detail: Mapping[str, Any]) -> float:
+    """Bytes done of all; the containerd image store reports seconds instead, which say nothing."""
+    current, total = _number(detail.get("current")), _number(detail.get("total"))
+    if total == 0 or detail.get("units") == "s":
+        return 0.0
+    return min(1.0, current / total)

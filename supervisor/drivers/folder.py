@@ -1,0 +1,55 @@
+"""Folders that strangers filled: measured and removed, however they are nested. Everything here blocks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+MAX_FILES: Final = 100_000
+MAX_DEPTH: Final = 100
+
+
+def fits(folder: Path, max_bytes: int) -> bool:
+    """Tell whether the tree stays within `max_bytes`, `MAX_FILES` entries and `MAX_DEPTH` levels.
+
+    Entries may come and go meanwhile. Links are not followed.
+    """
+    size = files = 0
+    pending = [(str(folder), 0)]
+    while pending:
+        path, depth = pending.pop()
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(path) as entries:
+            for entry in entries:
+                files += 1
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append((entry.path, depth + 1))
+                else:
+                    with suppress(FileNotFoundError):
+                        size += entry.stat(follow_symlinks=False).st_size
+                if size > max_bytes or files > MAX_FILES or depth > MAX_DEPTH:
+                    return False
+    return True
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove the folder and all below it; a link is removed, not followed; nothing there is fine.
+
+    Raises:
+        OSError: something of it could not be removed.
+    """
+    if folder.is_symlink():
+        folder.unlink()
+        return
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except (RecursionError, OSError):
+        # Levels beyond what the interpreter or a path's length can hold are no trouble for rm.
+        done = subprocess.run(("rm", "-rf", "--", str(folder)), check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise OSError(done.stderr.strip()[:300]) from None

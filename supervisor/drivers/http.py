@@ -1,0 +1,96 @@
+"""The HTTP client: one session, names resolved by aiodns, errors as ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from types import TracebackType
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.resolver import AsyncResolver
+
+from supervisor.errors import Timeout, Unavailable
+
+MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+
+
+class HttpClient:
+    """Small calls to services elsewhere. Answers are limited in size and time."""
+
+    def __init__(self, *, user_agent: str) -> None:
+        self._headers = {"User-Agent": user_agent}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        connector = aiohttp.TCPConnector(resolver=AsyncResolver())
+        self._session = aiohttp.ClientSession(connector=connector, headers=self._headers)
+
+    async def stop(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def get_text(self, url: str, *, timeout: float = 10.0) -> str:  # noqa: ASYNC109 - seconds for one call
+        """Return the body of a 200 answer.
+
+        Raises:
+            Timeout: no answer in time.
+            Unavailable: no connection, another status, or too long an answer.
+        """
+        async with _translated(url, timeout), self._open().get(url) as answer:
+            if answer.status != 200:
+                raise Unavailable(f"{url} answered with status {answer.status}")
+            body = await answer.content.read(MAX_ANSWER_BYTES + 1)
+            while len(body) <= MAX_ANSWER_BYTES and (more := await answer.content.read(MAX_ANSWER_BYTES)):
+                body += more
+        if len(body) > MAX_ANSWER_BYTES:
+            raise Unavailable(f"{url} sent more than {MAX_ANSWER_BYTES} bytes")
+        return body.decode(errors="replace")
+
+    async def get_json(self, url: str, *, timeout: float = 10.0) -> Any:  # noqa: ASYNC109 - seconds for one call
+        """Return the decoded body of a 200 answer, whatever its content type.
+
+        Raises:
+            Timeout: no answer in time.
+            Unavailable: no connection, another status, or no JSON.
+        """
+        text = await self.get_text(url, timeout=timeout)
+        try:
+            return json.loads(text)
+        except ValueError as err:
+            raise Unavailable(f"{url} did not answer with JSON") from err
+
+    async def reachable(self, url: str, *, timeout: float = 10.0) -> bool:  # noqa: ASYNC109 - seconds for one call
+        """Tell whether anything answers there, whatever it says."""
+        try:
+            async with _translated(url, timeout), self._open().head(url, allow_redirects=False):
+                return True
+        except Unavailable:
+            return False
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise Unavailable("The HTTP client is not running")
+        return self._session
+
+
+class _translated:  # noqa: N801 - reads as a statement
+    """Turns what aiohttp raises into our errors and bounds the time."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._url = url
+        self._timeout = asyncio.timeout(timeout)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError as err:
+            raise Timeout(f"{self._url} did not answer in time") from err
+        if isinstance(error, aiohttp.ClientError | OSError | ValueError):
+            raise Unavailable(f"{self._url} can't be reached: {error}") from error

@@ -1,0 +1,42 @@
+"""Readers of the host's journal: through its gateway, or straight from its files where there is no gateway.
+
+Both are a `JournalSource`; `JournalGateway` is preferred where both are available.
+"""
+
+from __future__ import annotations
+
+from supervisor.drivers.journal.direct import DirectJournal
+from supervisor.drivers.journal.entry import (
+    BOOT_ID,
+    CONTAINER_EPOCH,
+    CONTAINER_ID,
+    CONTAINER_NAME,
+    IDENTIFIER,
+    LAST_ENTRY,
+    UNLIMITED,
+    WHOLE_LOG,
+    Entry,
+    EntryRange,
+    Filters,
+    JournalSource,
+)
+from supervisor.drivers.journal.gateway import JournalGateway
+from supervisor.drivers.journal.preferred import PreferredJournal
+
+__all__ = [
+    "BOOT_ID",
+    "CONTAINER_EPOCH",
+    "CONTAINER_ID",
+    "CONTAINER_NAME",
+    "IDENTIFIER",
+    "LAST_ENTRY",
+    "UNLIMITED",
+    "WHOLE_LOG",
+    "DirectJournal",
+    "Entry",
+    "EntryRange",
+    "Filters",
+    "JournalGateway",
+    "JournalSource",
+    "PreferredJournal",
+]

@@ -1,0 +1,122 @@
+"""What every reader of the journal gives and takes: entries, the part of a log that is asked for, the common face."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Final, Protocol
+
+import attrs
+
+CURSOR: Final = "__CURSOR"
+REALTIME: Final = "__REALTIME_TIMESTAMP"
+MESSAGE: Final = "MESSAGE"
+IDENTIFIER: Final = "SYSLOG_IDENTIFIER"
+HOSTNAME: Final = "_HOSTNAME"
+PID: Final = "_PID"
+BOOT_ID: Final = "_BOOT_ID"
+CONTAINER_NAME: Final = "CONTAINER_NAME"
+CONTAINER_EPOCH: Final = "CONTAINER_LOG_EPOCH"
+CONTAINER_ID: Final = "CONTAINER_ID_FULL"
+
+WANTED_FIELDS: Final = frozenset(
+    {CURSOR, REALTIME, MESSAGE, IDENTIFIER, HOSTNAME, PID, BOOT_ID, CONTAINER_EPOCH, CONTAINER_ID}
+)
+
+UNLIMITED: Final = 2**64 - 1
+FURTHEST_SKIP: Final = 2**63 - 2  # one more is added on the way to the journal library, which takes signed 64 bits
+MAX_VALUE_BYTES: Final = 1024 * 1024
+_LAST_MICROSECOND: Final = 253_402_300_799_999_999  # end of the year 9999, the last one that dates can hold
+
+Filters = Sequence[tuple[str, str]]
+"""Field and value; the same field twice means either value, different fields must all fit."""
+
+
+@attrs.frozen
+class Entry:
+    """One log entry, from the journal or shaped like one. `time` is in microseconds since the epoch."""
+
+    cursor: str
+    time: int
+    message: str
+    identifier: str | None = None
+    hostname: str = ""
+    pid: str | None = None
+    boot_id: str | None = None
+    container_epoch: str | None = None
+    container_id: str | None = None
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, str]) -> Entry:
+        """Read journal fields; what is missing or makes no sense becomes the empty value, an entry is never refused."""
+        text = fields.get(REALTIME, "")
+        time = int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else 0
+        return cls(
+            cursor=fields.get(CURSOR, ""),
+            time=min(time, _LAST_MICROSECOND),
+            message=fields.get(MESSAGE, ""),
+            identifier=fields.get(IDENTIFIER),
+            hostname=fields.get(HOSTNAME, ""),
+            pid=fields.get(PID),
+            boot_id=fields.get(BOOT_ID),
+            container_epoch=fields.get(CONTAINER_EPOCH),
+            container_id=fields.get(CONTAINER_ID),
+        )
+
+
+@attrs.frozen
+class EntryRange:
+    """Where to begin and how many entries to give (API contract §5.1).
+
+    The first entry is the one at `cursor`, or the first of the log, or (no cursor, negative `skip`) the last of the
+    log, moved by `skip`. Moving back stops at the first entry of the log. A part that is None was not said: it means
+    no move and no limit.
+    """
+
+    cursor: str = ""
+    skip: int | None = None
+    count: int | None = None
+
+    @property
+    def header(self) -> str:
+        """The value of the Range header that says this."""
+        if self.count is None:
+            return f"entries={self.cursor}" if self.skip is None else f"entries={self.cursor}:{self.skip}:{UNLIMITED}"
+        middle = "" if self.skip is None else f"{self.skip}:"
+        return f"entries={self.cursor}:{middle}{self.count}"
+
+
+WHOLE_LOG: Final = EntryRange("", 0, UNLIMITED)
+LAST_ENTRY: Final = EntryRange("", -1, 2)
+FIRST_ENTRY: Final = EntryRange("", 0, 1)
+
+
+class JournalSource(Protocol):
+    """A way to read the host's journal."""
+
+    @property
+    def available(self) -> bool:
+        """Whether the way is open on this machine; decided once, at the start."""
+
+    def entries(self, filters: Filters, part: EntryRange, *, follow: bool = False) -> AsyncGenerator[Entry, None]:
+        """Give the entries of `part` that fit the filters, oldest first; with `follow` wait for new ones forever.
+
+        The caller closes the generator.
+
+        Raises:
+            Invalid: the journal knows no such cursor or refuses a filter.
+            Unavailable: the journal can't be reached, or its answer makes no sense.
+        """
+
+    async def boots(self) -> tuple[str, ...]:
+        """Return the ids of the recorded boots, oldest first.
+
+        Raises:
+            Unavailable: the journal can't be reached.
+        """
+
+    async def identifiers(self) -> list[str]:
+        """Return every syslog identifier on record, sorted.
+
+        Raises:
+            Unavailable: the journal can't be reached.
+        """

@@ -1,0 +1,258 @@
+"""Starts jobs, knows the running ones, remembers the last finished ones."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+import attrs
+import voluptuous as vol
+
+from supervisor.errors import Blocked, Invalid, NotFound, SupervisorError
+from supervisor.events import EventBus, JobChanged
+from supervisor.state import StateFile
+
+from .conditions import ORDER, JobCondition
+from .job import Job
+from .locks import NamedLocks
+
+_LOGGER = logging.getLogger(__name__)
+
+HISTORY_LENGTH = 50
+
+ConditionCheck = Callable[[], Awaitable[str | None]]
+T = TypeVar("T")
+
+JOBS_SCHEMA = vol.Schema(
+    {vol.Optional("ignore_conditions", default=list): [vol.All(str, vol.In([c.value for c in JobCondition]))]},
+    extra=vol.REMOVE_EXTRA,
+)
+
+_current: contextvars.ContextVar[Job | None] = contextvars.ContextVar("job", default=None)
+_spawned: contextvars.ContextVar[Spawned[Any] | None] = contextvars.ContextVar("spawned", default=None)
+
+
+@attrs.define(eq=False)
+class Spawned(Generic[T]):
+    """Work that runs as a root job of its own, whoever asked for it."""
+
+    task: asyncio.Task[T]
+    job: Job | None = None
+    sound: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    async def accepted(self) -> bool:
+        """Wait until the work said that the request was sound; False when it ended before (well or badly)."""
+        sound = asyncio.ensure_future(self.sound.wait())
+        try:
+            await asyncio.wait({sound, self.task}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sound.cancel()
+        return not self.task.done()
+
+    async def result(self) -> T:
+        """Wait for the end. The work goes on when the waiter gives up.
+
+        Raises:
+            SupervisorError: the work failed; `job_id` names its job when that is kept.
+        """
+        try:
+            return await asyncio.shield(self.task)
+        except SupervisorError as err:
+            if self.job is not None and self.job.keep:
+                err.job_id = self.job.uuid
+            raise
+
+
+class JobManager:
+    """Conditions are judged by whoever knows: `provide` names the judge. One without a judge fails loudly."""
+
+    def __init__(self, bus: EventBus, state: StateFile) -> None:
+        self._bus = bus
+        self._state = state
+        self._checks: dict[JobCondition, ConditionCheck] = {}
+        self._locks = NamedLocks()
+        self._roots: list[Job] = []
+        self._history: deque[Job] = deque(maxlen=HISTORY_LENGTH)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.ignore_conditions: tuple[JobCondition, ...] = ()
+
+    async def load(self) -> None:
+        data = await self._state.load()
+        self.ignore_conditions = tuple(JobCondition(value) for value in data["ignore_conditions"])
+
+    async def stop(self) -> None:
+        """Cancel spawned work and wait until it has cleaned up."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def provide(self, condition: JobCondition, check: ConditionCheck) -> None:
+        """Let `check` tell why the condition does not hold, or None when it does."""
+        self._checks[condition] = check
+
+    async def set_ignore_conditions(self, conditions: Iterable[JobCondition]) -> None:
+        """Replace the list of conditions that no longer keep jobs from running."""
+        conditions = tuple(dict.fromkeys(conditions))
+        await self._state.save({"ignore_conditions": [condition.value for condition in conditions]})
+        self.ignore_conditions = conditions
+
+    @property
+    def roots(self) -> tuple[Job, ...]:
+        """Running and kept root jobs, newest first, without internal ones."""
+        return tuple(job for job in sorted(self._roots, key=lambda job: job.created, reverse=True) if not job.internal)
+
+    @property
+    def history(self) -> tuple[Job, ...]:
+        """Finished root jobs, newest first; bounded, gone after a restart."""
+        return tuple(reversed(self._history))
+
+    @property
+    def current(self) -> Job | None:
+        """The job that the calling code runs in."""
+        return _current.get()
+
+    def busy(self, lock: str) -> bool:
+        return self._locks.holder(lock) is not None
+
+    def get(self, uuid: str) -> Job:
+        """Return a job that is running or kept.
+
+        Raises:
+            NotFound: there is no such job, or it has ended and was not kept.
+        """
+        pending = [job for job in self._roots if not job.internal]
+        while pending:
+            job = pending.pop()
+            if job.uuid == uuid:
+                return job
+            pending.extend(child for child in job.children if not child.internal)
+        raise NotFound(f"No job {uuid}")
+
+    def forget(self, uuid: str) -> None:
+        """Remove a kept job.
+
+        Raises:
+            NotFound: there is no such job.
+            Invalid: it is still running.
+        """
+        job = self.get(uuid)
+        if not job.done:
+            raise Invalid(f"Job {job.name} is not done")
+        self._remove(job)
+
+    def cancel(self, uuid: str) -> None:
+        """Stop a running job that declared itself safe to cancel.
+
+        Raises:
+            NotFound: there is no such job.
+            Invalid: it can't be cancelled now.
+        """
+        job = self.get(uuid)
+        if job.done or not job.cancellable or job.task is None:
+            raise Invalid(f"Job {job.name} can't be cancelled")
+        job.task.cancel()
+
+    @asynccontextmanager
+    async def run(
+        self,
+        name: str,
+        *,
+        reference: str | None = None,
+        conditions: Collection[JobCondition] = (),
+        lock: str | None = None,
+        wait: bool = False,
+        internal: bool = False,
+        keep: bool = False,
+        cancellable: bool = False,
+    ) -> AsyncIterator[Job]:
+        """Make the block a job.
+
+        `lock` is held meanwhile (`wait`: queue for it, else refuse); `keep` leaves the finished job listed until it
+        is forgotten; `internal` jobs are neither listed nor announced; `cancellable` says the block cleans up after
+        itself.
+
+        Raises:
+            Blocked: a condition does not hold.
+            Busy: another chain of jobs holds the lock.
+        """
+        parent = _current.get()
+        if parent is not None and parent.done:
+            parent = None
+        job = Job(name, reference, self._announce, parent, internal=internal, keep=keep, cancellable=cancellable)
+        await self._check(job, conditions)
+        siblings = parent.children if parent is not None else self._roots
+        siblings.append(job)
+        try:
+            async with self._locks.hold(lock, job, wait=wait):
+                self._begin(job)
+                token = _current.set(job)
+                try:
+                    yield job
+                except BaseException as err:
+                    job.finish(err)
+                    raise
+                else:
+                    job.finish(None)
+                finally:
+                    _current.reset(token)
+        finally:
+            if job.done and job.parent is None and not job.internal:
+                self._history.append(job)
+            if not (job.done and job.keep):
+                self._remove(job)
+
+    def _begin(self, job: Job) -> None:
+        spawned = _spawned.get()
+        validated = None
+        if spawned is not None and spawned.job is None:
+            spawned.job = job
+            validated = spawned.sound.set
+        job.start(asyncio.current_task(), validated)
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Spawned[T]:
+        """Run `work` as a task of its own; the first job it opens is its root job."""
+        context = contextvars.copy_context()
+        context.run(_current.set, None)
+
+        async def guarded() -> T:
+            _spawned.set(spawned)
+            return await work()
+
+        task = asyncio.get_running_loop().create_task(guarded(), context=context)
+        spawned: Spawned[T] = Spawned(task)
+        self._tasks.add(task)
+        task.add_done_callback(self._reap)
+        return spawned
+
+    def _reap(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if isinstance(error, SupervisorError):
+                _LOGGER.error("%s", error)
+            else:
+                _LOGGER.error("Background work failed", exc_info=error)
+
+    async def _check(self, job: Job, conditions: Collection[JobCondition]) -> None:
+        for condition in sorted(conditions, key=ORDER.__getitem__):
+            reason = await self._checks[condition]()
+            if reason is None:
+                continue
+            if condition in self.ignore_conditions:
+                _LOGGER.critical("%s runs although %s: the condition %s is ignored", job.name, reason, condition.value)
+                continue
+            raise Blocked(f"'{job.name}' blocked from execution, {reason}")
+
+    def _announce(self, job: Job) -> None:
+        if not job.internal:
+            parent = job.parent.uuid if job.parent is not None else None
+            self._bus.publish(JobChanged({**job.as_wire(), "parent_id": parent}))
+
+    def _remove(self, job: Job) -> None:
+        siblings = job.parent.children if job.parent is not None else self._roots
+        if job in siblings:
+            siblings.remove(job)

@@ -1,0 +1,153 @@
+"""One installed add-on: what is remembered of it and what state it is in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from ipaddress import IPv4Address
+
+import attrs
+
+from supervisor.const import GATEWAY_ADDRESS, UNKNOWN_ADDRESS
+from supervisor.drivers.docker.model import ContainerInfo
+from supervisor.events import AddonState, AddonStateChanged, ContainerState, ContainerStateChanged, EventBus
+from supervisor.model.manifest import AddonBoot, Manifest
+
+from .ports import Ports, effective_ports
+from .record import AddonRecord
+from .spec import container_name, hostname_of
+
+_LOGGER = logging.getLogger(__name__)
+
+
+_LIVELY = (ContainerState.RUNNING, ContainerState.HEALTHY)
+
+
+@attrs.define(eq=False)
+class Addon:
+    """`record` is what lasts; the rest is the present, driven by what the engine reports (add-on contract §3.7).
+
+    `stop_requested` is set from a requested stop until the next start, so that the end of the container is no error.
+    `option_devices` are the devices that the options of the last start gave it.
+    """
+
+    record: AddonRecord
+    _bus: EventBus
+    state: AddonState = AddonState.UNKNOWN
+    ip_address: IPv4Address = UNKNOWN_ADDRESS
+    container_id: str | None = None
+    has_healthcheck: bool = False
+    unhealthy: bool = False
+    stop_requested: bool = False
+    last_exit_code: int | None = None
+    ingress_port: int | None = None
+    option_devices: tuple[str, ...] = ()
+    _changed: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    @property
+    def slug(self) -> str:
+        return self.record.slug
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.record.manifest
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def container_name(self) -> str:
+        return container_name(self.slug)
+
+    @property
+    def hostname(self) -> str:
+        return hostname_of(self.slug)
+
+    @property
+    def lock(self) -> str:
+        """Name of the lock under which everything that changes this add-on runs."""
+        return f"app_{self.slug}"
+
+    @property
+    def running(self) -> bool:
+        return self.state in (AddonState.STARTUP, AddonState.STARTED)
+
+    @property
+    def boot(self) -> AddonBoot:
+        """The boot mode in effect: auto or manual."""
+        if self.manifest.boot_pinned or self.record.boot is None:
+            return self.manifest.default_boot
+        return AddonBoot(self.record.boot)
+
+    @property
+    def ports(self) -> Ports | None:
+        return effective_ports(self.manifest.ports, self.record.network)
+
+    @property
+    def address(self) -> IPv4Address:
+        """Where the daemon reaches the add-on; 0.0.0.0 while that is unknown."""
+        if self.manifest.host_network:
+            return GATEWAY_ADDRESS
+        return self.ip_address
+
+    def attach(self, info: ContainerInfo | None, *, image_present: bool) -> None:
+        """Take over what the engine has: a container, or none."""
+        if info is None:
+            self.container_id = None
+            self.ip_address = UNKNOWN_ADDRESS
+            self._set(AddonState.STOPPED if image_present else AddonState.UNKNOWN)
+            return
+        self.container_id = info.id
+        self.has_healthcheck = info.has_healthcheck
+        self.ip_address = info.ip_address or UNKNOWN_ADDRESS
+        self.apply(info.state, info.exit_code)
+
+    def concerns(self, event: ContainerStateChanged) -> bool:
+        """Tell whether the event speaks of the present container; late news of a replaced one does not count."""
+        return self.container_id in (None, event.container_id) or event.state in _LIVELY
+
+    def apply(self, state: ContainerState, exit_code: int | None = None) -> None:
+        """Follow the container."""
+        self.unhealthy = state == ContainerState.UNHEALTHY
+        match state:
+            case ContainerState.RUNNING:
+                self._set(AddonState.STARTUP if self.has_healthcheck else AddonState.STARTED)
+            case ContainerState.HEALTHY | ContainerState.UNHEALTHY:
+                self._set(AddonState.STARTED)
+            case ContainerState.STOPPED:
+                self._ended(AddonState.STOPPED, exit_code)
+            case ContainerState.FAILED:
+                self._ended(AddonState.STOPPED if self.stop_requested else AddonState.ERROR, exit_code)
+            case ContainerState.UNKNOWN:
+                self.attach(None, image_present=False)
+
+    def fail(self) -> None:
+        """Remember that the last start or stop failed; the next word from the engine overrides it."""
+        self._set(AddonState.ERROR)
+
+    async def settle(self, seconds: float) -> AddonState:
+        """Wait until the start is decided, well or badly, `seconds` at most; return the state then."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self.state == AddonState.STARTUP:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            _LOGGER.warning("%s: still not healthy after %.0f s", self.slug, seconds)
+        return self.state
+
+    def _ended(self, state: AddonState, exit_code: int | None) -> None:
+        self.last_exit_code = exit_code
+        self.ip_address = UNKNOWN_ADDRESS
+        if state == AddonState.ERROR:
+            _LOGGER.error("%s: ended with exit code %s", self.slug, exit_code, extra={"ADDON": self.slug})
+        self._set(state)
+
+    def _set(self, state: AddonState) -> None:
+        if state == self.state:
+            return
+        _LOGGER.info("%s: %s", self.slug, state.value, extra={"ADDON": self.slug})
+        self.state = state
+        self._changed.set()
+        self._bus.publish(AddonStateChanged(self.slug, state))

@@ -1,0 +1,323 @@
+"""Brings add-ons to this machine, changes their version, takes them away (add-on contract §3.2-3.5).
+
+Each change writes an `Intent` first. `mend` finishes or undoes what a crash cut off, so that nothing half-done is ever
+shown: a record is written only when the image is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+from supervisor.drivers.docker.engine import Engine
+from supervisor.errors import (
+    ADDON_ALREADY_INSTALLED,
+    ADDON_NO_UPDATE,
+    ADDON_NOT_FOUND,
+    ADDON_NOT_IN_STORE,
+    ADDON_REBUILD_IMAGE,
+    ADDON_REBUILD_VERSION,
+    ADDON_UNKNOWN,
+    SupervisorError,
+)
+from supervisor.events import AddonRemoved, AddonTokenChanged, EventBus
+from supervisor.jobs import Job, JobCondition, JobManager
+from supervisor.managers.host import Host
+from supervisor.managers.store import StoreAddon, StoreManager
+from supervisor.model.machine import check_availability
+from supervisor.model.manifest import Manifest
+from supervisor.paths import DataPaths
+
+from .addon import Addon
+from .images import AddonImages
+from .intents import Action, Intent, Intents
+from .record import AddonRecord
+from .registry import AddonRegistry
+from .runner import AddonRunner, LogKeeper
+from .spec import container_name, pulse_client_file
+
+_LOGGER = logging.getLogger(__name__)
+
+INSTALL_CONDITIONS = (
+    JobCondition.FREE_SPACE,
+    JobCondition.HEALTHY,
+    JobCondition.INTERNET_HOST,
+    JobCondition.PLUGINS_UPDATED,
+    JobCondition.SUPERVISOR_UPDATED,
+)
+REBUILD_CONDITIONS = (JobCondition.FREE_SPACE, JobCondition.INTERNET_HOST, JobCondition.HEALTHY)
+
+
+@attrs.define(eq=False)
+class AddonInstaller:
+    """`core_version` answers which Home Assistant is installed, None for none."""
+
+    _engine: Engine
+    _jobs: JobManager
+    _bus: EventBus
+    _host: Host
+    _store: StoreManager
+    _registry: AddonRegistry
+    _images: AddonImages
+    _runner: AddonRunner
+    _intents: Intents
+    _logs: LogKeeper
+    _paths: DataPaths
+    _core_version: Callable[[], str | None]
+
+    def check_available(self, store: StoreAddon) -> None:
+        """Make sure that the store's version can run here.
+
+        Raises:
+            Unsupported: it can't.
+        """
+        self._check(store.manifest, store.slug)
+
+    def check_runnable(self, addon: Addon) -> None:
+        """Make sure that the installed version can run here.
+
+        Raises:
+            Unsupported: it can't.
+        """
+        self._check(addon.manifest, addon.slug)
+
+    def _check(self, manifest: Manifest, slug: str) -> None:
+        check_availability(
+            manifest,
+            arches=self._host.supported_arch,
+            machine=self._host.machine,
+            core_version=self._core_version(),
+            slug=slug,
+        )
+
+    async def install(self, slug: str) -> None:
+        """Install an add-on from the store; one installation runs at a time, others wait.
+
+        Raises:
+            Invalid, Unsupported: it is installed already, unknown, or not for this machine.
+            SupervisorError: its image can't be had; nothing stays behind.
+        """
+        async with self._jobs.run(
+            "app_manager_install",
+            reference=slug,
+            conditions=INSTALL_CONDITIONS,
+            lock="app_manager_install",
+            wait=True,
+            cancellable=True,
+        ) as job:
+            store = self._installable(slug)
+            job.validated()
+            async with self._jobs.run("app_install", reference=slug, lock=f"app_{slug}"):
+                await self._install(store, job)
+
+    def _installable(self, slug: str) -> StoreAddon:
+        installed = self._registry.installed.get(slug)
+        if installed is not None:
+            raise ADDON_ALREADY_INSTALLED(app=installed.name, slug=slug)
+        store = self._store.addons.get(slug)
+        if store is None:
+            raise ADDON_NOT_FOUND(slug=slug)
+        self.check_available(store)
+        return store
+
+    async def _install(self, store: StoreAddon, job: Job) -> None:
+        image = self._images.name(store)
+        record = AddonRecord(
+            store.slug, store.repository, store.manifest, store.translations, store.manifest.version, image
+        )
+        job.stage("intent")
+        intent = Intent(store.slug, Action.INSTALL, (record.image_reference,))
+        await self._intents.begin(intent)
+        try:
+            job.stage("image")
+            await self._images.fetch(store, job)
+            job.stage("data")
+            await asyncio.to_thread((self._paths.addons_data / store.slug).mkdir, parents=True, exist_ok=True)
+            job.stage("record")
+            addon = await self._registry.add(record)
+        except BaseException:
+            await asyncio.shield(self._undo_install(intent))
+            raise
+        job.stage("finish")
+        await self._intents.end(store.slug)
+        await self._runner.attach(addon)
+        _LOGGER.info("%s: installed version %s", store.slug, record.version, extra={"ADDON": store.slug})
+
+    async def uninstall(self, slug: str, *, remove_config: bool = False) -> None:
+        """Remove an add-on with its container, image and data.
+
+        `remove_config` removes its public configuration folder too.
+
+        Raises:
+            NotFound, Invalid: it is not installed.
+            SupervisorError: the engine refused; asking again goes on where it stopped.
+        """
+        addon = self._registry.get(slug)
+        async with (
+            self._jobs.run("app_manager_uninstall", reference=slug) as job,
+            self._jobs.run("app_uninstall", reference=slug, lock=addon.lock),
+        ):
+            job.stage("intent")
+            intent = Intent(slug, Action.UNINSTALL, (addon.record.image_reference,), remove_config=remove_config)
+            await self._intents.begin(intent)
+            await self._uninstall(intent, job)
+        _LOGGER.info("%s: uninstalled", slug, extra={"ADDON": slug})
+
+    async def _uninstall(self, intent: Intent, job: Job | None) -> None:
+        """Do every step of an uninstallation; each may have been done before."""
+        slug = intent.slug
+        addon = self._registry.installed.get(slug)
+        stage = job.stage if job is not None else _no_stage
+        stage("container")
+        if addon is not None:
+            addon.stop_requested = True
+            await self._engine.containers.stop(container_name(slug), grace=addon.manifest.timeout, remove=True)
+        else:
+            await self._engine.containers.remove(container_name(slug))
+        stage("image")
+        await self._images.remove(intent.images, in_use=self._registry.images_in_use(without=slug))
+        stage("data")
+        await self._remove_files(slug, remove_config=intent.remove_config)
+        stage("record")
+        await self._registry.remove(slug)
+        await self._logs.forget(container_name(slug))
+        self._bus.publish(AddonRemoved(slug))
+        stage("finish")
+        await self._intents.end(slug)
+
+    async def update(self, slug: str) -> None:
+        """Bring an add-on to the store's version; it runs again afterwards when it ran before.
+
+        Raises:
+            Invalid, NotFound, Unsupported: nothing to update to, or not for this machine.
+            SupervisorError: the new image can't be had (the old version stays), or the new version doesn't start.
+        """
+        addon = self._registry.get(slug)
+        async with self._jobs.run(
+            "app_manager_update", reference=slug, conditions=INSTALL_CONDITIONS, cancellable=False
+        ) as job:
+            store = self._in_store(addon)
+            if store.manifest.version == addon.record.version:
+                raise ADDON_NO_UPDATE(app=addon.name, slug=slug)
+            self.check_available(store)
+            job.validated()
+            async with self._jobs.run("app_update", reference=slug, lock=addon.lock):
+                await self._update(addon, store, job)
+
+    async def rebuild(self, slug: str, *, force: bool = False) -> None:
+        """Make the image of the installed version anew and run it where the old one ran.
+
+        Raises:
+            Invalid: the store has another version, or the image is a published one and `force` is off.
+            SupervisorError: the image can't be had; the old one stays in place.
+        """
+        addon = self._registry.get(slug)
+        async with self._jobs.run("app_manager_rebuild", reference=slug, conditions=REBUILD_CONDITIONS) as job:
+            store = self._in_store(addon)
+            if store.manifest.version != addon.record.version:
+                raise ADDON_REBUILD_VERSION(app=addon.name, slug=slug)
+            if not store.manifest.needs_build and not force:
+                raise ADDON_REBUILD_IMAGE(app=addon.name, slug=slug)
+            async with self._jobs.run("app_rebuild", reference=slug, lock=addon.lock):
+                await self._update(addon, store, job)
+
+    def _in_store(self, addon: Addon) -> StoreAddon:
+        store = self._store.addons.get(addon.slug)
+        if store is None:
+            raise ADDON_NOT_IN_STORE(app=addon.name, slug=addon.slug)
+        return store
+
+    async def _update(self, addon: Addon, store: StoreAddon, job: Job) -> None:
+        """Get the new image while the old version runs, then switch: stop, record, start."""
+        was_running = addon.running
+        old, image = addon.record.image_reference, self._images.name(store)
+        new = f"{image}:{store.manifest.version}"
+        job.stage("intent")
+        await self._intents.begin(Intent(addon.slug, Action.UPDATE, (old, new), was_running=was_running))
+        try:
+            job.stage("image")
+            await self._images.fetch(store, job)
+        except BaseException:
+            await asyncio.shield(self._intents.end(addon.slug))
+            raise
+        job.stage("stop")
+        if was_running:
+            await self._runner.pause(addon)
+        try:
+            job.stage("record")
+            await self._registry.switch(addon, store, image)
+            self._bus.publish(AddonTokenChanged(addon.slug))
+            job.stage("cleanup")
+            await self._cleanup(addon, old)
+        finally:
+            if was_running:
+                job.stage("start")
+                await self._runner.start(addon)
+            else:
+                await self._runner.attach(addon)
+        job.stage("finish")
+        await self._intents.end(addon.slug)
+        _LOGGER.info("%s: now at version %s", addon.slug, addon.record.version, extra={"ADDON": addon.slug})
+
+    async def _cleanup(self, addon: Addon, old: str) -> None:
+        names = {addon.record.image, old.rpartition(":")[0]}
+        await self._images.cleanup(keep=self._registry.images_in_use(), names=names)
+
+    async def mend(self) -> None:
+        """Finish or undo what was cut off; each add-on by itself, failures are logged and tried at the next start."""
+        for intent in self._intents.open:
+            try:
+                await self._mend(intent)
+            except SupervisorError as err:
+                _LOGGER.error("%s: its unfinished %s can't be mended now: %s", intent.slug, intent.action.value, err)
+
+    async def _mend(self, intent: Intent) -> None:
+        _LOGGER.warning("%s: mending an unfinished %s", intent.slug, intent.action.value)
+        match intent.action:
+            case Action.INSTALL if intent.slug not in self._registry.installed:
+                await self._undo_install(intent)
+            case Action.UNINSTALL:
+                await self._uninstall(intent, None)
+            case Action.UPDATE if (addon := self._registry.installed.get(intent.slug)) is not None:
+                await self._runner.attach(addon)
+                if intent.was_running and not addon.running:
+                    await self._runner.start(addon)
+                await self._cleanup(addon, addon.record.image_reference)
+                await self._intents.end(intent.slug)
+            case _:
+                await self._intents.end(intent.slug)
+
+    async def _undo_install(self, intent: Intent) -> None:
+        with suppress(SupervisorError):
+            await self._images.remove(intent.images, in_use=self._registry.images_in_use())
+        await self._remove_files(intent.slug, remove_config=False)
+        await self._intents.end(intent.slug)
+
+    async def _remove_files(self, slug: str, *, remove_config: bool) -> None:
+        folders = [self._paths.addons_data / slug]
+        if remove_config:
+            folders.append(self._paths.addon_configs / slug)
+        files = [pulse_client_file(self._paths, slug)]
+        try:
+            await asyncio.to_thread(_remove, folders, files)
+        except OSError as err:
+            _LOGGER.error("%s: its files could not all be removed: %s", slug, err)
+            raise ADDON_UNKNOWN(app=slug) from err
+
+
+def _remove(folders: list[Path], files: list[Path]) -> None:
+    for folder in folders:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
+def _no_stage(_name: str) -> None:
+    """Mending has no job to show stages on."""

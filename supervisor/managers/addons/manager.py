@@ -1,0 +1,197 @@
+"""The add-ons of this machine: the room's public face."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from supervisor.errors import ADDON_BOOT_PINNED, SupervisorError
+from supervisor.events import (
+    AddonState,
+    AddonStateChanged,
+    AddonTokenChanged,
+    ContainerStateChanged,
+    EngineAvailabilityChanged,
+    EventBus,
+)
+from supervisor.managers.resolution import ContextType, IssueType, Resolution, SuggestionType
+from supervisor.managers.security import Security
+from supervisor.managers.store import StoreManager
+from supervisor.model.manifest import AddonStage, AddonStartup
+from supervisor.paths import DataPaths
+
+from .addon import Addon
+from .boot import AddonBooter
+from .installer import AddonInstaller
+from .intents import Intents
+from .options import AddonOptions
+from .ports import known_choices
+from .registry import AddonRegistry
+from .runner import AddonRunner
+from .watchdog import ContainerWatchdog
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class OptionsVerdict:
+    """What a check of options found; `pwned` is None when nobody could tell."""
+
+    valid: bool
+    message: str
+    pwned: bool | None
+
+
+@attrs.define(eq=False)
+class AddonManager:
+    """Looks after the installed add-ons; the parts that do the work are public."""
+
+    registry: AddonRegistry
+    runner: AddonRunner
+    installer: AddonInstaller
+    options: AddonOptions
+    booter: AddonBooter
+    watchdog: ContainerWatchdog
+    _intents: Intents
+    _store: StoreManager
+    _security: Security
+    _resolution: Resolution
+    _bus: EventBus
+    _paths: DataPaths
+    apparmor_profiles: frozenset[str] = frozenset()
+    _refresh: asyncio.Task[None] | None = None
+
+    async def load(self) -> None:
+        """Read what is installed, mend what a crash cut off, and learn from the engine what runs."""
+        await self.registry.load()
+        await self._intents.load()
+        self.apparmor_profiles = await asyncio.to_thread(_file_names, self._paths.apparmor)
+        self._bus.subscribe(ContainerStateChanged, self._container_changed)
+        self._bus.subscribe(EngineAvailabilityChanged, self._engine_changed)
+        self._bus.subscribe(AddonStateChanged, self._addon_changed)
+        await self.installer.mend()
+        await self.attach_all()
+        for addon in self.registry.installed.values():
+            self._bus.publish(AddonTokenChanged(addon.slug))
+            self._judge(addon)
+            with suppress(SupervisorError):
+                checked = await self.options.check(addon, self.options.effective(addon))
+                addon.option_devices = tuple(device.path for device in checked.devices)
+
+    async def stop(self) -> None:
+        """Stop looking after the add-ons; their containers go on."""
+        await self.watchdog.stop()
+        if self._refresh is not None:
+            self._refresh.cancel()
+            await asyncio.gather(self._refresh, return_exceptions=True)
+
+    def get(self, slug: str) -> Addon:
+        """Return an installed add-on.
+
+        Raises:
+            Invalid: the store knows it, but it is not installed.
+            NotFound: nobody knows it.
+        """
+        return self.registry.get(slug)
+
+    def update_available(self, addon: Addon) -> bool:
+        """Tell whether the store has another version; a lower one counts too (add-on contract §2.6)."""
+        store = self._store.addons.get(addon.slug)
+        return store is not None and store.manifest.version != addon.record.version
+
+    async def set_options(self, addon: Addon, changes: dict[str, Any]) -> None:
+        """Store what a user chose; nothing is stored when any part of it is wrong.
+
+        `changes` holds any of options, boot, network, auto_update, watchdog, ingress_panel, audio_input, audio_output;
+        None for options or network goes back to the manifest's.
+
+        Raises:
+            Invalid: the options don't fit, or the boot mode is pinned.
+        """
+        values = dict(changes)
+        if "boot" in values and addon.manifest.boot_pinned and values["boot"] != addon.boot:
+            raise ADDON_BOOT_PINNED(app=addon.slug, boot_config=addon.manifest.boot.value)
+        if "options" in values:
+            submitted = values["options"]
+            values["options"] = {} if submitted is None else (await self.options.check(addon, submitted)).stored
+        if values.get("network") is not None:
+            values["network"] = known_choices(addon.manifest.ports, values["network"])
+        if addon.manifest.startup == AddonStartup.ONCE:
+            values.pop("watchdog", None)
+        await self.registry.change(addon, **values)
+
+    async def judge_options(self, addon: Addon, submitted: object) -> OptionsVerdict:
+        """Check options without storing them; None checks what is in effect. Invalid options are no error here."""
+        candidate = self.options.effective(addon) if submitted is None else submitted
+        try:
+            checked = await self.options.check(addon, candidate)
+        except SupervisorError as err:
+            message = str((err.fields or {}).get("validation_error", err))
+            return OptionsVerdict(valid=False, message=message, pwned=False)
+        pwned: bool | None = False
+        if self._security.pwned:
+            pwned = await self._security.leaked(checked.password_hashes)
+        if self._security.force and pwned is not False:
+            message = "A password of the options has leaked or could not be checked"
+            return OptionsVerdict(valid=False, message=message, pwned=pwned)
+        return OptionsVerdict(valid=True, message="", pwned=pwned)
+
+    async def attach_all(self) -> None:
+        for addon in self.registry.installed.values():
+            try:
+                await self.runner.attach(addon)
+            except SupervisorError as err:
+                _LOGGER.error("%s: the engine can't tell about it: %s", addon.slug, err)
+                continue
+            if addon.state == AddonState.UNKNOWN:
+                self._resolution.raise_issue(
+                    IssueType.MISSING_IMAGE,
+                    ContextType.ADDON,
+                    reference=addon.slug,
+                    suggestions=(SuggestionType.EXECUTE_REPAIR,),
+                )
+
+    def _container_changed(self, event: ContainerStateChanged) -> None:
+        for addon in self.registry.installed.values():
+            if addon.container_name == event.name and addon.concerns(event):
+                addon.container_id = event.container_id
+                addon.apply(event.state, event.exit_code)
+
+    def _engine_changed(self, event: EngineAvailabilityChanged) -> None:
+        if event.available:
+            self._refresh = asyncio.get_running_loop().create_task(self.attach_all())
+
+    def _addon_changed(self, event: AddonStateChanged) -> None:
+        if event.state == AddonState.STARTED:
+            self._resolution.dismiss_issue_of(IssueType.BOOT_FAIL, ContextType.ADDON, event.slug)
+            self._resolution.dismiss_issue_of(IssueType.APP_PORT_CONFLICT, ContextType.ADDON, event.slug)
+        elif event.state == AddonState.STOPPED:
+            self._resolution.dismiss_issue_of(IssueType.DEVICE_ACCESS_MISSING, ContextType.ADDON, event.slug)
+
+    def _judge(self, addon: Addon) -> None:
+        """Raise the issues that an installed add-on brings with it."""
+        if addon.manifest.stage == AddonStage.DEPRECATED:
+            self._resolution.raise_issue(IssueType.DEPRECATED_ADDON, ContextType.ADDON, reference=addon.slug)
+        if addon.slug in self._store.addons:
+            return
+        if addon.record.repository in self._store.repositories:
+            self._resolution.raise_issue(
+                IssueType.DETACHED_ADDON_REMOVED,
+                ContextType.ADDON,
+                reference=addon.slug,
+                suggestions=(SuggestionType.EXECUTE_REMOVE,),
+            )
+        else:
+            self._resolution.raise_issue(IssueType.DETACHED_ADDON_MISSING, ContextType.ADDON, reference=addon.slug)
+
+
+def _file_names(folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(entry.name for entry in folder.iterdir() if entry.is_file())
+    except FileNotFoundError:
+        return frozenset()

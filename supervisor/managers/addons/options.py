@@ -1,0 +1,63 @@
+"""Options of an add-on: checked, stored, and written out for its container (add-on contract §1.8)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from supervisor.drivers.sysfs import Device
+from supervisor.errors import ADDON_CONFIGURATION_INVALID, Invalid
+from supervisor.managers.host import Host
+from supervisor.model.options import OptionSchema, ValidatedOptions, merge_options
+
+from .addon import Addon
+from .secrets import SecretsFile
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class AddonOptions:
+    """Knows the secrets and the devices that options may name."""
+
+    def __init__(self, secrets: SecretsFile, host: Host) -> None:
+        self._secrets = secrets
+        self._host = host
+
+    def effective(self, addon: Addon) -> dict[str, Any]:
+        """Return the defaults with the user's options on top, references to secrets as they are."""
+        if addon.manifest.schema is None:
+            return {}
+        return merge_options(addon.manifest.options, addon.record.options)
+
+    async def check(self, addon: Addon, options: object) -> ValidatedOptions:
+        """Check options as they were submitted.
+
+        Raises:
+            Invalid: `app_configuration_invalid_error` with the reason.
+        """
+        await self._secrets.refresh()
+        schema = OptionSchema(addon.manifest.schema, addon.name, addon.slug)
+        try:
+            # Patterns come from manifests and may take their time.
+            checked = await asyncio.to_thread(
+                schema.validate, options, secrets=self._secrets.get, devices=self._host.devices
+            )
+        except Invalid as err:
+            raise ADDON_CONFIGURATION_INVALID(app=addon.slug, validation_error=str(err)) from err
+        for path in checked.dropped:
+            _LOGGER.warning("%s: unknown option %s is ignored", addon.slug, path)
+        return checked
+
+    async def check_effective(self, addon: Addon) -> ValidatedOptions:
+        """Check what the add-on would start with.
+
+        Raises:
+            Invalid: `app_configuration_invalid_error` with the reason.
+        """
+        await self._host.reload_devices()
+        return await self.check(addon, self.effective(addon))
+
+
+def option_devices(checked: ValidatedOptions) -> tuple[Device, ...]:
+    return tuple(device for device in checked.devices if isinstance(device, Device))

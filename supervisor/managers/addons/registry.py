@@ -1,0 +1,113 @@
+"""Which add-ons are installed, in memory and on disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from supervisor.errors import ADDON_NOT_INSTALLED, Invalid, NotFound
+from supervisor.events import AddonTokenChanged, EventBus
+from supervisor.managers.host import Host
+from supervisor.managers.store import StoreAddon, StoreManager
+from supervisor.model.machine import match_arch
+from supervisor.model.manifest_schema import image_name, validate_manifest
+from supervisor.state import StateFile
+
+from .addon import Addon
+from .record import INTERNAL_KEYS, AddonRecord
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class AddonRegistry:
+    """The only writer of `addons.json`. What a change brings is saved before it shows."""
+
+    def __init__(self, state: StateFile, bus: EventBus, host: Host, store: StoreManager) -> None:
+        self._state = state
+        self._bus = bus
+        self._host = host
+        self._store = store
+        self._addons: dict[str, Addon] = {}
+        self.installed: Mapping[str, Addon] = MappingProxyType(self._addons)
+
+    async def load(self) -> None:
+        data = await self._state.load()
+        for slug, user in sorted(data["user"].items()):
+            system = data["system"][slug]
+            try:
+                record = AddonRecord.from_stored(slug, user, system, self._image_of(system))
+            except Invalid as err:
+                _LOGGER.critical("%s: its stored entry can't be used: %s", slug, err)
+                continue
+            self._addons[slug] = Addon(record, self._bus)
+
+    def _image_of(self, system: dict[str, object]) -> str | None:
+        try:
+            config, _ = validate_manifest({key: system[key] for key in system if key not in INTERNAL_KEYS})
+        except Invalid:
+            return None
+        arch = match_arch(config["arch"], self._host.supported_arch) or self._host.arch
+        return image_name(config, arch, str(system.get("repository")))
+
+    def get(self, slug: str) -> Addon:
+        """Return an installed add-on.
+
+        Raises:
+            Invalid: the store knows it, but it is not installed.
+            NotFound: nobody knows it.
+        """
+        addon = self._addons.get(slug)
+        if addon is not None:
+            return addon
+        if slug in self._store.addons:
+            raise ADDON_NOT_INSTALLED(slug=slug)
+        raise NotFound(f"No add-on {slug}")
+
+    def images_in_use(self, *, without: str | None = None) -> frozenset[str]:
+        """Return the image references of installed add-ons, one left out if asked."""
+        return frozenset(addon.record.image_reference for slug, addon in self._addons.items() if slug != without)
+
+    async def add(self, record: AddonRecord) -> Addon:
+        addon = Addon(record, self._bus)
+        await self._save({**self._records(), record.slug: record})
+        self._addons[record.slug] = addon
+        return addon
+
+    async def remove(self, slug: str) -> None:
+        """Forget an add-on; absent is fine."""
+        if slug in self._addons:
+            await self._save({known: record for known, record in self._records().items() if known != slug})
+            del self._addons[slug]
+            self._bus.publish(AddonTokenChanged(slug))
+
+    async def change(self, addon: Addon, **values: Any) -> None:
+        """Change fields of an add-on's record; they are saved before they count."""
+        record = attrs.evolve(addon.record, **values)
+        await self._save({**self._records(), addon.slug: record})
+        addon.record = record
+
+    async def switch(self, addon: Addon, store: StoreAddon, image: str) -> None:
+        """Make the store's version the installed one; what the user chose stays."""
+        await self.change(
+            addon,
+            manifest=store.manifest,
+            translations=store.translations,
+            repository=store.repository,
+            version=store.manifest.version,
+            image=image,
+        )
+
+    async def _save(self, records: Mapping[str, AddonRecord]) -> None:
+        await self._state.save(
+            {
+                "user": {slug: record.user_part() for slug, record in records.items()},
+                "system": {slug: record.system_part() for slug, record in records.items()},
+            }
+        )
+
+    def _records(self) -> dict[str, AddonRecord]:
+        return {slug: addon.record for slug, addon in self._addons.items()}

@@ -1,0 +1,259 @@
+"""Starts and stops the containers of add-ons (add-on contract §3.8)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from supervisor.const import START_WAIT_SECONDS, TOKEN_BYTES
+from supervisor.drivers.docker.engine import Engine
+from supervisor.drivers.docker.model import ContainerInfo, Stats
+from supervisor.errors import (
+    ADDON_NO_STDIN,
+    ADDON_NOT_RUNNING,
+    ADDON_PORT_CONFLICT,
+    ADDON_UNKNOWN,
+    DOCKER_PORT_CONFLICT,
+    NotFound,
+    SupervisorError,
+    Unavailable,
+)
+from supervisor.events import AddonTokenChanged, EventBus
+from supervisor.jobs import JobManager
+from supervisor.managers.resolution import ContextType, IssueType, Resolution, SuggestionType
+from supervisor.state import write_atomic
+
+from .addon import Addon
+from .audio import write_audio_files
+from .options import AddonOptions, option_devices
+from .ports import published_ports
+from .record import hash_token
+from .registry import AddonRegistry
+from .spec import AddonRun, Surroundings, container_spec
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class LogKeeper:
+    """What happens to a container's log when the container goes: kept for the next reader, or forgotten."""
+
+    keep: Callable[[str], Awaitable[None]]
+    forget: Callable[[str], Awaitable[None]]
+
+
+class AddonRunner:
+    """One add-on changes at a time under its own lock; different add-ons run side by side.
+
+    `surroundings` describes the machine at the moment of a start.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        jobs: JobManager,
+        bus: EventBus,
+        resolution: Resolution,
+        options: AddonOptions,
+        logs: LogKeeper,
+        *,
+        registry: AddonRegistry,
+        surroundings: Callable[[], Surroundings],
+    ) -> None:
+        self._engine = engine
+        self._jobs = jobs
+        self._bus = bus
+        self._resolution = resolution
+        self._options = options
+        self._logs = logs
+        self._registry = registry
+        self._surroundings = surroundings
+
+    async def attach(self, addon: Addon) -> None:
+        """Learn from the engine what there is of this add-on."""
+        try:
+            info: ContainerInfo | None = await self._engine.containers.inspect(addon.container_name)
+        except NotFound:
+            info = None
+        present = info is not None or await self._engine.images.exists(addon.record.image_reference)
+        addon.attach(info, image_present=present)
+
+    async def start(self, addon: Addon) -> None:
+        """Start the add-on in a fresh container; one that runs already is left alone.
+
+        Raises:
+            Invalid: its options, a missing image or a taken port are in the way.
+            Internal: the engine refused.
+        """
+        async with self._jobs.run("app_start", reference=addon.slug, lock=addon.lock):
+            await self._start(addon)
+
+    async def stop(self, addon: Addon) -> None:
+        """Stop the add-on and remove its container; its log is kept.
+
+        Raises:
+            Internal: the engine refused.
+        """
+        async with self._jobs.run("app_stop", reference=addon.slug, lock=addon.lock):
+            await self._stop(addon, intended=True)
+
+    async def restart(self, addon: Addon) -> None:
+        """Stop, whatever comes of it, and start."""
+        async with self._jobs.run("app_restart", reference=addon.slug, lock=addon.lock):
+            try:
+                await self.stop(addon)
+            except SupervisorError as err:
+                _LOGGER.warning("%s: stopping before the restart failed: %s", addon.slug, err)
+            await self.start(addon)
+
+    async def pause(self, addon: Addon) -> None:
+        """Stop without forgetting that the add-on should run; for work that starts it again."""
+        async with self._jobs.run("app_stop", reference=addon.slug, lock=addon.lock):
+            await self._stop(addon, intended=False)
+
+    async def settled(self, addon: Addon) -> None:
+        """Wait until a start is decided, as answers to start requests do."""
+        await addon.settle(START_WAIT_SECONDS)
+
+    async def write_stdin(self, addon: Addon, data: bytes) -> None:
+        """Hand `data` and a line end to the add-on's standard input.
+
+        Raises:
+            Invalid: it does not read standard input, or does not run.
+        """
+        if not addon.manifest.stdin:
+            raise ADDON_NO_STDIN(app=addon.slug)
+        async with self._jobs.run("app_write_stdin", reference=addon.slug, lock=addon.lock):
+            if not addon.running:
+                raise ADDON_NOT_RUNNING(app=addon.slug)
+            await self._engine.containers.write_stdin(addon.container_name, data)
+
+    async def stats(self, addon: Addon) -> Stats:
+        """Return what the add-on uses of the machine.
+
+        Raises:
+            Invalid: it does not run.
+        """
+        if not addon.running:
+            raise ADDON_NOT_RUNNING(app=addon.slug)
+        try:
+            return await self._engine.containers.stats(addon.container_name)
+        except NotFound as err:
+            raise ADDON_NOT_RUNNING(app=addon.slug) from err
+
+    async def _start(self, addon: Addon) -> None:
+        job = self._jobs.current
+        if addon.running and await self._is_running(addon):
+            _LOGGER.warning("%s: is running already", addon.slug)
+            return
+        if job is not None:
+            job.stage("token")
+        token = secrets.token_hex(TOKEN_BYTES)
+        await self._registry.change(addon, token_hash=hash_token(token), should_run=True)
+        self._bus.publish(AddonTokenChanged(addon.slug))
+        if job is not None:
+            job.stage("options")
+        run = await self._prepare(addon, token)
+        if job is not None:
+            job.stage("container")
+        await self._run_container(addon, run)
+
+    async def _is_running(self, addon: Addon) -> bool:
+        try:
+            return (await self._engine.containers.inspect(addon.container_name)).running
+        except NotFound:
+            return False
+
+    async def _prepare(self, addon: Addon, token: str) -> AddonRun:
+        """Write what the container will find and decide everything its description needs."""
+        checked = await self._options.check_effective(addon)
+        devices = option_devices(checked)
+        addon.option_devices = tuple(device.path for device in devices)
+        around = self._surroundings()
+        paths = around.paths
+        content = json.dumps(checked.resolved, indent=2, ensure_ascii=False).encode()
+
+        def write() -> None:
+            folder = paths.addons_data / addon.slug
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(folder / "options.json", content)
+            if addon.manifest.public_config is not None:
+                (paths.addon_configs / addon.slug).mkdir(parents=True, exist_ok=True)
+            if addon.manifest.audio:
+                write_audio_files(paths, addon.slug, addon.record.audio_output, addon.record.audio_input)
+
+        await asyncio.to_thread(write)
+        return AddonRun(
+            addon.slug,
+            addon.manifest,
+            addon.record.image_reference,
+            token,
+            protected=addon.record.protected,
+            ports=published_ports(addon.ports),
+            options=checked.resolved,
+            option_devices=devices,
+            apparmor_profile=(paths.apparmor / addon.slug).is_file(),
+        )
+
+    async def _run_container(self, addon: Addon, run: AddonRun) -> None:
+        around = self._surroundings()
+        try:
+            addon.has_healthcheck = (await self._engine.images.inspect(run.image)).has_healthcheck
+            await self._logs.keep(addon.container_name)
+            addon.stop_requested = False
+            info = await self._engine.containers.run(container_spec(run, around))
+        except Unavailable:
+            addon.fail()
+            raise
+        except NotFound as err:
+            addon.fail()
+            self._raise_issue(IssueType.MISSING_IMAGE, addon, SuggestionType.EXECUTE_REPAIR)
+            raise ADDON_UNKNOWN(app=addon.slug) from err
+        except SupervisorError as err:
+            addon.fail()
+            if err.key == DOCKER_PORT_CONFLICT.key:
+                raise self._port_conflict(addon, err) from err
+            _LOGGER.error("%s: the engine refused to start it: %s", addon.slug, err, extra={"ADDON": addon.slug})
+            raise ADDON_UNKNOWN(app=addon.slug) from err
+        addon.attach(info, image_present=True)
+        self._resolution.dismiss_issue_of(IssueType.MISSING_IMAGE, ContextType.ADDON, addon.slug)
+        self._resolution.dismiss_issue_of(IssueType.APP_PORT_CONFLICT, ContextType.ADDON, addon.slug)
+
+    def _port_conflict(self, addon: Addon, err: SupervisorError) -> SupervisorError:
+        port = (err.fields or {}).get("port")
+        suggestions = [SuggestionType.EXECUTE_START]
+        if port in published_ports(addon.ports).values():
+            suggestions.insert(0, SuggestionType.CLEAR_PORT_CONFIG)
+        self._resolution.raise_issue(
+            IssueType.APP_PORT_CONFLICT,
+            ContextType.ADDON,
+            reference=addon.slug,
+            extra={"port": port},
+            suggestions=suggestions,
+        )
+        return ADDON_PORT_CONFLICT(name=addon.slug, port=port)
+
+    async def _stop(self, addon: Addon, *, intended: bool) -> None:
+        if intended and addon.record.should_run:
+            await self._registry.change(addon, should_run=False)
+        addon.stop_requested = True
+        try:
+            await self._engine.containers.stop(addon.container_name, grace=addon.manifest.timeout, remove=False)
+            await self._logs.keep(addon.container_name)
+            await self._engine.containers.remove(addon.container_name)
+        except Unavailable:
+            addon.fail()
+            raise
+        except SupervisorError as err:
+            addon.fail()
+            _LOGGER.error("%s: the engine refused to stop it: %s", addon.slug, err, extra={"ADDON": addon.slug})
+            raise ADDON_UNKNOWN(app=addon.slug) from err
+        addon.attach(None, image_present=await self._engine.images.exists(addon.record.image_reference))
+
+    def _raise_issue(self, type_: IssueType, addon: Addon, *suggestions: SuggestionType) -> None:
+        self._resolution.raise_issue(type_, ContextType.ADDON, reference=addon.slug, suggestions=suggestions)

@@ -1,0 +1,102 @@
+"""Settings of the engine that we keep: registry logins, IPv6 and MTU of its network (add-on contract §3.11)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import voluptuous as vol
+
+from supervisor.drivers.docker.engine import Engine
+from supervisor.errors import NotFound
+from supervisor.managers.resolution import (
+    ContextType,
+    IssueType,
+    Resolution,
+    SuggestionType,
+    UnsupportedReason,
+)
+from supervisor.model.version import is_newer
+from supervisor.state import StateFile
+
+MINIMUM_ENGINE = "24.0.0"
+STORAGE_DRIVERS = ("overlay2", "overlayfs")
+LOGGING_DRIVER = "journald"
+CGROUP_VERSIONS = ("1", "2")
+
+DOCKER_SCHEMA = vol.Schema(
+    {
+        vol.Optional("registries", default=dict): {str: {vol.Required("username"): str, vol.Required("password"): str}},
+        vol.Optional("enable_ipv6", default=None): vol.Any(None, bool),
+        vol.Optional("mtu", default=None): vol.Any(None, vol.All(int, vol.Range(68, 65535))),
+    }
+)
+
+
+class DockerSettings:
+    """Keeps the settings and judges the engine (add-on contract §4.1)."""
+
+    def __init__(self, state: StateFile, engine: Engine, resolution: Resolution) -> None:
+        self._state = state
+        self._engine = engine
+        self._resolution = resolution
+        self._data: dict[str, Any] = DOCKER_SCHEMA({})
+
+    async def load(self) -> None:
+        self._data = await self._state.load()
+
+    @property
+    def enable_ipv6(self) -> bool | None:
+        value = self._data["enable_ipv6"]
+        return None if value is None else bool(value)
+
+    @property
+    def mtu(self) -> int | None:
+        value = self._data["mtu"]
+        return None if value is None else int(value)
+
+    @property
+    def registries(self) -> dict[str, dict[str, str]]:
+        """Logins by registry host. Holds passwords: for pulls only, never for answers."""
+        return dict(self._data["registries"])
+
+    async def set_options(self, changes: dict[str, Any]) -> None:
+        """Store `enable_ipv6` and `mtu` where given; they act after the next boot of the host."""
+        wanted = {**self._data, **changes}
+        if wanted == self._data:
+            return
+        await self._save(wanted)
+        self._resolution.raise_issue(
+            IssueType.REBOOT_REQUIRED, ContextType.SYSTEM, suggestions=(SuggestionType.EXECUTE_REBOOT,)
+        )
+
+    async def add_registries(self, logins: dict[str, dict[str, str]]) -> None:
+        """Add or replace logins."""
+        await self._save({**self._data, "registries": {**self._data["registries"], **logins}})
+
+    async def remove_registry(self, host: str) -> None:
+        """Forget a login.
+
+        Raises:
+            NotFound: there is none for this host.
+        """
+        if host not in self._data["registries"]:
+            raise NotFound(f"No login is stored for registry {host}")
+        rest = {known: login for known, login in self._data["registries"].items() if known != host}
+        await self._save({**self._data, "registries": rest})
+
+    def evaluate(self) -> None:
+        """Say what about the engine is not as it should be; an engine that is away is judged when it is back."""
+        info = self._engine.info
+        if info is None:
+            return
+        too_old = is_newer(MINIMUM_ENGINE, info.version)
+        drivers_fit = info.storage_driver in STORAGE_DRIVERS and info.logging_driver == LOGGING_DRIVER
+        self._resolution.set_unsupported(UnsupportedReason.DOCKER_VERSION, too_old is not False)
+        self._resolution.set_unsupported(UnsupportedReason.DOCKER_CONFIGURATION, not drivers_fit)
+        self._resolution.set_unsupported(
+            UnsupportedReason.CGROUP_VERSION, str(info.cgroup_version) not in CGROUP_VERSIONS
+        )
+
+    async def _save(self, data: dict[str, Any]) -> None:
+        await self._state.save(data)
+        self._data = data

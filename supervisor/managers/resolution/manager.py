@@ -1,0 +1,182 @@
+"""The registry of issues that every manager can raise into."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from supervisor.errors import ISSUE_NOT_FOUND, SUGGESTION_NOT_FOUND
+from supervisor.events import (
+    EventBus,
+    HealthChanged,
+    IssueChanged,
+    IssueRemoved,
+    StateFileCorrupt,
+    SupportedChanged,
+)
+
+from .data import (
+    REMEDIES,
+    ContextType,
+    Issue,
+    IssueType,
+    Suggestion,
+    SuggestionType,
+    UnhealthyReason,
+    UnsupportedReason,
+)
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Resolution:
+    """Issues, suggestions and the two sets of reasons, all in memory.
+
+    Unhealthy reasons stay until the next start of the daemon; unsupported reasons come and go.
+    """
+
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+        self._issues: list[Issue] = []
+        self._suggestions: list[Suggestion] = []
+        self._unsupported: set[UnsupportedReason] = set()
+        self._unhealthy: set[UnhealthyReason] = set()
+        bus.subscribe(StateFileCorrupt, self._state_file_corrupt)
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        return tuple(self._issues)
+
+    @property
+    def suggestions(self) -> tuple[Suggestion, ...]:
+        return tuple(self._suggestions)
+
+    @property
+    def unsupported(self) -> tuple[UnsupportedReason, ...]:
+        return tuple(sorted(self._unsupported))
+
+    @property
+    def unhealthy(self) -> tuple[UnhealthyReason, ...]:
+        return tuple(sorted(self._unhealthy))
+
+    @property
+    def supported(self) -> bool:
+        return not self._unsupported
+
+    @property
+    def healthy(self) -> bool:
+        return not self._unhealthy
+
+    def raise_issue(
+        self,
+        type_: IssueType,
+        context: ContextType,
+        *,
+        reference: str | None = None,
+        extra: dict[str, Any] | None = None,
+        suggestions: Iterable[SuggestionType] = (),
+    ) -> Issue:
+        """Add an issue and what could help against it; what is there already stays as it is."""
+        for suggested in suggestions:
+            suggestion = Suggestion(suggested, context, reference, extra)
+            if suggestion not in self._suggestions:
+                self._suggestions.append(suggestion)
+        issue = Issue(type_, context, reference, extra)
+        for known in self._issues:
+            if known == issue:
+                return known
+        _LOGGER.warning("Issue: %s of %s %s", type_.value, context.value, reference or "")
+        self._issues.append(issue)
+        self._bus.publish(IssueChanged(self._with_suggestions(issue)))
+        return issue
+
+    def dismiss_issue_of(self, type_: IssueType, context: ContextType, reference: str | None = None) -> None:
+        """Drop every issue of this type and subject; none is fine."""
+        for issue in self.issues:
+            if (issue.type, issue.context, issue.reference) == (type_, context, reference):
+                self._drop(issue)
+
+    def dismiss_issue(self, uuid: str) -> None:
+        """Drop one issue and the suggestions that no longer help against any.
+
+        Raises:
+            NotFound: there is no such issue.
+        """
+        self._drop(self.issue(uuid))
+
+    def dismiss_suggestion(self, uuid: str) -> None:
+        """Drop one suggestion; its issue stays.
+
+        Raises:
+            NotFound: there is no such suggestion.
+        """
+        for suggestion in self._suggestions:
+            if suggestion.uuid == uuid:
+                self._suggestions.remove(suggestion)
+                for issue in self._issues:
+                    if _helps(suggestion, issue):
+                        self._bus.publish(IssueChanged(self._with_suggestions(issue)))
+                return
+        raise SUGGESTION_NOT_FOUND(uuid=uuid)
+
+    def issue(self, uuid: str) -> Issue:
+        """Return the issue.
+
+        Raises:
+            NotFound: there is no such issue.
+        """
+        for issue in self._issues:
+            if issue.uuid == uuid:
+                return issue
+        raise ISSUE_NOT_FOUND(uuid=uuid)
+
+    def suggestions_for(self, issue: Issue) -> tuple[Suggestion, ...]:
+        return tuple(suggestion for suggestion in self._suggestions if _helps(suggestion, issue))
+
+    def add_unhealthy(self, reason: UnhealthyReason) -> None:
+        if reason not in self._unhealthy:
+            _LOGGER.error("The system is unhealthy: %s", reason.value)
+            self._unhealthy.add(reason)
+            self._bus.publish(HealthChanged(self.unhealthy))
+
+    def set_unsupported(self, reason: UnsupportedReason, present: bool) -> None:  # noqa: FBT001 - it mirrors a fact
+        """Add or take away a reason."""
+        if present == (reason in self._unsupported):
+            return
+        if present:
+            _LOGGER.warning("The system is unsupported: %s", reason.value)
+            self._unsupported.add(reason)
+        else:
+            self._unsupported.discard(reason)
+        self._bus.publish(SupportedChanged(self.unsupported))
+
+    def _drop(self, issue: Issue) -> None:
+        self._issues.remove(issue)
+        self._bus.publish(IssueRemoved(self._with_suggestions(issue)))
+        self._suggestions = [
+            suggestion
+            for suggestion in self._suggestions
+            if not _helps(suggestion, issue) or any(_helps(suggestion, other) for other in self._issues)
+        ]
+
+    def _with_suggestions(self, issue: Issue) -> dict[str, Any]:
+        suggestions = [suggestion.as_wire() for suggestion in self.suggestions_for(issue)]
+        return {**issue.as_wire(), "suggestions": suggestions}
+
+    def _state_file_corrupt(self, event: StateFileCorrupt) -> None:
+        self.raise_issue(
+            IssueType.CORRUPT_STATE_FILE,
+            ContextType.SUPERVISOR,
+            reference=event.path.name,
+            extra={"kept": event.kept.name, "reason": event.reason[:500], "recovered": event.recovered},
+        )
+
+
+def _helps(suggestion: Suggestion, issue: Issue) -> bool:
+    return (
+        issue.type in REMEDIES.get((suggestion.context, suggestion.type), frozenset())
+        and suggestion.context == issue.context
+        and suggestion.reference == issue.reference
+        and suggestion.reference_extra == issue.reference_extra
+    )

@@ -1,0 +1,110 @@
+"""A real Docker engine, a real registry and a tiny image for the tests of this folder.
+
+With `DOCKER_HOST` (or an engine on the usual socket) the tests use that engine, else they start one for the session.
+Everything they make is removed at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import docker
+import pytest
+from engine_stage import (
+    BASE_IMAGE,
+    LABEL,
+    NETWORK,
+    USUAL_SOCKET,
+    PrivateEngine,
+    Registry,
+    answers,
+    clear,
+    client_of,
+    root_filesystem,
+    serve_registry,
+)
+from supervisor.drivers.docker import Engine
+from supervisor.events import EventBus
+
+
+@pytest.fixture(scope="session")
+def docker_url() -> Iterator[str]:
+    """The engine all tests of the session use."""
+    given = os.environ.get("DOCKER_HOST", f"unix://{USUAL_SOCKET}")
+    if answers(given):
+        yield given
+        return
+    own = PrivateEngine(Path(tempfile.mkdtemp(prefix="svtest-", dir="/var/tmp")))
+    own.start()
+    yield own.url
+    own.clear()
+
+
+@pytest.fixture(scope="session")
+def docker_client(docker_url: str) -> Iterator[docker.APIClient]:
+    """The bare SDK, to arrange what the driver under test then meets, and to look at what it did."""
+    client = client_of(docker_url)
+    clear(client)
+    yield client
+    clear(client)
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def base_image(docker_client: docker.APIClient) -> str:
+    """A tiny image with a shell, made without any registry."""
+    repository, tag = BASE_IMAGE.split(":")
+    docker_client.import_image_from_data(
+        root_filesystem(), repository=repository, tag=tag, changes=['CMD ["sh"]', "ENV PATH=/bin"]
+    )
+    return BASE_IMAGE
+
+
+@pytest.fixture(scope="session")
+def registry(docker_client: docker.APIClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with serve_registry(tmp_path_factory.mktemp("registry"), docker_client, None) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def auth_registry(docker_client: docker.APIClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry that wants a login."""
+    login = ("someone", secrets.token_urlsafe(12))
+    with serve_registry(tmp_path_factory.mktemp("auth-registry"), docker_client, login) as served:
+        yield served
+
+
+@pytest.fixture
+def bus() -> EventBus:
+    return EventBus()
+
+
+@pytest.fixture
+async def engine(docker_url: str, docker_client: docker.APIClient, bus: EventBus) -> AsyncIterator[Engine]:
+    """The driver, connected; afterwards no container of the test is left."""
+    engine = Engine(docker_url, bus, network=NETWORK)
+    await engine.start()
+    assert engine.available
+    yield engine
+    await engine.stop()
+    for container in docker_client.containers(all=True, filters={"label": LABEL}):
+        docker_client.remove_container(container["Id"], force=True, v=True)
+
+
+@pytest.fixture
+async def network(engine: Engine) -> None:
+    """The internal network of the tests is there."""
+    await engine.network.ensure()
+
+
+@pytest.fixture
+def private_engine() -> Iterator[PrivateEngine]:
+    """An engine that a test may kill."""
+    own = PrivateEngine(Path(tempfile.mkdtemp(prefix="svtest-", dir="/var/tmp")))
+    own.start()
+    yield own
+    own.clear()
