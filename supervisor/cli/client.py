@@ -24,6 +24,7 @@ DEFAULT_URL = "http://supervisor"
 READ_TIMEOUT = 30.0
 CONNECT_TIMEOUT = 10.0
 _PATH = re.compile(r"/[!-~]*")
+_TOKEN = re.compile(r"[!-~]+")
 
 
 @attrs.frozen
@@ -174,16 +175,18 @@ class Client:
     def _exchange(self, connection: http.client.HTTPConnection, request: _Request) -> http.client.HTTPResponse:
         if not _PATH.fullmatch(request.path):
             raise Failure(f"{request.path!r} is not a path that can be asked for", ExitCode.USAGE)
+        sent = {"Connection": "close", "Accept": "application/json, */*", **request.headers}
+        if request.body is not None:
+            sent.setdefault("Content-Type", "application/json")
+        if self.target.token and self.target.socket is None:
+            if not _TOKEN.fullmatch(self.target.token):
+                raise Failure("the token holds characters that no token has", ExitCode.USAGE)
+            sent["Authorization"] = f"Bearer {self.target.token}"
         connection.connect()
         if connection.sock.family != socket.AF_UNIX:
             # Waiting without a limit must still notice that the other side is gone.
             connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.sock.settimeout(request.timeout)
-        sent = {"Connection": "close", "Accept": "application/json, */*", **request.headers}
-        if request.body is not None:
-            sent.setdefault("Content-Type", "application/json")
-        if self.target.token and self.target.socket is None:
-            sent["Authorization"] = f"Bearer {self.target.token}"
         connection.request(request.method, self._prefix() + request.path, request.body, sent)
         return connection.getresponse()
 

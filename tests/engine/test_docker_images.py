@@ -76,14 +76,19 @@ async def test_a_registry_that_is_away_is_a_clear_error(engine):
         await engine.images.pull("127.0.0.1:1/svtest/x", "1", arch=ARCH)
 
 
-async def test_a_cancelled_pull_ends_its_stream(engine, published):
+async def test_a_cancelled_pull_ends_its_stream(engine, registry, docker_client):
+    layer = root_filesystem({"data/ballast": os.urandom(20_000_000)})
+    docker_client.import_image_from_data(layer, repository="local/test-slow", tag="1")
+    name = registry.push("local/test-slow:1", "slow", "1")
+    docker_client.remove_image("local/test-slow:1", force=True)
     started = asyncio.Event()
-    pull = asyncio.create_task(engine.images.pull(published, "2", arch=ARCH, progress=lambda _: started.set()))
+    pull = asyncio.create_task(engine.images.pull(name, "1", arch=ARCH, progress=lambda _: started.set()))
     await started.wait()
     pull.cancel()
     with pytest.raises(asyncio.CancelledError):
         await pull
-    await engine.images.remove(f"{published}:2")
+    await asyncio.sleep(1)
+    assert not await engine.images.exists(f"{name}:1")
 
 
 def write(folder: Path, **files: str) -> Path:

@@ -25,6 +25,7 @@ class ContainerStand:
     id: str
     started_at: datetime | None
     log_driver: str = "json-file"
+    finished_at: datetime | None = None
     lines: list[LineStand] = attrs.Factory(list)
     running: bool = True
     changed: asyncio.Condition = attrs.Factory(asyncio.Condition)

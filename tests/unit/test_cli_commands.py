@@ -298,6 +298,12 @@ def test_a_token_goes_over_tcp_only(command: Run, daemon: FakeDaemon, monkeypatc
     assert [seen.headers.get("Authorization") for seen in daemon.seen] == [None, "Bearer t0ken"]
 
 
+def test_a_token_can_not_smuggle_in_a_header(command: Run, daemon: FakeDaemon) -> None:
+    result = command("--url", f"http://127.0.0.1:{daemon.port}", "--token", "a\r\nX-Injected: 1", "info")
+    assert (result.code, daemon.seen) == (2, [])
+    assert "Injected" not in result.err
+
+
 def test_every_command_has_help_with_a_summary() -> None:
     def walk(command: click.Command, path: str) -> None:
         assert command.help, path

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from cli_daemon import HELLO, Error, FakeDaemon, Text
+from cli_daemon import HELLO, Error, FakeDaemon, Text, job
 from cli_fixtures import CLEAN, Result, command, daemon, on_terminal, process
 from supervisor.cli.app import main
 from supervisor.settings import Settings
@@ -30,6 +30,14 @@ def test_a_table_on_a_terminal_has_colours_and_keeps_slugs_whole(daemon: FakeDae
     assert "\x1b[32mstarted" in written
     assert "a_very_long_slug_of_an_addon" in written
     assert "…" in written
+
+
+def test_a_table_that_can_not_fit_breaks_no_word_within_its_cell(daemon: FakeDaemon) -> None:
+    daemon.answers[("GET", "/jobs/info")] = {"jobs": [job(stage="a long stage", reference="a_long_reference")]}
+    written = on_terminal(daemon, "jobs", "--no-color", columns=50)[1]
+    assert "a_long_reference" in written
+    assert "running" in written
+    assert len(written.splitlines()) == 2
 
 
 @pytest.mark.parametrize(("arguments", "env"), [(["--no-color"], {}), ([], {"NO_COLOR": "1"}), ([], {"TERM": "dumb"})])

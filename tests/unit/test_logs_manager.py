@@ -198,12 +198,58 @@ async def test_keeping_again_adds_only_what_is_new(logs: LogManager, engine: Eng
     container.lines = [LineStand(BEGIN + timedelta(seconds=1), "stdout", str(i)) for i in range(3)]
     await logs.keep("addon_x")
     container.lines.append(LineStand(BEGIN + timedelta(seconds=1), "stderr", "3"))
+    container.finished_at = BEGIN + timedelta(seconds=1.5)
     container.started_at = BEGIN + timedelta(seconds=2)
     await engine.say("addon_x", 3, "after a restart")
     await logs.keep("addon_x")
     await engine.stop("addon_x")
     assert await read(logs, ask()) == ["0", "1", "2", "3", "after a restart"]
     assert await read(logs, ask(latest=True)) == ["after a restart"]
+
+
+async def test_lines_that_came_before_the_engine_noted_the_start_belong_to_the_run(
+    logs: LogManager, engine: EngineStand
+) -> None:
+    for run, at in enumerate((0, 3)):
+        engine.start("addon_x", f"run {run}", at)
+        await engine.say("addon_x", at - 0.5, f"{run}: early")
+        await engine.say("addon_x", at + 0.5, f"{run}: late")
+        assert await read(logs, ask(latest=True)) == [f"{run}: early", f"{run}: late"]
+        await logs.keep("addon_x")
+        assert await read(logs, ask(latest=True)) == [f"{run}: early", f"{run}: late"]
+        await engine.stop("addon_x")
+        assert await read(logs, ask(latest=True)) == [f"{run}: early", f"{run}: late"]
+
+
+async def test_an_earlier_run_of_the_same_container_is_not_the_latest(logs: LogManager, engine: EngineStand) -> None:
+    container = engine.start("addon_x", "one")
+    await engine.say("addon_x", 1, "first")
+    container.finished_at = BEGIN + timedelta(seconds=2)
+    container.started_at = BEGIN + timedelta(seconds=3)
+    await engine.say("addon_x", 2.5, "second")
+    assert await read(logs, ask(latest=True)) == ["second"]
+    await logs.keep("addon_x")
+    await engine.stop("addon_x")
+    assert await read(logs, ask(latest=True)) == ["second"]
+    assert await read(logs, ask()) == ["first", "second"]
+
+
+async def test_lines_whose_times_cross_are_neither_lost_nor_doubled(logs: LogManager, engine: EngineStand) -> None:
+    container = engine.start("addon_x", "one")
+    at = {
+        name: BEGIN + timedelta(seconds=1, milliseconds=delay) for name, delay in zip("abcd", (5, 0, 3, 1), strict=True)
+    }
+    container.lines = [LineStand(at[name], "stdout", name) for name in "ab"]
+    async with contextlib.aclosing(await logs.stream(X, ask(follow=True))) as stream:
+        assert [await anext(stream.lines) for _ in range(2)] == ["a", "b"]
+        await logs.keep("addon_x")
+        pending = asyncio.ensure_future(anext(stream.lines))
+        container.lines += [LineStand(at[name], "stderr", name) for name in "cd"]
+        await engine.say("addon_x", 2, "e")
+        assert [await pending, await anext(stream.lines), await anext(stream.lines)] == ["c", "d", "e"]
+    await logs.keep("addon_x")
+    await logs.keep("addon_x")
+    assert await read(logs, ask()) == ["a", "b", "c", "d", "e"]
 
 
 async def test_what_is_kept_is_bounded(logs: LogManager, engine: EngineStand, tmp_path: Path) -> None:

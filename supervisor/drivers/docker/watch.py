@@ -22,7 +22,7 @@ from supervisor.events import ContainerState, ContainerStateChanged, EngineAvail
 _LOGGER = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.2
-LONGEST_DELAY = 10.0
+LONGEST_DELAY = 2.0
 PING_INTERVAL = 30.0
 REPLAY_SECONDS = 10.0
 _ACTIONS = ("start", "die", "health_status", "oom", "destroy")

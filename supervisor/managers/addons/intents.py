@@ -33,7 +33,7 @@ INTENTS_SCHEMA = vol.Schema(
         vol.Optional("intents", default=dict): {
             str: vol.Schema(
                 {
-                    vol.Required("action"): vol.Coerce(Action),
+                    vol.Required("action"): vol.In([action.value for action in Action]),
                     vol.Optional("images", default=list): [str],
                     vol.Optional("was_running", default=False): bool,
                     vol.Optional("remove_config", default=False): bool,
@@ -56,7 +56,9 @@ class Intents:
     async def load(self) -> None:
         stored: dict[str, dict[str, Any]] = (await self._state.load())["intents"]
         self._intents = {
-            slug: Intent(slug, entry["action"], tuple(entry["images"]), entry["was_running"], entry["remove_config"])
+            slug: Intent(
+                slug, Action(entry["action"]), tuple(entry["images"]), entry["was_running"], entry["remove_config"]
+            )
             for slug, entry in stored.items()
         }
 
@@ -76,7 +78,12 @@ class Intents:
 
     async def _save(self) -> None:
         entries = {
-            slug: attrs.asdict(intent, filter=lambda attribute, _: attribute.name != "slug")
+            slug: {
+                "action": intent.action.value,
+                "images": list(intent.images),
+                "was_running": intent.was_running,
+                "remove_config": intent.remove_config,
+            }
             for slug, intent in self._intents.items()
         }
         await self._state.save({"intents": entries})

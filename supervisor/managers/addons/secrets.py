@@ -33,11 +33,12 @@ class SecretsFile:
             return
         self._read_at = time.monotonic()
         try:
-            content = await asyncio.to_thread(read_config_file, self._path)
-        except FileNotFoundError:
-            self._secrets = {}
-        except (Invalid, OSError) as err:
-            _LOGGER.warning("%s can't be read: %s", self._path.name, err)
+            content = await asyncio.to_thread(self._read)
+        except Invalid as err:
+            _LOGGER.warning("%s", err)
         else:
             entries = content.items() if isinstance(content, dict) else ()
             self._secrets = {str(key): value for key, value in entries if isinstance(value, str | int | float | bool)}
+
+    def _read(self) -> object:
+        return read_config_file(self._path) if self._path.exists() else {}

@@ -11,12 +11,23 @@ from typing import Final, Protocol
 
 from supervisor.errors import NotFound
 from supervisor.events import ContainerState, ContainerStateChanged, EventBus
-from supervisor.managers.logs.kept import MAX_RUN_BYTES, MAX_RUN_LINES, KeptLogs, Reached, Unread, kept_of
+from supervisor.managers.logs.kept import (
+    MAX_RUN_BYTES,
+    MAX_RUN_LINES,
+    OVERLAP,
+    KeptLogs,
+    Reached,
+    Run,
+    Unread,
+    kept_of,
+    kept_run,
+)
 from supervisor.managers.logs.lines import RUN, Line, Record, Sequence, encode, microseconds
 
 _MAX_TAIL: Final = 2000
-_TAIL_MARGIN: Final = 8  # so that lines of the same moment are numbered the same in a cut log and in the whole one
+_TAIL_MARGIN: Final = 64  # so that lines of one moment are numbered in a cut log as in the whole one
 _SINCE_MARGIN: Final = 2  # microseconds, more than a float of seconds is off
+_START_LEAD: Final = 5_000_000  # microseconds; the engine notes the start only after the first lines were written
 _ALIVE: Final = frozenset({ContainerState.RUNNING, ContainerState.HEALTHY, ContainerState.UNHEALTHY})
 
 
@@ -33,7 +44,11 @@ class ContainerFacts(Protocol):
     @property
     def id(self) -> str: ...
     @property
+    def running(self) -> bool: ...
+    @property
     def started_at(self) -> datetime | None: ...
+    @property
+    def finished_at(self) -> datetime | None: ...
     @property
     def log_driver(self) -> str: ...
 
@@ -51,11 +66,15 @@ class ContainerLogs(Protocol):
 class ContainerLog:
     """The log of one container name as one reader sees it: kept runs first, then the container of now.
 
-    Watching outlives the container: when it stops, the log goes on with its next run.
+    With `latest` the history is that of the present run, or of the last one when there is no container. Watching
+    outlives the container: when it stops, the log goes on with its next run.
     """
 
-    def __init__(self, name: str, containers: ContainerLogs, kept: KeptLogs, bus: EventBus) -> None:
+    def __init__(
+        self, name: str, containers: ContainerLogs, kept: KeptLogs, bus: EventBus, *, latest: bool = False
+    ) -> None:
         self._name = name
+        self._latest = latest
         self._containers = containers
         self._kept = kept
         self._bus = bus
@@ -63,31 +82,30 @@ class ContainerLog:
         self._read_id: str | None = None  # the container that was read last, and how far
         self._reached = Reached()
 
-    async def started(self) -> int | None:
-        """When the present run, or else the last kept one, began; None when there never was one."""
-        facts = await find(self._containers, self._name)
-        if facts is not None and facts.started_at is not None:
-            return microseconds(facts.started_at)
-        runs = [record for record in await self._kept.read(self._name) if record.word == RUN]
-        return runs[-1].time if runs else None
-
     async def history(self, tail: int | None) -> AsyncGenerator[Line, None]:
         records = await self._kept.read(self._name)
-        past = [record for record in records if record.word != RUN]
         facts = await find(self._containers, self._name)
+        run = None if facts is None else run_of(facts)
+        if self._latest:
+            past = kept_run(records, None if run is None else run.mark)
+        else:
+            past = [record for record in records if record.word != RUN]
         if facts is None:
             for record in past:
                 yield self._line(record)
             return
         unkept = Unread(kept_of(records, facts.id))
+        began = run.began if self._latest and run is not None else 0
         if tail is None or tail > _MAX_TAIL:
             for record in past:
                 yield self._line(record)
             async with contextlib.aclosing(self._read(facts, unkept)) as lines:
                 async for record in lines:
-                    yield self._line(record)
+                    if record.time >= began:
+                        yield self._line(record)
             return
-        ending = [record async for record in self._read(facts, unkept, tail=tail + _TAIL_MARGIN)]
+        lines = self._read(facts, unkept, tail=tail + _TAIL_MARGIN)
+        ending = [record async for record in lines if record.time >= began]
         missing = max(tail - len(ending), 0)
         for record in [*past[max(len(past) - missing, 0) :], *ending]:
             yield self._line(record)
@@ -116,7 +134,7 @@ class ContainerLog:
         """Follow the container until it stops; of one that was read before only what is new."""
         if facts.id != self._read_id or self._reached.time < 0:
             return self._read(facts, Unread(Reached()), follow=True)
-        since = max(self._reached.time - _SINCE_MARGIN, 0) / 1_000_000
+        since = max(self._reached.time - OVERLAP - _SINCE_MARGIN, 0) / 1_000_000
         return self._read(facts, Unread(self._reached), follow=True, since=since)
 
     async def _read(
@@ -133,11 +151,11 @@ class ContainerLog:
         lines = engine_records(self._containers, facts, self._name, tail=tail, follow=follow, since=since)
         async with contextlib.aclosing(lines):
             async for record in lines:
-                if not wanted.takes(record.time):
+                if not wanted.takes(record):
                     if since is None:
-                        self._reached.note(record.time)
+                        self._reached.note(record)
                     continue
-                self._reached.note(record.time)
+                self._reached.note(record)
                 yield record
 
     def _line(self, record: Record) -> Line:
@@ -149,6 +167,18 @@ async def find(containers: ContainerLogs, name: str) -> ContainerFacts | None:
         return await containers.inspect(name)
     except NotFound:
         return None
+
+
+def run_of(facts: ContainerFacts) -> Run | None:
+    """Return the present or last run of a container, None when it never ran."""
+    if facts.started_at is None:
+        return None
+    started = microseconds(facts.started_at)
+    began = started - _START_LEAD
+    # Once it ended, the end is that of this very run.
+    if facts.running and facts.finished_at is not None and facts.finished_at < facts.started_at:
+        began = max(began, microseconds(facts.finished_at))
+    return Run(facts.id, started, began)
 
 
 async def engine_records(
@@ -177,6 +207,7 @@ async def engine_records(
 
 async def keep_log(name: str, containers: ContainerLogs, facts: ContainerFacts, kept: KeptLogs) -> None:
     """Write the end of a container's present log to its file."""
+    run = run_of(facts)
     held: deque[Record] = deque()
     size = 0
     async with contextlib.aclosing(engine_records(containers, facts, name, tail=MAX_RUN_LINES)) as lines:
@@ -185,5 +216,5 @@ async def keep_log(name: str, containers: ContainerLogs, facts: ContainerFacts, 
             size += len(encode(record))
             while size > MAX_RUN_BYTES:
                 size -= len(encode(held.popleft()))
-    if facts.started_at is not None:
-        await kept.add(name, facts.id, microseconds(facts.started_at), list(held))
+    if run is not None:
+        await kept.add(name, run, list(held))

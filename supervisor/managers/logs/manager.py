@@ -214,9 +214,9 @@ class LogManager:
     # From the engine and from our own file.
 
     async def _container_stream(self, target: LogTarget, container: str, request: LogRequest) -> LogStream:
-        source = ContainerLog(container, self._engine.containers, self._kept, self._bus)
-        since = await source.started() if request.latest else None
-        return await self._line_stream(source, target, request, since)
+        containers = self._engine.containers
+        source = ContainerLog(container, containers, self._kept, self._bus, latest=request.latest)
+        return await self._line_stream(source, target, request, None)
 
     async def _own_stream(self, target: LogTarget, request: LogRequest) -> LogStream:
         """The daemon's own log must be readable whatever is broken: each failure leads to the next source."""
