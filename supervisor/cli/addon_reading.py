@@ -61,13 +61,15 @@ def stats(session: Session, slug: str) -> None:
 @click.argument("text", default="-")
 @pass_session
 def stdin(session: Session, slug: str, text: str) -> None:
-    """Send TEXT to an add-on's standard input; `-` (or nothing) sends what comes in here."""
+    """Send TEXT and a line end to an add-on's standard input; `-` (or nothing) sends what comes in here."""
     if text == "-":
         if sys.stdin.isatty():
             click.echo("Type what to send, end with Ctrl-D.", err=True)
         content = sys.stdin.buffer.read()
     else:
-        content = text.encode() + b"\n"
+        content = text.encode()
+    # The daemon ends what it passes on with a line end of its own.
+    content = content.removesuffix(b"\n")
     path = route("addons", slug, "stdin")
     headers = {"Content-Type": "application/octet-stream"}
     session.client.raise_for(session.client.request("POST", path, content, headers=headers), path)

@@ -104,6 +104,30 @@ def forget(session: Session, uuid: str) -> None:
     session.output.done(f"Forgot job {full}", name=full, data=data)
 
 
+@click.command(cls=Command)
+@pass_session
+def history(session: Session) -> None:
+    """List the jobs that ended lately, with what went wrong."""
+    jobs = mappings(session.client.get("/jobs/history"), "jobs")
+    columns = (*_COLUMNS[1:3], Column("ENDED AT STAGE", "stage"), Column("ERROR", _first_error, flexible=True))
+    rows = [{**job, "depth": 0} for job in jobs]
+    session.output.rows(rows, columns, name="uuid", empty="No job has ended yet.", data=jobs)
+
+
+def _first_error(row: Mapping[str, Any]) -> str:
+    return next((str(error.get("message")) for error in all_errors(row)), "-")
+
+
+@click.command(cls=Command)
+@click.argument("uuid", type=JOB)
+@pass_session
+def cancel(session: Session, uuid: str) -> None:
+    """Stop a job, where that is safe; what it did is undone."""
+    full = _uuid(session, uuid)
+    data = session.client.post(f"{route('jobs', full)}/cancel")
+    session.output.done(f"Cancelled job {full}", name=full, data=data)
+
+
 @click.command(
     cls=Command,
     examples=(
@@ -136,5 +160,8 @@ def ignore(session: Session, conditions: tuple[str, ...], *, reset: bool) -> Non
 
 
 jobs = Group(
-    "jobs", default="list", help="See what the daemon is doing.", commands=[list_, info, watch, forget, ignore]
+    "jobs",
+    default="list",
+    help="See what the daemon is doing.",
+    commands=[list_, info, watch, history, cancel, forget, ignore],
 )

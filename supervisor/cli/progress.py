@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 import click
 
 from supervisor.cli import text
-from supervisor.cli.answers import mapping
+from supervisor.cli.answers import mapping, mappings
 from supervisor.cli.client import Client, route
 from supervisor.cli.command import Session
 from supervisor.cli.failures import ExitCode, Failure
@@ -69,6 +69,17 @@ def fetch(client: Client, uuid: str) -> Mapping[str, Any] | None:
         raise
 
 
+def ended(client: Client, uuid: str) -> Mapping[str, Any] | None:
+    """Return a job that ended lately and was forgotten, or None when the daemon doesn't remember it either."""
+    try:
+        jobs = mappings(client.get("/jobs/history"), "jobs")
+    except Failure as failure:
+        if failure.exit_code == ExitCode.NOT_FOUND:
+            return None
+        raise
+    return next((job for job in jobs if job.get("uuid") == uuid), None)
+
+
 def follow(session: Session, uuid: str, title: str | None = None) -> None:
     """Report a job's progress until it is done.
 
@@ -85,5 +96,6 @@ def follow(session: Session, uuid: str, title: str | None = None) -> None:
     except KeyboardInterrupt:
         click.echo(f"The daemon goes on with it. Look again with: supervisor jobs watch {text.line(uuid)}", err=True)
         raise
+    job = job or ended(session.client, uuid)
     if job is not None:
         raise_for_errors(job)

@@ -277,7 +277,7 @@ def test_updates_are_named(command: Run, daemon: FakeDaemon) -> None:
 def test_stdin_sends_the_text_or_what_comes_in(command: Run, daemon: FakeDaemon) -> None:
     assert command("addons", "stdin", "local_hello", "say hi").code == 0
     assert command("addons", "stdin", "local_hello", stdin=b"\x00\xffraw").code == 0
-    assert [seen.body for seen in daemon.requests()] == [b"say hi\n", b"\x00\xffraw"]
+    assert [seen.body for seen in daemon.requests()] == [b"say hi", b"\x00\xffraw"]
 
 
 def test_documents_are_printed_safely(command: Run, daemon: FakeDaemon) -> None:

@@ -53,6 +53,17 @@ def test_a_job_that_vanished_without_result_is_a_failure(command: Run, installin
     assert result.out == ""
 
 
+def test_a_job_that_failed_and_was_forgotten_is_found_among_those_that_ended_lately(
+    command: Run, installing: FakeDaemon
+) -> None:
+    error = {"type": "Internal", "message": "no such image", "stage": "image", "error_key": None, "extra_fields": None}
+    installing.answers[STORE] = MISSING
+    installing.answers[("GET", "/jobs/history")] = {"jobs": [job(done=True, errors=[error])]}
+    result = command("addons", "install", "core_ssh")
+    assert result.code != 0
+    assert "no such image" in result.err
+
+
 def test_the_errors_of_a_job_are_printed_with_a_hint(command: Run, installing: FakeDaemon) -> None:
     error = {
         "type": "DockerError",

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -64,10 +64,11 @@ def test_times_of_the_engine():
         assert parse_time(nothing) is None
 
 
-@given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2200, 1, 1)))
-def test_every_time_is_read_to_the_microsecond(moment):
+@given(st.integers(0, 7_000_000_000_000_000))
+def test_every_time_is_read_to_the_microsecond(microseconds):
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
     text = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}789Z"
-    assert parse_time(text) == moment.replace(tzinfo=UTC)
+    assert parse_time(text) == moment
 
 
 def test_which_containers_are_ours():

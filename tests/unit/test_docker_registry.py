@@ -83,7 +83,6 @@ def test_real_references_pass(reference):
         "a/b?x=1",
         "a/b#c",
         "a%2fb",
-        "sha256:12/3",
         "a/b:",
         "-a",
     ],

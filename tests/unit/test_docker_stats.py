@@ -112,7 +112,9 @@ def kernel(tmp_path: Path) -> tuple[Path, Path]:
     write(proc / "meminfo", "MemTotal:       1000 kB\nMemFree: 1 kB\n")
     write(
         proc / "7" / "net" / "dev",
-        "Inter-|   Receive\n face |bytes\n    lo: 5 0 0 0 0 0 0 0 5 0 0 0 0 0 0 0\n  eth0:11 0 0 0 0 0 0 0 22 0 0 0 0 0 0 0\n",
+        "Inter-|   Receive\n face |bytes\n"
+        "    lo: 5 0 0 0 0 0 0 0 5 0 0 0 0 0 0 0\n"
+        "  eth0:11 0 0 0 0 0 0 0 22 0 0 0 0 0 0 0\n",
     )
     return proc, cgroup
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from docker.errors import APIError
 from docker.errors import NotFound as Absent
 
 from supervisor.drivers.docker.spec import ContainerSpec, engine_config
-from supervisor.drivers.docker.translate import explanation_of, port_conflict
-from supervisor.errors import Internal, NotFound
+from supervisor.drivers.docker.translate import FOREIGN, explanation_of, port_conflict
+from supervisor.errors import Internal, NotFound, Timeout
 
 _LOGGER = logging.getLogger(__name__)
 
 GRACE_OF_REPLACED = 10
+REMOVAL_SECONDS = 30.0
 _STALE_ENDPOINT = "already exists in network"
 
 
@@ -29,7 +31,9 @@ def run(client: APIClient, spec: ContainerSpec, network_name: str) -> dict[str, 
     try:
         return start(client, spec.name, _network_of(spec, network_name))
     except BaseException:
-        _clear(client, identity, _path(spec))
+        # The reason of the failed start is what counts, also when the engine went away in between.
+        with contextlib.suppress(*FOREIGN):
+            _clear(client, identity, _path(spec))
         raise
 
 
@@ -108,9 +112,21 @@ def _remove(client: APIClient, name: str) -> None:
     except Absent:
         return
     except APIError as err:
-        # Somebody else (the engine itself, for a container made with auto-remove) is at it already.
         if err.status_code != 409 or "already in progress" not in explanation_of(err):
             raise
+        _wait_until_gone(client, name)
+
+
+def _wait_until_gone(client: APIClient, name: str) -> None:
+    """Somebody else is removing it; its name is free only when that is done."""
+    deadline = time.monotonic() + REMOVAL_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            client.inspect_container(name)
+        except Absent:
+            return
+        time.sleep(0.1)
+    raise Timeout(f"Container {name} is being removed for more than {REMOVAL_SECONDS:g} s")
 
 
 def _clear(client: APIClient, identity: str, cid_path: Path | None) -> None:

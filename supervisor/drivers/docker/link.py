@@ -79,6 +79,7 @@ class Link:
         self.info: EngineInfo | None = None
         self._reason = "it was not contacted yet"
         self._pools: dict[Lane, ThreadPoolExecutor] = {}
+        self._connecting = OpenSockets()
         self._following = 0
         self._working = 0
         self._idle = asyncio.Event()
@@ -101,6 +102,7 @@ class Link:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self._idle.wait()
+        self._connecting.shutdown()
         if session is not None:
             await asyncio.to_thread(session.close)
         pools, self._pools = self._pools, {}
@@ -125,7 +127,10 @@ class Link:
         Raises:
             Unavailable: no engine answers.
         """
-        return await self._run(Lane.WATCH, 3 * self._ping_timeout, "Connecting", partial(self._connect, self._session))
+        # Calls may still run in a session that is being replaced; losing the engine must end those too.
+        sockets = OpenSockets() if self._session is None else self._session.sockets
+        self._connecting = sockets
+        return await self._run(Lane.WATCH, 3 * self._ping_timeout, "Connecting", partial(self._connect, sockets))
 
     async def alive(self) -> bool:
         """Ask the engine for a sign of life."""
@@ -236,9 +241,7 @@ class Link:
             if not self._working:
                 self._idle.set()
 
-    def _connect(self, former: Session | None) -> Session:
-        # Calls may still run in a session that is being replaced; losing the engine must end those too.
-        sockets = OpenSockets() if former is None else former.sockets
+    def _connect(self, sockets: OpenSockets) -> Session:
         first = EngineClient(self.url, OLDEST_API, timeout=self._ping_timeout, pool_size=1, sockets=sockets)
         try:
             version = str(first.version(api_version=False).get("ApiVersion") or OLDEST_API)

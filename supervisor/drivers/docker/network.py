@@ -77,8 +77,9 @@ class InternalNetwork:
         Raises:
             Conflict: another network of this machine uses its addresses.
         """
-        wanted = (ipv6 is None or ipv6) and _host_has_ipv6()
-        return await self._link.change(f"Network {self.settings.name}", _ensure, self.settings, ipv6=wanted, mtu=mtu)
+        return await self._link.change(
+            f"Network {self.settings.name}", _ensure, self.settings, wants_ipv6=ipv6 is not False, mtu=mtu
+        )
 
     async def attach(self, name: str, *, aliases: tuple[str, ...] = (), address: IPv4Address | None = None) -> None:
         """Make container `name` a member; one that is already, at that address, stays as it is.
@@ -108,7 +109,9 @@ class InternalNetwork:
         return {name: address for _, name, address in _members(raw) if address is not None}
 
 
-def _ensure(client: APIClient, settings: NetworkSettings, *, ipv6: bool, mtu: int | None) -> bool:
+def _ensure(client: APIClient, settings: NetworkSettings, *, wants_ipv6: bool, mtu: int | None) -> bool:
+    # A kernel without IPv6 can't make a network with it.
+    ipv6 = wants_ipv6 and _IPV6_SWITCH.exists()
     try:
         present = client.inspect_network(settings.name)
     except Absent:
@@ -225,8 +228,3 @@ def _matches(raw: Mapping[str, Any], *, ipv6: bool, mtu: int | None) -> bool:
 def _mtu(raw: Mapping[str, Any]) -> int | None:
     text = str((raw.get("Options") or {}).get(_MTU_OPTION) or "")
     return int(text) if text.isdecimal() else None
-
-
-def _host_has_ipv6() -> bool:
-    """Whether this kernel has IPv6; without, a network that wants it can't be made."""
-    return _IPV6_SWITCH.exists()

@@ -129,6 +129,7 @@ class Watch:
                     await self._until_broken()
                 finally:
                     await asyncio.shield(stream.close())
+                stream = None
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY)
             try:
@@ -149,7 +150,12 @@ class Watch:
         self._ended.clear()
         self._suspect.clear()
         stream = EventStream(session, self._last_event, self._on_event, self._ended.set)
-        await stream.open()
+        try:
+            await stream.open()
+        except BaseException:
+            await asyncio.shield(stream.close())
+            session.retire()
+            raise
         if self._ended.is_set():
             await stream.close()
             session.retire()
@@ -193,7 +199,11 @@ class Watch:
             looked = time.time()
             try:
                 info = await self._containers.inspect(summary.name)
-            except NotFound:
+            except Unavailable:
+                raise
+            except SupervisorError as err:
+                if not isinstance(err, NotFound):
+                    _LOGGER.warning("%s: its state can't be told: %s", summary.name, err)
                 continue
             self._seen[info.id] = looked
             self._bus.publish(_present(info, looked))

@@ -131,7 +131,7 @@ class AddonInstaller:
         record = AddonRecord(
             store.slug, store.repository, store.manifest, store.translations, store.manifest.version, image
         )
-        job.stage("intent")
+        job.stage("prepare")
         intent = Intent(store.slug, Action.INSTALL, (record.image_reference,))
         await self._intents.begin(intent)
         try:
@@ -163,7 +163,7 @@ class AddonInstaller:
             self._jobs.run("app_manager_uninstall", reference=slug) as job,
             self._jobs.run("app_uninstall", reference=slug, lock=addon.lock),
         ):
-            job.stage("intent")
+            job.stage("prepare")
             intent = Intent(slug, Action.UNINSTALL, (addon.record.image_reference,), remove_config=remove_config)
             await self._intents.begin(intent)
             await self._uninstall(intent, job)
@@ -238,7 +238,7 @@ class AddonInstaller:
         was_running = addon.running
         old, image = addon.record.image_reference, self._images.name(store)
         new = f"{image}:{store.manifest.version}"
-        job.stage("intent")
+        job.stage("prepare")
         await self._intents.begin(Intent(addon.slug, Action.UPDATE, (old, new), was_running=was_running))
         try:
             job.stage("image")
