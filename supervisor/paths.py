@@ -22,6 +22,11 @@ class DataPaths:
         return self.root / "addons" / "data"
 
     @property
+    def addons_snapshots(self) -> Path:
+        """Copies of `addons_data` folders from before an update."""
+        return self.root / "addons" / "snapshots"
+
+    @property
     def addons_core(self) -> Path:
         return self.root / "addons" / "core"
 
@@ -88,6 +93,7 @@ class DataPaths:
             self.addons_local,
             self.addons_git,
             self.addons_data,
+            self.addons_snapshots,
             self.addon_configs,
             self.homeassistant,
             self.ssl,

@@ -240,7 +240,7 @@ async def test_lines_whose_times_cross_are_neither_lost_nor_doubled(logs: LogMan
         name: BEGIN + timedelta(seconds=1, milliseconds=delay) for name, delay in zip("abcd", (5, 0, 3, 1), strict=True)
     }
     container.lines = [LineStand(at[name], "stdout", name) for name in "ab"]
-    async with contextlib.aclosing(await logs.stream(X, ask(follow=True))) as stream:
+    async with asyncio.timeout(5), contextlib.aclosing(await logs.stream(X, ask(follow=True))) as stream:
         assert [await anext(stream.lines) for _ in range(2)] == ["a", "b"]
         await logs.keep("addon_x")
         pending = asyncio.ensure_future(anext(stream.lines))

@@ -15,6 +15,7 @@ class Action(StrEnum):
     INSTALL = "install"
     UPDATE = "update"
     UNINSTALL = "uninstall"
+    ROLLBACK = "rollback"
 
 
 @attrs.frozen

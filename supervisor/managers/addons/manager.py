@@ -157,10 +157,10 @@ class AddonManager:
                 )
 
     def _container_changed(self, event: ContainerStateChanged) -> None:
-        for addon in self.registry.installed.values():
-            if addon.container_name == event.name and addon.concerns(event):
-                addon.container_id = event.container_id
-                addon.apply(event.state, event.exit_code)
+        addon = self.registry.by_container(event.name)
+        if addon is not None and addon.concerns(event):
+            addon.container_id = event.container_id
+            addon.apply(event.state, event.exit_code)
 
     def _engine_changed(self, event: EngineAvailabilityChanged) -> None:
         if event.available:

@@ -24,7 +24,10 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class AddonRegistry:
-    """The only writer of `addons.json`. What a change brings is saved before it shows."""
+    """The only writer of `addons.json`. What a change brings is saved before it shows.
+
+    `kept_images` are images that an add-on may return to, by slug.
+    """
 
     def __init__(self, state: StateFile, bus: EventBus, host: Host, store: StoreManager) -> None:
         self._state = state
@@ -33,6 +36,7 @@ class AddonRegistry:
         self._store = store
         self._addons: dict[str, Addon] = {}
         self.installed: Mapping[str, Addon] = MappingProxyType(self._addons)
+        self.kept_images: dict[str, str] = {}
 
     async def load(self) -> None:
         data = await self._state.load()
@@ -68,8 +72,15 @@ class AddonRegistry:
         raise NotFound(f"No add-on {slug}")
 
     def images_in_use(self, *, without: str | None = None) -> frozenset[str]:
-        """Return the image references of installed add-ons, one left out if asked."""
-        return frozenset(addon.record.image_reference for slug, addon in self._addons.items() if slug != without)
+        """Return the image references that add-ons run on or can return to, one add-on left out if asked."""
+        running = {slug: addon.record.image_reference for slug, addon in self._addons.items()}
+        return frozenset(
+            image for images in (running, self.kept_images) for slug, image in images.items() if slug != without
+        )
+
+    def by_container(self, name: str) -> Addon | None:
+        """Return the add-on whose container has this name."""
+        return next((addon for addon in self._addons.values() if addon.container_name == name), None)
 
     async def add(self, record: AddonRecord) -> Addon:
         addon = Addon(record, self._bus)

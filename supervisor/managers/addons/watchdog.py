@@ -61,7 +61,7 @@ class ContainerWatchdog:
     def _container_changed(self, event: ContainerStateChanged) -> None:
         if event.state not in TROUBLE:
             return
-        addon = next((a for a in self._registry.installed.values() if a.container_name == event.name), None)
+        addon = self._registry.by_container(event.name)
         if addon is None or not self._watched(addon) or addon.slug in self._rescues:
             return
         if not self._within_rate(addon.slug):

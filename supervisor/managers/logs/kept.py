@@ -64,7 +64,7 @@ class Unread:
     """Tells which lines lie behind a point, given the lines in order from `OVERLAP` before that point or earlier."""
 
     def __init__(self, reached: Reached) -> None:
-        self._floor = reached.recent[0][0] if reached.recent else -1
+        self._floor = min((time for time, _ in reached.recent), default=-1)
         self._read = Counter(key for _, key in reached.recent)
 
     def takes(self, record: Record) -> bool:

@@ -163,9 +163,7 @@ REMEDIES: dict[tuple[ContextType, SuggestionType], frozenset[IssueType]] = {
     (ContextType.ADDON, SuggestionType.EXECUTE_REPAIR): frozenset({IssueType.MISSING_IMAGE}),
     (ContextType.ADDON, SuggestionType.EXECUTE_RESTART): frozenset({IssueType.DEVICE_ACCESS_MISSING}),
     (ContextType.STORE, SuggestionType.EXECUTE_RELOAD): frozenset({IssueType.FATAL_ERROR}),
-    (ContextType.STORE, SuggestionType.EXECUTE_RESET): frozenset(
-        {IssueType.CORRUPT_REPOSITORY, IssueType.FATAL_ERROR}
-    ),
+    (ContextType.STORE, SuggestionType.EXECUTE_RESET): frozenset({IssueType.CORRUPT_REPOSITORY, IssueType.FATAL_ERROR}),
     (ContextType.STORE, SuggestionType.EXECUTE_REMOVE): frozenset(
         {IssueType.CORRUPT_REPOSITORY, IssueType.FATAL_ERROR}
     ),
