@@ -49,6 +49,7 @@ from supervisor.managers.addons.intents import INTENTS_SCHEMA, Intents
 from supervisor.managers.addons.options import AddonOptions
 from supervisor.managers.addons.record import addons_schema
 from supervisor.managers.addons.registry import AddonRegistry
+from supervisor.managers.addons.rollback import ROLLBACKS_SCHEMA, Rollbacks
 from supervisor.managers.addons.runner import AddonRunner
 from supervisor.managers.addons.secrets import SecretsFile
 from supervisor.managers.addons.watchdog import ContainerWatchdog
@@ -97,7 +98,7 @@ class Base:
             settings,
             paths,
             bus,
-            Engine(settings.docker_url, bus),
+            Engine(settings.docker_url, bus, cid_files=paths.cid_files),
             HttpClient(user_agent=f"Supervisor/{__version__}"),
             Resolution(bus),
             JobManager(bus, StateFile(paths.root / "jobs.json", JOBS_SCHEMA, bus)),
@@ -244,6 +245,18 @@ def _build_addons(base: Base, services: Services) -> AddonManager:
     images = AddonImages(
         base.engine, base.jobs, services.docker, base.host, base.resolution, build_logs=base.paths.root / "logs"
     )
+    rollbacks = Rollbacks(
+        base.state_file("rollbacks.json", ROLLBACKS_SCHEMA),
+        base.paths,
+        base.bus,
+        base.jobs,
+        base.resolution,
+        intents,
+        registry,
+        runner,
+        images,
+        window=base.settings.update_window,
+    )
     installer = AddonInstaller(
         base.engine,
         base.jobs,
@@ -253,6 +266,7 @@ def _build_addons(base: Base, services: Services) -> AddonManager:
         registry,
         images,
         runner,
+        rollbacks,
         intents,
         logs,
         base.paths,
@@ -262,6 +276,7 @@ def _build_addons(base: Base, services: Services) -> AddonManager:
         registry,
         runner,
         installer,
+        rollbacks,
         options,
         AddonBooter(registry, runner, base.resolution),
         ContainerWatchdog(base.bus, base.jobs, registry, runner),

@@ -19,7 +19,7 @@ class Settings:
     `host_data` is the data folder as the Docker engine's host sees it, which differs from `data` only when the daemon
     itself runs in a container, `container_name` then. `api_address` None means the internal network's gateway (or our
     own address in it, in a container). `builtin_remotes` says whether the repositories that live on the internet are
-    fetched.
+    fetched. `update_window` is how many seconds an updated add-on must run well before its old version is given up.
     """
 
     data: Path = DEFAULT_DATA
@@ -37,4 +37,5 @@ class Settings:
     builtin_remotes: bool = True
     connectivity_url: str = "https://checkonline.home-assistant.io/online.txt"
     version_url: str = "https://version.home-assistant.io"
+    update_window: float = 600.0
     leak_url: str = "https://api.pwnedpasswords.com/range"

@@ -43,6 +43,8 @@ _FIELDS = (
     Field("Update", newer, optional=True),
     Field("Repository", "repository"),
     Field("Boot", "boot"),
+    Field("Last exit code", "last_exit_code", optional=True),
+    Field("Can return to", "rollback_version", optional=True),
     Field("Watchdog", "watchdog"),
     Field("Auto update", "auto_update"),
     Field("Protected", "protected"),
@@ -164,6 +166,21 @@ def rebuild(session: Session, slug: str, *, force: bool) -> None:
     session.output.done(f"Rebuilt {slug}", name=slug, data=data)
 
 
+@click.command(cls=Command)
+@click.argument("slug", type=INSTALLED)
+@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@pass_session
+def rollback(session: Session, slug: str, *, yes: bool) -> None:
+    """Return to the version before the last update, with the data of then.
+
+    Possible until the new version has run well for a while; what it wrote since is lost.
+    """
+    confirm(f"Return {slug} to the version and data before its update?", yes=yes)
+    with session.busy(f"Returning {slug} to its earlier version"):
+        data = session.client.post(route("addons", slug, "rollback"))
+    session.output.done(f"{slug} is back at its earlier version", name=slug, data=data)
+
+
 def _life(verb: str, doing: str, did: str, text: str) -> click.Command:
     """Make one of start, stop, restart: several add-ons one after the other, all tried, the first failure reported."""
 
@@ -203,6 +220,7 @@ addons = Group(
         _life("stop", "Stopping", "Stopped", "Stop add-ons."),
         _life("restart", "Restarting", "Restarted", "Stop and start add-ons."),
         rebuild,
+        rollback,
         *addon_settings.COMMANDS,
         *addon_reading.COMMANDS,
     ],

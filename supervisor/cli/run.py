@@ -73,6 +73,12 @@ def _options() -> list[click.Parameter]:
             "--connectivity-url", "SUPERVISOR_CONNECTIVITY_URL", "Asked to see if the internet is there.", metavar="URL"
         ),
         _option("--version-url", "SUPERVISOR_VERSION_URL", "Where newer versions are announced.", metavar="URL"),
+        _option(
+            "--update-window",
+            "SUPERVISOR_UPDATE_WINDOW",
+            "Seconds that an updated add-on must run well before its old version is given up. [600]",
+            type=click.FloatRange(0),
+        ),
         _option("--leak-url", "SUPERVISOR_LEAK_URL", "Where leaked passwords are looked up.", metavar="URL"),
     ]
 

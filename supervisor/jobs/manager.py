@@ -43,6 +43,7 @@ class Spawned(Generic[T]):
 
     task: asyncio.Task[T]
     job: Job | None = None
+    awaited: bool = False
     sound: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     async def accepted(self) -> bool:
@@ -60,6 +61,7 @@ class Spawned(Generic[T]):
         Raises:
             SupervisorError: the work failed; `job_id` names its job when that is kept.
         """
+        self.awaited = True
         try:
             return await asyncio.shield(self.task)
         except SupervisorError as err:
@@ -226,12 +228,14 @@ class JobManager:
         task = asyncio.get_running_loop().create_task(guarded(), context=context)
         spawned: Spawned[T] = Spawned(task)
         self._tasks.add(task)
-        task.add_done_callback(self._reap)
+        task.add_done_callback(lambda _: self._reap(spawned))
         return spawned
 
-    def _reap(self, task: asyncio.Task[Any]) -> None:
+    def _reap(self, spawned: Spawned[Any]) -> None:
+        task = spawned.task
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        # Who waits for the end hears of an error; otherwise the log is the only place for it.
+        if not task.cancelled() and (error := task.exception()) is not None and not spawned.awaited:
             if isinstance(error, SupervisorError):
                 _LOGGER.error("%s", error)
             else:

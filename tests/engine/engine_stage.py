@@ -26,7 +26,8 @@ from typing import TypeVar
 import attrs
 import docker
 import pytest
-from supervisor.drivers.docker import ContainerSpec, NetworkSettings
+from supervisor.drivers.docker.network import NetworkSettings
+from supervisor.drivers.docker.spec import ContainerSpec
 
 T = TypeVar("T")
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from engine_stage import LABEL, NETWORK, free_port, spec, until
 from supervisor import errors
-from supervisor.drivers.docker import Bind, CidFile, ContainerInfo, Engine, LogLine, Ulimit
+from supervisor.drivers.docker.engine import Engine
+from supervisor.drivers.docker.logs import LogLine
+from supervisor.drivers.docker.model import ContainerInfo
+from supervisor.drivers.docker.spec import Bind, CidFile, Ulimit
 from supervisor.events import ContainerState, ContainerStateChanged, EventBus
 
 pytestmark = pytest.mark.usefixtures("base_image")

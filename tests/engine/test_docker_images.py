@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from engine_stage import root_filesystem, spec
 from supervisor import errors
-from supervisor.drivers.docker import Engine, PullProgress, RegistryCredentials
+from supervisor.drivers.docker.engine import Engine
+from supervisor.drivers.docker.pull import PullProgress
+from supervisor.drivers.docker.registry import RegistryCredentials
 
 ARCH = {"x86_64": "amd64", "aarch64": "aarch64"}[platform.machine()]
 

@@ -4,8 +4,8 @@ import attrs
 import pytest
 from engine_stage import LABEL, NETWORK, spec
 from supervisor import errors
-from supervisor.drivers.docker import Engine, NetworkSettings
-from supervisor.drivers.docker.network import Member
+from supervisor.drivers.docker.engine import Engine
+from supervisor.drivers.docker.network import Member, NetworkSettings
 from supervisor.events import EventBus
 
 

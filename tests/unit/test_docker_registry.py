@@ -4,8 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from supervisor import errors
-from supervisor.drivers.docker import credentials_for, platform_of, registry_of
-from supervisor.drivers.docker.registry import check_reference, pull_name, split_reference
+from supervisor.drivers.docker.registry import (
+    check_reference,
+    credentials_for,
+    platform_of,
+    pull_name,
+    registry_of,
+    split_reference,
+)
 
 
 @pytest.mark.parametrize(

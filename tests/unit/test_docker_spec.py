@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-from supervisor.drivers.docker import Bind, CidFile, ContainerSpec, Ulimit, engine_config
+from supervisor.drivers.docker.spec import Bind, CidFile, ContainerSpec, Ulimit, engine_config
 
 
 def spec(**fields) -> ContainerSpec:

@@ -131,6 +131,7 @@ class AddonInfo:
     log_format: str = "plain"
     installed: bool = True
     last_exit_code: int | None = None
+    rollback_version: str | None = None
 
 
 @attrs.frozen(kw_only=True)

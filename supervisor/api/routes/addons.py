@@ -123,6 +123,9 @@ class AddonRoutes:
                 own=True,
             ),
             Route(
+                "POST", f"{one}/rollback", manager, self._rollback, "Return to the version before an update", NOTHING
+            ),
+            Route(
                 "GET",
                 f"{one}/stats",
                 manager,
@@ -182,6 +185,11 @@ class AddonRoutes:
         addon = self._addon(call)
         force = call.body["force"]
         await run_job(self._jobs, lambda: self._addons.installer.rebuild(addon.slug, force=force), background=False)
+        await self._addons.runner.settled(addon)
+
+    async def _rollback(self, call: Call) -> None:
+        addon = self._addon(call)
+        await self._jobs.spawn(lambda: self._addons.rollbacks.roll_back(addon)).result()
         await self._addons.runner.settled(addon)
 
     async def _uninstall(self, call: Call) -> None:

@@ -58,6 +58,7 @@ class AddonViews:
             addon.ingress_port,
             addon.last_exit_code,
             addon.option_devices,
+            self._addons.rollbacks.way(addon.slug),
             self._store.addons.get(addon.slug),
             self._host.devices,
         )
@@ -133,6 +134,7 @@ class AddonViews:
             system_managed=record.system_managed,
             system_managed_config_entry=record.system_managed_config_entry if record.system_managed else None,
             last_exit_code=addon.last_exit_code,
+            rollback_version=way.version if (way := self._addons.rollbacks.way(addon.slug)) else None,
         )
 
     async def not_installed(self, store: StoreAddon) -> wire.AddonInfo:

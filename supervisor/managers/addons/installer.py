@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from .images import AddonImages
 from .intents import Action, Intent, Intents
 from .record import AddonRecord
 from .registry import AddonRegistry
+from .rollback import Rollbacks
 from .runner import AddonRunner, LogKeeper
 from .spec import container_name, pulse_client_file
 
@@ -66,6 +67,7 @@ class AddonInstaller:
     _registry: AddonRegistry
     _images: AddonImages
     _runner: AddonRunner
+    _rollbacks: Rollbacks
     _intents: Intents
     _logs: LogKeeper
     _paths: DataPaths
@@ -208,7 +210,7 @@ class AddonInstaller:
             self.check_available(store)
             job.validated()
             async with self._jobs.run("app_update", reference=slug, lock=addon.lock):
-                await self._update(addon, store, job)
+                await self._replace(addon, store, job, way_back=True)
 
     async def rebuild(self, slug: str, *, force: bool = False) -> None:
         """Make the image of the installed version anew and run it where the old one ran.
@@ -225,7 +227,7 @@ class AddonInstaller:
             if not store.manifest.needs_build and not force:
                 raise ADDON_REBUILD_IMAGE(app=addon.name, slug=slug)
             async with self._jobs.run("app_rebuild", reference=slug, lock=addon.lock):
-                await self._update(addon, store, job)
+                await self._replace(addon, store, job, way_back=False)
 
     def _in_store(self, addon: Addon) -> StoreAddon:
         store = self._store.addons.get(addon.slug)
@@ -233,40 +235,61 @@ class AddonInstaller:
             raise ADDON_NOT_IN_STORE(app=addon.name, slug=addon.slug)
         return store
 
-    async def _update(self, addon: Addon, store: StoreAddon, job: Job) -> None:
-        """Get the new image while the old version runs, then switch: stop, record, start."""
+    async def _replace(self, addon: Addon, store: StoreAddon, job: Job, *, way_back: bool) -> None:
+        """Get the store's image while the present one runs, then switch: stop, record, start.
+
+        With `way_back` the present version and its data are kept until the new one has proved itself; a new version
+        that does not even start is left again at once.
+        """
         was_running = addon.running
-        old, image = addon.record.image_reference, self._images.name(store)
-        new = f"{image}:{store.manifest.version}"
+        image = self._images.name(store)
+        references = (addon.record.image_reference, f"{image}:{store.manifest.version}")
         job.stage("prepare")
-        await self._intents.begin(Intent(addon.slug, Action.UPDATE, (old, new), was_running=was_running))
+        await self._intents.begin(Intent(addon.slug, Action.UPDATE, references, was_running=was_running))
         try:
             job.stage("image")
             await self._images.fetch(store, job)
         except BaseException:
             await asyncio.shield(self._intents.end(addon.slug))
             raise
-        job.stage("stop")
-        if was_running:
-            await self._runner.pause(addon)
         try:
+            job.stage("stop")
+            if was_running:
+                await self._runner.pause(addon)
+            if way_back:
+                job.stage("snapshot")
+                await self._rollbacks.keep(addon)
             job.stage("record")
             await self._registry.switch(addon, store, image)
             self._bus.publish(AddonTokenChanged(addon.slug))
-            job.stage("cleanup")
-            await self._cleanup(addon, old)
-        finally:
-            if was_running:
-                job.stage("start")
-                await self._runner.start(addon)
-            else:
-                await self._runner.attach(addon)
+        except BaseException:
+            await asyncio.shield(self._give_up(addon, start=was_running))
+            raise
+        job.stage("start")
+        try:
+            await self._resume(addon, start=was_running)
+        except SupervisorError as err:
+            if way_back:
+                await self._rollbacks.roll_back(addon, reason=str(err))
+            raise
+        job.stage("cleanup")
+        await self._cleanup(addon, references)
         job.stage("finish")
         await self._intents.end(addon.slug)
         _LOGGER.info("%s: now at version %s", addon.slug, addon.record.version, extra={"ADDON": addon.slug})
 
-    async def _cleanup(self, addon: Addon, old: str) -> None:
-        names = {addon.record.image, old.rpartition(":")[0]}
+    async def _resume(self, addon: Addon, *, start: bool) -> None:
+        if start:
+            await self._runner.start(addon)
+        else:
+            await self._runner.attach(addon)
+
+    async def _give_up(self, addon: Addon, *, start: bool) -> None:
+        await self._resume(addon, start=start)
+        await self._intents.end(addon.slug)
+
+    async def _cleanup(self, addon: Addon, references: Iterable[str]) -> None:
+        names = {addon.record.image, *(reference.rpartition(":")[0] for reference in references)}
         await self._images.cleanup(keep=self._registry.images_in_use(), names=names)
 
     async def mend(self) -> None:
@@ -288,8 +311,11 @@ class AddonInstaller:
                 await self._runner.attach(addon)
                 if intent.was_running and not addon.running:
                     await self._runner.start(addon)
-                await self._cleanup(addon, addon.record.image_reference)
+                await self._cleanup(addon, intent.images)
                 await self._intents.end(intent.slug)
+            case Action.ROLLBACK if (addon := self._registry.installed.get(intent.slug)) is not None:
+                await self._runner.attach(addon)
+                await self._rollbacks.finish(intent, addon)
             case _:
                 await self._intents.end(intent.slug)
 

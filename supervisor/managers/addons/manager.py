@@ -32,6 +32,7 @@ from .intents import Intents
 from .options import AddonOptions
 from .ports import known_choices
 from .registry import AddonRegistry
+from .rollback import Rollbacks
 from .runner import AddonRunner
 from .watchdog import ContainerWatchdog
 
@@ -54,6 +55,7 @@ class AddonManager:
     registry: AddonRegistry
     runner: AddonRunner
     installer: AddonInstaller
+    rollbacks: Rollbacks
     options: AddonOptions
     booter: AddonBooter
     watchdog: ContainerWatchdog
@@ -70,6 +72,7 @@ class AddonManager:
         """Read what is installed, mend what a crash cut off, and learn from the engine what runs."""
         await self.registry.load()
         await self._intents.load()
+        await self.rollbacks.load()
         self.apparmor_profiles = await asyncio.to_thread(_file_names, self._paths.apparmor)
         self._bus.subscribe(ContainerStateChanged, self._container_changed)
         self._bus.subscribe(EngineAvailabilityChanged, self._engine_changed)
@@ -86,6 +89,7 @@ class AddonManager:
     async def stop(self) -> None:
         """Stop looking after the add-ons; their containers go on."""
         await self.watchdog.stop()
+        await self.rollbacks.stop()
         if self._refresh is not None:
             self._refresh.cancel()
             await asyncio.gather(self._refresh, return_exceptions=True)

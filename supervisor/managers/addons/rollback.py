@@ -136,7 +136,8 @@ class Rollbacks:
         self._images = images
         self._window = window
         self._ways: dict[str, WayBack] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._probations: dict[str, asyncio.Task[None]] = {}
+        self._returns: set[asyncio.Task[None]] = set()
         self._unsubscribe: list[Callable[[], None]] = []
 
     async def load(self) -> None:
@@ -162,7 +163,7 @@ class Rollbacks:
         """Stop watching; the ways back stay open."""
         for unsubscribe in self._unsubscribe:
             unsubscribe()
-        tasks = list(self._tasks.values())
+        tasks = [*self._probations.values(), *self._returns]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -258,23 +259,22 @@ class Rollbacks:
         addon = self._registry.installed.get(event.slug)
         if addon is None or event.slug not in self._ways:
             return
+        self._end_probation(event.slug)
         if event.state == AddonState.STARTED:
-            self._begin(addon, self._prove(addon))
-        elif addon.stop_requested:
-            self._end(event.slug)
-        elif event.state == AddonState.ERROR:
-            self._begin(addon, self._give_in(addon, f"it ended with exit code {addon.last_exit_code}"))
+            self._probations[event.slug] = self._task(event.slug, self._prove(addon))
+        elif event.state == AddonState.ERROR and not addon.stop_requested:
+            self._begin(addon, f"it ended with exit code {addon.last_exit_code}")
 
     def _container_changed(self, event: ContainerStateChanged) -> None:
         if event.state is ContainerState.UNHEALTHY:
             addon = self._registry.by_container(event.name)
             if addon is not None and addon.slug in self._ways:
-                self._begin(addon, self._give_in(addon, "its health check failed"))
+                self._begin(addon, "its health check failed")
 
     def _removed(self, event: AddonRemoved) -> None:
-        self._end(event.slug)
+        self._end_probation(event.slug)
         if event.slug in self._ways:
-            self._start(event.slug, self._drop(event.slug))
+            self._keep_task(self._task(event.slug, self._drop(event.slug)))
 
     async def _prove(self, addon: Addon) -> None:
         """Wait for the end of the window; a new version that came so far is accepted."""
@@ -287,23 +287,26 @@ class Rollbacks:
         await self._images.remove([way.image_reference], in_use=self._registry.images_in_use())
 
     async def _give_in(self, addon: Addon, reason: str) -> None:
-        # An update that is still going on decides itself what a failing start means.
-        if self._jobs.busy(addon.lock):
-            return
-        _LOGGER.error("%s: version %s failed (%s)", addon.slug, addon.record.version, reason)
-        await self.roll_back(addon, reason=reason)
+        """Leave a version that failed, once whatever is being done to the add-on has ended and it is still failing."""
+        async with self._jobs.run(
+            "app_restart_after_problem", reference=addon.slug, lock=addon.lock, wait=True, internal=True
+        ):
+            if addon.slug in self._ways and (addon.unhealthy or addon.state == AddonState.ERROR):
+                _LOGGER.error("%s: version %s failed: %s", addon.slug, addon.record.version, reason)
+                await self.roll_back(addon, reason=reason)
 
-    def _begin(self, addon: Addon, work: Coroutine[Any, Any, None]) -> None:
-        self._end(addon.slug)
-        self._start(addon.slug, work)
+    def _begin(self, addon: Addon, reason: str) -> None:
+        self._keep_task(self._task(addon.slug, self._give_in(addon, reason)))
 
-    def _start(self, slug: str, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(self._guarded(slug, work), name=f"way back of {slug}")
-        self._tasks[slug] = task
-        task.add_done_callback(lambda done: self._tasks.pop(slug) if self._tasks.get(slug) is done else None)
+    def _keep_task(self, task: asyncio.Task[None]) -> None:
+        self._returns.add(task)
+        task.add_done_callback(self._returns.discard)
 
-    def _end(self, slug: str) -> None:
-        if (task := self._tasks.get(slug)) is not None:
+    def _task(self, slug: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(self._guarded(slug, work), name=f"way back of {slug}")
+
+    def _end_probation(self, slug: str) -> None:
+        if (task := self._probations.pop(slug, None)) is not None:
             task.cancel()
 
     async def _guarded(self, slug: str, work: Coroutine[Any, Any, None]) -> None:

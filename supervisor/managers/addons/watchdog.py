@@ -77,7 +77,10 @@ class ContainerWatchdog:
             task.cancel()
 
     def _watched(self, addon: Addon) -> bool:
-        return addon.record.watchdog and not addon.stop_requested and addon.manifest.startup != AddonStartup.ONCE
+        # A version on probation that fails is left, not rescued.
+        on_probation = addon.slug in self._registry.kept_images
+        wanted = addon.record.watchdog and addon.manifest.startup != AddonStartup.ONCE
+        return wanted and not addon.stop_requested and not on_probation
 
     def _within_rate(self, slug: str) -> bool:
         now = time.monotonic()
