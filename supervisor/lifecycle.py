@@ -153,6 +153,9 @@ class Lifecycle:
                 await self._boot()
             except SupervisorError as err:
                 _LOGGER.error("Not everything could be brought up: %s", err)
+            except Exception:
+                # The root of a task when the engine comes back; at the start the daemon goes on, too.
+                _LOGGER.exception("Not everything could be brought up")
 
     async def _boot(self) -> None:
         boot_id = self._host.facts.boot_id
@@ -162,8 +165,10 @@ class Lifecycle:
             for stage in BOOT_STAGES:
                 self._notifier.status(f"Starting add-ons of stage {stage.value}")
                 await self._addons.booter.boot(stage, at_least_seconds=known.wait_boot)
-        elif run != known.last_engine_run:
+        elif run is not None and run != known.last_engine_run:
             await self._addons.booter.resume()
+        # An engine that can't be told from the one before counts as the same.
+        run = run or known.last_engine_run
         if (boot_id, run) != (known.last_boot_id, known.last_engine_run):
             await known.change(last_boot_id=boot_id, last_engine_run=run)
 

@@ -92,8 +92,15 @@ class StateFile:
         """
         content = json.dumps(self._schema(data), indent=2, default=_plain).encode()
         async with self._lock:
+            writing = asyncio.ensure_future(asyncio.to_thread(self._write, content))
             try:
-                await asyncio.shield(asyncio.to_thread(self._write, content))
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                # The thread can't be stopped: the next save must wait for it, or the older content may land last.
+                while not writing.done():
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.wait({writing})
+                raise
             except OSError as err:
                 raise Internal(f"{self.path.name} can't be written: {err.strerror}") from err
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 MOUNTINFO = Path("/proc/self/mountinfo")
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 def takes_part_in_propagation(path: Path, table: Path = MOUNTINFO) -> bool:
@@ -15,15 +18,17 @@ def takes_part_in_propagation(path: Path, table: Path = MOUNTINFO) -> bool:
     target = path.resolve()
     best, propagates = -1, False
     try:
-        lines = table.read_text().splitlines()
+        lines = table.read_bytes().splitlines()
     except OSError:
         return False
     for line in lines:
-        fields = line.split(" ")
-        mount_point = Path(fields[4].encode().decode("unicode_escape"))
+        fields = line.split(b" ")
+        if b"-" not in fields[6:]:
+            continue
+        mount_point = Path(os.fsdecode(_ESCAPED.sub(lambda code: bytes([int(code[1], 8) & 0xFF]), fields[4])))
         depth = len(mount_point.parts)
         # A later line of the same depth is mounted over the earlier one.
         if depth >= best and target.is_relative_to(mount_point):
-            optional = fields[6 : fields.index("-", 6)]
-            best, propagates = depth, any(field.startswith(("shared:", "master:")) for field in optional)
+            optional = fields[6 : fields.index(b"-", 6)]
+            best, propagates = depth, any(field.startswith((b"shared:", b"master:")) for field in optional)
     return propagates

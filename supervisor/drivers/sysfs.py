@@ -9,8 +9,6 @@ from pathlib import Path
 
 import attrs
 
-SYS_DEV = Path("/sys/dev")
-DEV = Path("/dev")
 HIDDEN = ("/sys/devices/virtual/tty/", "/sys/devices/virtual/block/", "/sys/devices/virtual/vc/")
 
 
@@ -36,6 +34,10 @@ class Device:
         return f"{kind} {self.major}:{self.minor} rwm"
 
 
+# The module is loaded when the node is opened first; until then sysfs does not know the device.
+TUN = Device("tun", "/dev/net/tun", "/sys/devices/virtual/misc/tun", "misc", 10, 200)
+
+
 class DeviceTable:
     """A picture of the devices at one moment; `read` takes it anew."""
 
@@ -46,13 +48,16 @@ class DeviceTable:
         self._by_path.update({link: device for device in self.devices for link in device.links})
 
     @classmethod
-    def read(cls) -> DeviceTable:
-        """Read sysfs. Blocking, a few milliseconds."""
-        links = _links()
+    def read(cls, root: Path = Path("/")) -> DeviceTable:
+        """Read the sysfs and the links below `root`. Blocking, a few milliseconds."""
+        links = _links(root)
         devices: list[Device] = []
         for kind in ("char", "block"):
             with suppress(OSError):
-                devices.extend(filter(None, (_device(entry, links) for entry in (SYS_DEV / kind).iterdir())))
+                found = (_device(entry, root, links) for entry in (root / "sys" / "dev" / kind).iterdir())
+                devices.extend(filter(None, found))
+        if all(device.path != TUN.path for device in devices):
+            devices.append(TUN)
         return cls(sorted(devices, key=lambda device: device.path))
 
     def find(self, path: str) -> Device | None:
@@ -64,14 +69,14 @@ class DeviceTable:
         return tuple(device for device in self.devices if subsystem is None or device.subsystem == subsystem)
 
 
-def _device(entry: Path, links: dict[str, list[str]]) -> Device | None:
-    with suppress(OSError, ValueError):
-        sysfs = str(entry.resolve(strict=True))
+def _device(entry: Path, root: Path, links: dict[str, list[str]]) -> Device | None:
+    with suppress(OSError, ValueError, KeyError):
+        sysfs = _below(root, entry.resolve(strict=True))
         keys = dict(line.split("=", 1) for line in (entry / "uevent").read_text().splitlines() if "=" in line)
         name = keys.get("DEVNAME")
-        if name is None or (sysfs.startswith(HIDDEN) and name != "net/tun"):
+        if name is None or sysfs.startswith(HIDDEN):
             return None
-        path = str(DEV / name)
+        path = f"/dev/{name}"
         subsystem = Path(str((entry / "subsystem").readlink())).name
         return Device(
             Path(sysfs).name,
@@ -85,11 +90,18 @@ def _device(entry: Path, links: dict[str, list[str]]) -> Device | None:
     return None
 
 
-def _links() -> dict[str, list[str]]:
+def _links(root: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for root in DEV.glob("*/by-*"):
+    for folder in (root / "dev").glob("*/by-*"):
         with suppress(OSError):
-            for link in os.scandir(root):
-                if link.is_symlink():
-                    found.setdefault(str(Path(link.path).resolve()), []).append(link.path)
+            for link in os.scandir(folder):
+                # A link that leads in circles is a RuntimeError here.
+                with suppress(OSError, RuntimeError, ValueError):
+                    if link.is_symlink():
+                        target = _below(root, Path(link.path).resolve())
+                        found.setdefault(target, []).append(_below(root, Path(link.path)))
     return found
+
+
+def _below(root: Path, path: Path) -> str:
+    return f"/{path.relative_to(root)}"

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 import voluptuous as vol
 
-from supervisor.errors import Blocked, Invalid, NotFound, SupervisorError
+from supervisor.errors import Blocked, Invalid, NotFound, SupervisorError, Unavailable
 from supervisor.events import EventBus, JobChanged
 from supervisor.state import StateFile
 
@@ -64,6 +64,11 @@ class Spawned(Generic[T]):
         self.awaited = True
         try:
             return await asyncio.shield(self.task)
+        except asyncio.CancelledError:
+            waiter = asyncio.current_task()
+            if self.task.cancelled() and waiter is not None and not waiter.cancelling():
+                raise Unavailable("The job was cancelled") from None
+            raise
         except SupervisorError as err:
             if self.job is not None and self.job.keep:
                 err.job_id = self.job.uuid

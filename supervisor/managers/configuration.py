@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import voluptuous as vol
@@ -40,6 +41,7 @@ class Configuration:
 
     def __init__(self, state: StateFile) -> None:
         self._state = state
+        self._changing = asyncio.Lock()
         self._data: dict[str, Any] = CONFIGURATION_SCHEMA({})
 
     async def load(self) -> None:
@@ -51,9 +53,10 @@ class Configuration:
         Raises:
             vol.Invalid: a value does not fit; nothing is changed.
         """
-        data = {**self._data, **values}
-        await self._state.save(data)
-        self._data = data
+        async with self._changing:
+            data = {**self._data, **values}
+            await self._state.save(data)
+            self._data = data
 
     @property
     def timezone(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import voluptuous as vol
@@ -39,6 +40,7 @@ class DockerSettings:
         self._state = state
         self._engine = engine
         self._resolution = resolution
+        self._changing = asyncio.Lock()
         self._data: dict[str, Any] = DOCKER_SCHEMA({})
 
     async def load(self) -> None:
@@ -61,17 +63,19 @@ class DockerSettings:
 
     async def set_options(self, changes: dict[str, Any]) -> None:
         """Store `enable_ipv6` and `mtu` where given; they act after the next boot of the host."""
-        wanted = {**self._data, **changes}
-        if wanted == self._data:
-            return
-        await self._save(wanted)
+        async with self._changing:
+            wanted = {**self._data, **changes}
+            if wanted == self._data:
+                return
+            await self._save(wanted)
         self._resolution.raise_issue(
             IssueType.REBOOT_REQUIRED, ContextType.SYSTEM, suggestions=(SuggestionType.EXECUTE_REBOOT,)
         )
 
     async def add_registries(self, logins: dict[str, dict[str, str]]) -> None:
         """Add or replace logins."""
-        await self._save({**self._data, "registries": {**self._data["registries"], **logins}})
+        async with self._changing:
+            await self._save({**self._data, "registries": {**self._data["registries"], **logins}})
 
     async def remove_registry(self, host: str) -> None:
         """Forget a login.
@@ -79,10 +83,11 @@ class DockerSettings:
         Raises:
             NotFound: there is none for this host.
         """
-        if host not in self._data["registries"]:
-            raise NotFound(f"No login is stored for registry {host}")
-        rest = {known: login for known, login in self._data["registries"].items() if known != host}
-        await self._save({**self._data, "registries": rest})
+        async with self._changing:
+            if host not in self._data["registries"]:
+                raise NotFound(f"No login is stored for registry {host}")
+            rest = {known: login for known, login in self._data["registries"].items() if known != host}
+            await self._save({**self._data, "registries": rest})
 
     def evaluate(self) -> None:
         """Say what about the engine is not as it should be; an engine that is away is judged when it is back."""

@@ -39,11 +39,11 @@ class Security:
 
     async def leaked(self, hashes: Collection[str]) -> bool | None:
         """Tell whether one of the passwords (upper-case SHA-1) is known to have leaked; None when nobody can tell."""
+        if not self._known_leaks.isdisjoint(hashes):
+            return True
         for digest in sorted(hashes):
             if not _SHA1.fullmatch(digest):
                 continue
-            if digest in self._known_leaks:
-                return True
             try:
                 answer = await self._http.get_text(f"{self._leak_url}/{digest[:5]}")
             except Unavailable as err:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -82,6 +83,7 @@ class Updater:
         self._jobs = jobs
         self._version_url = version_url
         self._machine = machine
+        self._changing = asyncio.Lock()
         self._data: dict[str, Any] = UPDATER_SCHEMA({})
 
     async def load(self) -> None:
@@ -105,13 +107,14 @@ class Updater:
 
     async def set_options(self, *, channel: str | None = None, auto_update: bool | None = None) -> None:
         """Store what is given."""
-        data = dict(self._data)
-        if channel is not None:
-            data["channel"] = channel
-        if auto_update is not None:
-            data["auto_update"] = auto_update
-        await self._state.save(data)
-        self._data = data
+        given = {"channel": channel, "auto_update": auto_update}
+        await self._change({key: value for key, value in given.items() if value is not None})
+
+    async def _change(self, values: dict[str, Any]) -> None:
+        async with self._changing:
+            data = {**self._data, **values}
+            await self._state.save(data)
+            self._data = data
 
     async def fetch(self) -> None:
         """Fetch the version file.
@@ -129,13 +132,11 @@ class Updater:
             if latest["channel"] != self.channel:
                 raise Unavailable(f"The version file {url} is one of channel {latest['channel']}")
             core = latest["homeassistant"]
-            data = {
-                **self._data,
+            news = {
                 **{key: latest[key] for key in (*PLUGINS, "supervisor", "ota")},
                 "homeassistant": core.get(self._machine() or "default") or core.get("default"),
                 "hassos_upgrade": latest["hassos-upgrade"],
                 "image": latest["images"],
             }
-            await self._state.save(data)
-            self._data = data
+            await self._change(news)
             _LOGGER.info("Fetched the versions of channel %s", self.channel)

@@ -36,6 +36,7 @@ class Addon:
     state: AddonState = AddonState.UNKNOWN
     ip_address: IPv4Address = UNKNOWN_ADDRESS
     container_id: str | None = None
+    _gone_id: str | None = None
     has_healthcheck: bool = False
     unhealthy: bool = False
     stop_requested: bool = False
@@ -94,6 +95,7 @@ class Addon:
     def attach(self, info: ContainerInfo | None, *, image_present: bool) -> None:
         """Take over what the engine has: a container, or none."""
         if info is None:
+            self._gone_id = self.container_id or self._gone_id
             self.container_id = None
             self.ip_address = UNKNOWN_ADDRESS
             self._set(AddonState.STOPPED if image_present else AddonState.UNKNOWN)
@@ -103,8 +105,19 @@ class Addon:
         self.ip_address = info.ip_address or UNKNOWN_ADDRESS
         self.apply(info.state, info.exit_code)
 
+    def started(self, info: ContainerInfo) -> None:
+        """Take over the container that was just started; what its events have told already is newer than `info`."""
+        if self.container_id != info.id:
+            self.attach(info, image_present=True)
+            return
+        self.has_healthcheck = info.has_healthcheck
+        if self.running:
+            self.ip_address = info.ip_address or UNKNOWN_ADDRESS
+
     def concerns(self, event: ContainerStateChanged) -> bool:
         """Tell whether the event speaks of the present container; late news of a replaced one does not count."""
+        if event.container_id == self._gone_id:
+            return False
         return self.container_id in (None, event.container_id) or event.state in _LIVELY
 
     def apply(self, state: ContainerState, exit_code: int | None = None) -> None:

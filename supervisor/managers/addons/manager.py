@@ -168,6 +168,8 @@ class AddonManager:
 
     def _engine_changed(self, event: EngineAvailabilityChanged) -> None:
         if event.available:
+            if self._refresh is not None:
+                self._refresh.cancel()
             self._refresh = asyncio.get_running_loop().create_task(self.attach_all())
 
     def _addon_changed(self, event: AddonStateChanged) -> None:

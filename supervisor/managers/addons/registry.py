@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from supervisor.model.manifest_schema import image_name, validate_manifest
 from supervisor.state import StateFile
 
 from .addon import Addon
-from .record import INTERNAL_KEYS, AddonRecord
+from .record import INTERNAL_KEYS, AddonRecord, addons_schema
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ class AddonRegistry:
         self._host = host
         self._store = store
         self._addons: dict[str, Addon] = {}
+        # Different add-ons change side by side: without this one's change would be saved over the other's.
+        self._changing = asyncio.Lock()
         self.installed: Mapping[str, Addon] = MappingProxyType(self._addons)
         self.kept_images: dict[str, str] = {}
 
@@ -84,22 +87,26 @@ class AddonRegistry:
 
     async def add(self, record: AddonRecord) -> Addon:
         addon = Addon(record, self._bus)
-        await self._save({**self._records(), record.slug: record})
-        self._addons[record.slug] = addon
+        async with self._changing:
+            await self._save({**self._records(), record.slug: record})
+            self._addons[record.slug] = addon
         return addon
 
     async def remove(self, slug: str) -> None:
         """Forget an add-on; absent is fine."""
-        if slug in self._addons:
+        async with self._changing:
+            if slug not in self._addons:
+                return
             await self._save({known: record for known, record in self._records().items() if known != slug})
             del self._addons[slug]
-            self._bus.publish(AddonTokenChanged(slug))
+        self._bus.publish(AddonTokenChanged(slug))
 
     async def change(self, addon: Addon, **values: Any) -> None:
         """Change fields of an add-on's record; they are saved before they count."""
-        record = attrs.evolve(addon.record, **values)
-        await self._save({**self._records(), addon.slug: record})
-        addon.record = record
+        async with self._changing:
+            record = attrs.evolve(addon.record, **values)
+            await self._save({**self._records(), addon.slug: record})
+            addon.record = record
 
     async def switch(self, addon: Addon, store: StoreAddon, image: str) -> None:
         """Make the store's version the installed one; what the user chose stays."""
@@ -113,12 +120,15 @@ class AddonRegistry:
         )
 
     async def _save(self, records: Mapping[str, AddonRecord]) -> None:
-        await self._state.save(
-            {
-                "user": {slug: record.user_part() for slug, record in records.items()},
-                "system": {slug: record.system_part() for slug, record in records.items()},
-            }
-        )
+        data = {
+            "user": {slug: record.user_part() for slug, record in records.items()},
+            "system": {slug: record.system_part() for slug, record in records.items()},
+        }
+        # The file's schema leaves unusable entries out, which is right when reading only.
+        lost = data["user"].keys() - addons_schema(data)["user"].keys()
+        if lost:
+            raise Invalid(f"What should be stored of {', '.join(sorted(lost))} makes no sense")
+        await self._state.save(data)
 
     def _records(self) -> dict[str, AddonRecord]:
         return {slug: addon.record for slug, addon in self._addons.items()}

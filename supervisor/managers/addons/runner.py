@@ -19,6 +19,7 @@ from supervisor.errors import (
     ADDON_PORT_CONFLICT,
     ADDON_UNKNOWN,
     DOCKER_PORT_CONFLICT,
+    Internal,
     NotFound,
     SupervisorError,
     Unavailable,
@@ -50,7 +51,7 @@ class LogKeeper:
 class AddonRunner:
     """One add-on changes at a time under its own lock; different add-ons run side by side.
 
-    `surroundings` describes the machine at the moment of a start.
+    `surroundings` describes the machine at the moment of a start; it may block, so a thread calls it.
     """
 
     def __init__(
@@ -106,7 +107,8 @@ class AddonRunner:
         """Stop, whatever comes of it, and start."""
         async with self._jobs.run("app_restart", reference=addon.slug, lock=addon.lock):
             try:
-                await self.stop(addon)
+                # Not `stop`: cut off here, the add-on should still run.
+                await self.pause(addon)
             except SupervisorError as err:
                 _LOGGER.warning("%s: stopping before the restart failed: %s", addon.slug, err)
             await self.start(addon)
@@ -158,10 +160,11 @@ class AddonRunner:
         self._bus.publish(AddonTokenChanged(addon.slug))
         if job is not None:
             job.stage("options")
-        run = await self._prepare(addon, token)
+        around = await asyncio.to_thread(self._surroundings)
+        run = await self._prepare(addon, token, around)
         if job is not None:
             job.stage("container")
-        await self._run_container(addon, run)
+        await self._run_container(addon, run, around)
 
     async def _is_running(self, addon: Addon) -> bool:
         try:
@@ -169,16 +172,15 @@ class AddonRunner:
         except NotFound:
             return False
 
-    async def _prepare(self, addon: Addon, token: str) -> AddonRun:
+    async def _prepare(self, addon: Addon, token: str, around: Surroundings) -> AddonRun:
         """Write what the container will find and decide everything its description needs."""
         checked = await self._options.check_effective(addon)
         devices = option_devices(checked)
         addon.option_devices = tuple(device.path for device in devices)
-        around = self._surroundings()
         paths = around.paths
         content = json.dumps(checked.resolved, indent=2, ensure_ascii=False).encode()
 
-        def write() -> None:
+        def write() -> bool:
             folder = paths.addons_data / addon.slug
             folder.mkdir(parents=True, exist_ok=True)
             write_atomic(folder / "options.json", content)
@@ -186,8 +188,15 @@ class AddonRunner:
                 (paths.addon_configs / addon.slug).mkdir(parents=True, exist_ok=True)
             if addon.manifest.audio:
                 write_audio_files(paths, addon.slug, addon.record.audio_output, addon.record.audio_input)
+            return (paths.apparmor / addon.slug).is_file()
 
-        await asyncio.to_thread(write)
+        try:
+            has_profile = await asyncio.to_thread(write)
+        except OSError as err:
+            # The folder is the add-on's own: it may have put anything in the way.
+            addon.fail()
+            _LOGGER.error("%s: its files can't be written: %s", addon.slug, err, extra={"ADDON": addon.slug})
+            raise Internal(f"The files of add-on {addon.slug} can't be written: {err.strerror or err}") from err
         return AddonRun(
             addon.slug,
             addon.manifest,
@@ -197,11 +206,10 @@ class AddonRunner:
             ports=published_ports(addon.ports),
             options=checked.resolved,
             option_devices=devices,
-            apparmor_profile=(paths.apparmor / addon.slug).is_file(),
+            apparmor_profile=has_profile,
         )
 
-    async def _run_container(self, addon: Addon, run: AddonRun) -> None:
-        around = self._surroundings()
+    async def _run_container(self, addon: Addon, run: AddonRun, around: Surroundings) -> None:
         try:
             addon.has_healthcheck = (await self._engine.images.inspect(run.image)).has_healthcheck
             await self._logs.keep(addon.container_name)
@@ -220,7 +228,7 @@ class AddonRunner:
                 raise self._port_conflict(addon, err) from err
             _LOGGER.error("%s: the engine refused to start it: %s", addon.slug, err, extra={"ADDON": addon.slug})
             raise ADDON_UNKNOWN(app=addon.slug) from err
-        addon.attach(info, image_present=True)
+        addon.started(info)
         self._resolution.dismiss_issue_of(IssueType.MISSING_IMAGE, ContextType.ADDON, addon.slug)
         self._resolution.dismiss_issue_of(IssueType.APP_PORT_CONFLICT, ContextType.ADDON, addon.slug)
 

@@ -67,7 +67,7 @@ class ContainerWatchdog:
         if not self._within_rate(addon.slug):
             _LOGGER.critical("%s: rescued %d times in half an hour; the watchdog lets it be", addon.slug, RATE_LIMIT)
             return
-        task = asyncio.get_running_loop().create_task(self._rescue(addon, event))
+        task = asyncio.get_running_loop().create_task(self._guarded(addon, event), name=f"rescue of {addon.slug}")
         self._rescues[addon.slug] = task
         task.add_done_callback(lambda _: self._rescues.pop(addon.slug, None))
 
@@ -89,6 +89,12 @@ class ContainerWatchdog:
             return False
         recent.append(now)
         return True
+
+    async def _guarded(self, addon: Addon, event: ContainerStateChanged) -> None:
+        try:
+            await self._rescue(addon, event)
+        except Exception:
+            _LOGGER.exception("%s: the watchdog failed", addon.slug, extra={"ADDON": addon.slug})
 
     async def _rescue(self, addon: Addon, event: ContainerStateChanged) -> None:
         """Try until the trouble is over, with growing pauses."""

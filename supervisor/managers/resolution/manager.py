@@ -78,15 +78,16 @@ class Resolution:
         suggestions: Iterable[SuggestionType] = (),
     ) -> Issue:
         """Add an issue and what could help against it; what is there already stays as it is."""
-        for suggested in suggestions:
-            suggestion = Suggestion(suggested, context, reference, extra)
-            if suggestion not in self._suggestions:
-                self._suggestions.append(suggestion)
+        more = [Suggestion(suggested, context, reference, extra) for suggested in suggestions]
+        more = [suggestion for suggestion in more if suggestion not in self._suggestions]
+        self._suggestions += more
         issue = Issue(type_, context, reference, extra)
         for known in self._issues:
             if known == issue:
+                if any(_helps(suggestion, known) for suggestion in more):
+                    self._bus.publish(IssueChanged(self._with_suggestions(known)))
                 return known
-        _LOGGER.warning("Issue: %s of %s %s", type_.value, context.value, reference or "")
+        _LOGGER.info("Issue: %s of %s %s", type_.value, context.value, reference or "")
         self._issues.append(issue)
         self._bus.publish(IssueChanged(self._with_suggestions(issue)))
         return issue
@@ -153,7 +154,7 @@ class Resolution:
 
     def _drop(self, issue: Issue) -> None:
         self._issues.remove(issue)
-        self._bus.publish(IssueRemoved(self._with_suggestions(issue)))
+        self._bus.publish(IssueRemoved(issue.as_wire()))
         self._suggestions = [
             suggestion
             for suggestion in self._suggestions

@@ -1,0 +1,63 @@
+"""What holds for every test: nothing that it began may go on after it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+# What the worker threads of libraries and of the event loop's executor are called: they serve the next test, too.
+SHARED_THREADS = ("asyncio_", "ThreadPoolExecutor", "pytest_timeout", "docker-", "engine-")
+PATIENCE_SECONDS = 2.0
+
+
+def children() -> set[int]:
+    """Return the child processes of this one, dead ones that nobody reaped included."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            found.update(map(int, (task / "children").read_text().split()))
+        except OSError:
+            continue
+    return found
+
+
+def threads() -> set[threading.Thread]:
+    return {t for t in threading.enumerate() if not t.daemon and not t.name.startswith(SHARED_THREADS)}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves threads or processes behind; parts that live for the whole session are no test's own."""
+    # They are made first, so that they are there before.
+    for name in request.fixturenames:
+        definition = request._arg2fixturedefs.get(name, ())  # type: ignore[attr-defined]
+        if definition and definition[-1].scope != "function":
+            request.getfixturevalue(name)
+    threads_before, children_before = threads(), children()
+    yield
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    left_threads, left_children = threads() - threads_before, children() - children_before
+    while (left_threads or left_children) and time.monotonic() < deadline:
+        time.sleep(0.01)
+        left_threads, left_children = threads() - threads_before, children() - children_before
+    assert not left_threads, f"threads left behind: {left_threads}"
+    assert not left_children, f"child processes left behind: {left_children}"
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def no_task_left_behind(nothing_left_behind: None) -> AsyncIterator[None]:
+    """Fail a test that leaves tasks of the event loop behind."""
+    before = asyncio.all_tasks()
+    yield
+    # What was cancelled at the very end gets the turns of the loop that it needs for that.
+    for _ in range(5):
+        await asyncio.sleep(0)
+    left = {task for task in asyncio.all_tasks() - before if task is not asyncio.current_task()}
+    names = sorted(repr(task.get_coro()) for task in left)
+    assert not names, f"tasks left behind: {names}"
