@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv4Address
@@ -35,7 +37,7 @@ from supervisor.drivers.systemd import Notifier
 from supervisor.events import EventBus
 from supervisor.jobs import JobManager
 from supervisor.jobs.manager import JOBS_SCHEMA
-from supervisor.lifecycle import EXIT_RESTART, Lifecycle, StateKeeper, Step, StopRequest
+from supervisor.lifecycle import EXIT_CONFLICT, EXIT_RESTART, Lifecycle, StateKeeper, Step, StopRequest
 from supervisor.managers.addons import (
     OPTIONAL_HOST_PATHS,
     AddonManager,
@@ -165,6 +167,16 @@ class Services:
 def run_daemon(settings: Settings) -> int:
     """Run the daemon in this process until it is told to stop; return the exit code."""
     settings.data.mkdir(parents=True, exist_ok=True)
+    with (settings.data / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"supervisor: another daemon works with the data in {settings.data}", file=sys.stderr)  # noqa: T201
+            return EXIT_CONFLICT
+        return _run_alone(settings)
+
+
+def _run_alone(settings: Settings) -> int:
     own_log = SupervisorLog(settings.data / "logs" / "supervisor.log")
     output = configure_logging(settings.log_level or "info", settings.log_format, handlers=[own_log])
     try:

@@ -13,7 +13,7 @@ import attrs
 from supervisor.drivers.docker.engine import Engine
 from supervisor.drivers.docker.instance import engine_run
 from supervisor.drivers.systemd import Notifier
-from supervisor.errors import SupervisorError
+from supervisor.errors import Conflict, SupervisorError
 from supervisor.events import CoreState, CoreStateChanged, EngineAvailabilityChanged, EventBus
 from supervisor.managers.addons import AddonManager
 from supervisor.managers.configuration import Configuration
@@ -26,6 +26,7 @@ _LOGGER = logging.getLogger(__name__)
 
 STOP_SECONDS = 10.0
 EXIT_OK = 0
+EXIT_CONFLICT = 1
 EXIT_RESTART = 100
 
 BOOT_STAGES = (AddonStartup.INITIALIZE, AddonStartup.SYSTEM, AddonStartup.SERVICES, AddonStartup.APPLICATION)
@@ -124,6 +125,11 @@ class Lifecycle:
             self._notifier.status(f"Loading {name}")
             try:
                 await step()
+            except Conflict as err:
+                # Another daemon has what this one needs: two must not look after the same machine.
+                _LOGGER.critical("This daemon ends at once: %s", err)
+                self._end.ask(EXIT_CONFLICT)
+                await asyncio.Event().wait()
             except Exception:
                 _LOGGER.exception("Loading %s failed", name)
                 self._resolution.add_unhealthy(UnhealthyReason.SETUP)
@@ -149,7 +155,7 @@ class Lifecycle:
         async with self._booted:
             try:
                 await self._engine_up()
-                await self._addons.attach_all()
+                await self._addons.engine_reached()
                 await self._boot()
             except SupervisorError as err:
                 _LOGGER.error("Not everything could be brought up: %s", err)
@@ -167,6 +173,8 @@ class Lifecycle:
                 await self._addons.booter.boot(stage, at_least_seconds=known.wait_boot)
         elif run is not None and run != known.last_engine_run:
             await self._addons.booter.resume()
+        else:
+            await self._addons.booter.resume(cut_off_only=True)
         # An engine that can't be told from the one before counts as the same.
         run = run or known.last_engine_run
         if (boot_id, run) != (known.last_boot_id, known.last_engine_run):

@@ -84,6 +84,7 @@ async def http_server(
     `login` is `user:password`; a request whose body or path holds `hang_on` is never answered.
     """
     bodies: list[bytes] = []
+    over = asyncio.Event()
 
     async def handle(request: web.Request) -> web.Response:
         body = await request.read()
@@ -93,7 +94,8 @@ async def http_server(
             if request.headers.get("Authorization") != expected:
                 return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="git"'})
         if hang_on is not None and (hang_on in body or hang_on in request.path_qs.encode()):
-            await asyncio.sleep(3600)
+            await over.wait()
+            raise web.HTTPGone
         process = await asyncio.create_subprocess_exec(
             "git",
             "-c",
@@ -129,6 +131,7 @@ async def http_server(
     try:
         yield f"http://127.0.0.1:{port}", bodies
     finally:
+        over.set()
         await runner.cleanup()
 
 

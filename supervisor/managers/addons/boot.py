@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from supervisor.errors import SupervisorError
+from supervisor.errors import Busy, SupervisorError
 from supervisor.events import AddonState
 from supervisor.managers.resolution import ContextType, IssueType, Resolution, SuggestionType
 from supervisor.model.manifest import AddonBoot, AddonStartup
@@ -38,8 +38,12 @@ class AddonBooter:
             _LOGGER.info("Starting %d add-ons of stage %s", len(addons), stage.value)
             await self._start(addons, at_least_seconds)
 
-    async def resume(self) -> None:
-        """Start what ran before the engine went down under it, in the order of the stages."""
+    async def resume(self, *, cut_off_only: bool = False) -> None:
+        """Start what should run and does not, in the order of the stages: the engine went down under it.
+
+        `cut_off_only` starts only what has no container at all, which is how a daemon that died in the middle of a
+        start or restart leaves an add-on; one that ended by itself still has its container.
+        """
         for stage in AddonStartup:
             addons = [
                 addon
@@ -48,6 +52,7 @@ class AddonBooter:
                 and stage != AddonStartup.ONCE
                 and addon.record.should_run
                 and not addon.running
+                and not (cut_off_only and addon.container_id is not None)
             ]
             if addons:
                 _LOGGER.info("Starting %d add-ons of stage %s that ran before", len(addons), stage.value)
@@ -58,6 +63,9 @@ class AddonBooter:
         for addon in addons:
             try:
                 await self._runner.start(addon)
+                started.append(addon)
+            except Busy:
+                _LOGGER.debug("%s: somebody else is at it, such as the watchdog", addon.slug)
                 started.append(addon)
             except SupervisorError as err:
                 _LOGGER.error("%s: did not start at boot: %s", addon.slug, err, extra={"ADDON": addon.slug})

@@ -134,7 +134,8 @@ class AddonInstaller:
             store.slug, store.repository, store.manifest, store.translations, store.manifest.version, image
         )
         job.stage("prepare")
-        intent = Intent(store.slug, Action.INSTALL, (record.image_reference,))
+        had_data = await asyncio.to_thread((self._paths.addons_data / store.slug).exists)
+        intent = Intent(store.slug, Action.INSTALL, (record.image_reference,), keep_data=had_data)
         await self._intents.begin(intent)
         try:
             job.stage("image")
@@ -144,7 +145,7 @@ class AddonInstaller:
             job.stage("record")
             addon = await self._registry.add(record)
         except BaseException:
-            await asyncio.shield(self._undo_install(intent))
+            await asyncio.shield(self._undo_quietly(intent))
             raise
         job.stage("finish")
         await self._intents.end(store.slug)
@@ -285,8 +286,12 @@ class AddonInstaller:
             await self._runner.attach(addon)
 
     async def _give_up(self, addon: Addon, *, start: bool) -> None:
-        await self._resume(addon, start=start)
-        await self._intents.end(addon.slug)
+        """Go on with the present version. What that meets is logged: why the change failed is the news."""
+        try:
+            await self._resume(addon, start=start)
+            await self._intents.end(addon.slug)
+        except SupervisorError as err:
+            _LOGGER.error("%s: does not run again yet: %s", addon.slug, err, extra={"ADDON": addon.slug})
 
     async def _cleanup(self, addon: Addon, references: Iterable[str]) -> None:
         names = {addon.record.image, *(reference.rpartition(":")[0] for reference in references)}
@@ -320,10 +325,17 @@ class AddonInstaller:
                 await self._intents.end(intent.slug)
 
     async def _undo_install(self, intent: Intent) -> None:
-        with suppress(SupervisorError):
-            await self._images.remove(intent.images, in_use=self._registry.images_in_use())
-        await self._remove_files(intent.slug, remove_config=False)
+        await self._images.remove(intent.images, in_use=self._registry.images_in_use())
+        if not intent.keep_data:
+            await self._remove_files(intent.slug, remove_config=False)
         await self._intents.end(intent.slug)
+
+    async def _undo_quietly(self, intent: Intent) -> None:
+        """Undo an installation whose own error is the news; what can't be undone now is mended later."""
+        try:
+            await self._undo_install(intent)
+        except SupervisorError as err:
+            _LOGGER.error("%s: its leftovers can't be removed now: %s", intent.slug, err)
 
     async def _remove_files(self, slug: str, *, remove_config: bool) -> None:
         folders = [self._paths.addons_data / slug]

@@ -20,13 +20,18 @@ class Action(StrEnum):
 
 @attrs.frozen
 class Intent:
-    """`images` may be left over when the work is cut off; `was_running` tells whether it ran before an update."""
+    """What the work may leave over, or must bring back, when it is cut off.
+
+    `images` may be left over. `was_running` tells whether the add-on ran before an update. `keep_data` spares a data
+    folder that was there before an installation.
+    """
 
     slug: str
     action: Action
     images: tuple[str, ...] = ()
     was_running: bool = False
     remove_config: bool = False
+    keep_data: bool = False
 
 
 INTENTS_SCHEMA = vol.Schema(
@@ -38,6 +43,7 @@ INTENTS_SCHEMA = vol.Schema(
                     vol.Optional("images", default=list): [str],
                     vol.Optional("was_running", default=False): bool,
                     vol.Optional("remove_config", default=False): bool,
+                    vol.Optional("keep_data", default=False): bool,
                 },
                 extra=vol.REMOVE_EXTRA,
             )
@@ -58,7 +64,12 @@ class Intents:
         stored: dict[str, dict[str, Any]] = (await self._state.load())["intents"]
         self._intents = {
             slug: Intent(
-                slug, Action(entry["action"]), tuple(entry["images"]), entry["was_running"], entry["remove_config"]
+                slug,
+                Action(entry["action"]),
+                tuple(entry["images"]),
+                was_running=entry["was_running"],
+                remove_config=entry["remove_config"],
+                keep_data=entry["keep_data"],
             )
             for slug, entry in stored.items()
         }
@@ -84,6 +95,7 @@ class Intents:
                 "images": list(intent.images),
                 "was_running": intent.was_running,
                 "remove_config": intent.remove_config,
+                "keep_data": intent.keep_data,
             }
             for slug, intent in self._intents.items()
         }

@@ -69,7 +69,7 @@ class AddonManager:
     _refresh: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
-        """Read what is installed, mend what a crash cut off, and learn from the engine what runs."""
+        """Read what is installed, and learn from the engine what runs, if it can be asked."""
         await self.registry.load()
         await self._intents.load()
         await self.rollbacks.load()
@@ -77,7 +77,6 @@ class AddonManager:
         self._bus.subscribe(ContainerStateChanged, self._container_changed)
         self._bus.subscribe(EngineAvailabilityChanged, self._engine_changed)
         self._bus.subscribe(AddonStateChanged, self._addon_changed)
-        await self.installer.mend()
         await self.attach_all()
         for addon in self.registry.installed.values():
             self._bus.publish(AddonTokenChanged(addon.slug))
@@ -144,6 +143,11 @@ class AddonManager:
             message = "A password of the options has leaked or could not be checked"
             return OptionsVerdict(valid=False, message=message, pwned=pwned)
         return OptionsVerdict(valid=True, message="", pwned=pwned)
+
+    async def engine_reached(self) -> None:
+        """Mend what a crash cut off, and learn what runs; needs the engine and its internal network."""
+        await self.installer.mend()
+        await self.attach_all()
 
     async def attach_all(self) -> None:
         for addon in self.registry.installed.values():

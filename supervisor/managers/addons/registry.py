@@ -86,10 +86,12 @@ class AddonRegistry:
         return next((addon for addon in self._addons.values() if addon.container_name == name), None)
 
     async def add(self, record: AddonRecord) -> Addon:
+        """Remember an add-on whose image is there; from then on it is shown as stopped."""
         addon = Addon(record, self._bus)
         async with self._changing:
             await self._save({**self._records(), record.slug: record})
             self._addons[record.slug] = addon
+        addon.attach(None, image_present=True)
         return addon
 
     async def remove(self, slug: str) -> None:

@@ -109,6 +109,9 @@ class AddonRunner:
             try:
                 # Not `stop`: cut off here, the add-on should still run.
                 await self.pause(addon)
+            except Unavailable:
+                # The start would fail, too, and take its token from a container that may still run.
+                raise
             except SupervisorError as err:
                 _LOGGER.warning("%s: stopping before the restart failed: %s", addon.slug, err)
             await self.start(addon)
@@ -150,7 +153,9 @@ class AddonRunner:
 
     async def _start(self, addon: Addon) -> None:
         job = self._jobs.current
-        if addon.running and await self._is_running(addon):
+        # Asked in any case: without an engine nothing may change, neither the token nor the wish to run.
+        is_running = await self._is_running(addon)
+        if addon.running and is_running:
             _LOGGER.warning("%s: is running already", addon.slug)
             return
         if job is not None:

@@ -1,0 +1,114 @@
+"""What clients require of the answers: keys and types, written down from what they parse.
+
+`key:type`, types joined by `|`; `[type]` is a list, `{type}` an object with such values, `word/word` one of these
+words.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address
+from typing import Any
+
+STATS = (
+    "cpu_percent:float memory_usage:int memory_limit:int memory_percent:float network_rx:int network_tx:int "
+    "blk_read:int blk_write:int"
+)
+STAGE = "stable/experimental/deprecated"
+STATE = "startup/started/stopped/unknown/error"
+ARCH = "[armv7/armhf/aarch64/i386/amd64]"
+REPOSITORY = "slug:str name:str source:str url:str maintainer:str"
+LISTED = (
+    f"detached:bool advanced:bool available:bool build:bool description:str homeassistant:str|null icon:bool logo:bool "
+    f"name:str repository:str slug:str stage:{STAGE} update_available:bool url:str|null version_latest:str "
+    f"version:str|null state:{STATE} system_managed:bool"
+)
+STORE = (
+    f"arch:{ARCH} documentation:bool advanced:bool available:bool build:bool description:str homeassistant:str|null "
+    f"icon:bool logo:bool name:str repository:str slug:str stage:{STAGE} update_available:bool url:str|null "
+    "version_latest:str version:str|null installed:bool"
+)
+RIGHTS = (
+    "apparmor:default/disable/profile auth_api:bool docker_api:bool full_access:bool homeassistant_api:bool "
+    "host_network:bool host_pid:bool ingress:bool long_description:str|null rating:int signed:bool hassio_api:bool "
+    "hassio_role:admin/backup/default/homeassistant/manager detached:bool"
+)
+STORE_DETAILS = f"{STORE} {RIGHTS}"
+INFO = (
+    f"{RIGHTS} arch:{ARCH} documentation:bool advanced:bool available:bool build:bool description:str "
+    f"homeassistant:str|null icon:bool logo:bool name:str repository:str slug:str stage:{STAGE} update_available:bool "
+    f"url:str|null version_latest:str version:str|null state:{STATE} hostname:str dns:[str] protected:bool "
+    "boot:auto/manual boot_config:auto/manual/manual_only options:obj schema:[obj]|null machine:[str] "
+    "network:{int|null}|null network_description:{str}|null host_ipc:bool host_uts:bool host_dbus:bool "
+    "privileged:[str] changelog:bool stdin:bool gpio:bool usb:bool uart:bool kernel_modules:bool devicetree:bool "
+    "udev:bool video:bool audio:bool startup:application/initialize/once/services/system services:[str] "
+    "discovery:[str] translations:obj webui:str|null ingress_entry:str|null ingress_url:str|null "
+    "ingress_port:int|null ingress_panel:bool|null audio_input:str|null audio_output:str|null auto_update:bool "
+    "ip_address:ip watchdog:bool devices:[str] system_managed:bool system_managed_config_entry:str|null "
+    "log_format:str auto_uart:bool services_role:[str]"
+)
+ROOT = (
+    "supervisor:str homeassistant:str|null hassos:str|null docker:str hostname:str|null operating_system:str|null "
+    "features:[str] machine:str|null machine_id:str|null arch:str "
+    "state:initialize/setup/startup/running/freeze/shutdown/stopping/close supported_arch:[str] supported:bool "
+    "channel:stable/beta/dev logging:debug/info/warning/error/critical timezone:str"
+)
+SUPERVISOR = (
+    "version:str version_latest:str|null update_available:bool channel:stable/beta/dev arch:str|null supported:bool "
+    "healthy:bool ip_address:ip timezone:str|null logging:debug/info/warning/error/critical debug:bool "
+    "debug_block:bool diagnostics:bool|null auto_update:bool country:str|null detect_blocking_io:bool "
+    "feature_flags:{bool} wait_boot:int addons:[obj] addons_repositories:[obj]"
+)
+JOB = (
+    "name:str|null reference:str|null uuid:hex progress:float stage:str|null done:bool|null errors:[obj] created:str "
+    "child_jobs:[obj] extra:obj|null"
+)
+JOB_ERROR = "type:str message:str stage:str|null error_key:str|null extra_fields:obj|null"
+ISSUE = (
+    "type:str context:addon/core/dns_server/mount/os/plugin/supervisor/store/system reference:str|null uuid:hex "
+    "reference_extra:obj|null"
+)
+RESOLUTION = "suggestions:[obj] unsupported:[str] unhealthy:[str] issues:[obj] checks:[obj]"
+DOCKER = "version:str storage:str logging:str enable_ipv6:bool|null mtu:int|null registries:obj"
+VERDICT = "message:str valid:bool pwned:bool|null"
+IN_SUPERVISOR_INFO = (
+    f"slug:str name:str version:str version_latest:str state:{STATE} icon:bool repository:str update_available:bool"
+)
+
+
+def check(data: Any, model: str, where: str) -> None:
+    """Make sure that `data` has every key of the model, each with a value of its type."""
+    assert isinstance(data, dict), (where, data)
+    for entry in model.split():
+        key, _, types = entry.partition(":")
+        assert key in data, f"{where} lacks {key}"
+        assert fits(data[key], types), f"{where}.{key} is {data[key]!r}, not {types}"
+
+
+def fits(value: Any, types: str) -> bool:
+    return any(_fits(value, one) for one in re.split(r"\|(?![^{\[]*[}\]])", types))
+
+
+def _fits(value: Any, type_: str) -> bool:
+    if type_.startswith("["):
+        return isinstance(value, list) and all(fits(item, type_[1:-1]) for item in value)
+    if type_.startswith("{"):
+        return isinstance(value, dict) and all(fits(item, type_[1:-1]) for item in value.values())
+    match type_:
+        case "str":
+            return isinstance(value, str)
+        case "int":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "float":
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case "bool":
+            return isinstance(value, bool)
+        case "obj":
+            return isinstance(value, dict)
+        case "null":
+            return value is None
+        case "hex":
+            return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{32}", value) is not None
+        case "ip":
+            return isinstance(value, str) and str(IPv4Address(value)) == value
+    return isinstance(value, str) and value in type_.split("/")

@@ -1,0 +1,180 @@
+"""Who fell over is brought back, within limits (add-on contract §3.8)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from supervisor.events import AddonRemoved, AddonState, ContainerState
+from supervisor.managers.addons import Addon, watchdog
+from supervisor.managers.addons.watchdog import ATTEMPTS, RATE_LIMIT, ContainerWatchdog
+
+from addon_house import House, port_taken, refused, until
+
+pytestmark = pytest.mark.usefixtures("no_blocking_calls")
+
+NAME = "addon_local_lamp"
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    house = House(tmp_path)
+    dog = ContainerWatchdog(house.bus, house.jobs, house.registry, house.runner, first_delay=0.001)
+    yield house
+    await dog.stop()
+
+
+async def started(house: House, user: dict[str, Any] | None = None, **keys: Any) -> Addon:
+    lamp = await house.install(user={"watchdog": True, **(user or {})}, **keys)
+    await house.runner.start(lamp)
+    assert lamp.state is AddonState.STARTED
+    return lamp
+
+
+async def nothing_happens(house: House) -> None:
+    count = len(house.engine.specs)
+    await asyncio.sleep(0.03)
+    assert len(house.engine.specs) == count
+
+
+@pytest.mark.parametrize("code", [1, 0])
+async def test_an_add_on_that_ends_by_itself_is_started_again(house: House, code: int) -> None:
+    lamp = await started(house)
+    house.engine.end(NAME, code)
+    await until(lambda: len(house.engine.specs) == 2 and lamp.state is AddonState.STARTED)
+    await nothing_happens(house)
+
+
+async def test_a_sick_add_on_is_restarted(house: House) -> None:
+    lamp = await started(house)
+    house.engine.tell(NAME, ContainerState.UNHEALTHY)
+    await until(lambda: len(house.engine.specs) == 2 and not lamp.unhealthy)
+    assert lamp.record.should_run
+
+
+async def test_a_sick_add_on_that_gets_well_meanwhile_is_let_be(house: House) -> None:
+    await started(house)
+    house.engine.tell(NAME, ContainerState.UNHEALTHY)
+    house.engine.tell(NAME, ContainerState.HEALTHY)
+    await nothing_happens(house)
+
+
+@pytest.mark.parametrize(
+    ("user", "keys"), [({"watchdog": False}, {}), ({}, {"startup": "once"})], ids=["switched off", "once"]
+)
+async def test_who_is_not_watched_stays_down(house: House, user: dict[str, Any], keys: dict[str, Any]) -> None:
+    lamp = await started(house, user, **keys)
+    house.engine.end(NAME, 1)
+    await nothing_happens(house)
+    assert lamp.state is AddonState.ERROR
+
+
+async def test_who_was_stopped_on_purpose_stays_down(house: House) -> None:
+    lamp = await started(house)
+    await house.runner.stop(lamp)
+    await nothing_happens(house)
+    assert lamp.state is AddonState.STOPPED
+
+
+async def test_after_five_failures_the_watchdog_gives_up(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    lamp = await started(house)
+    house.engine.refuse = [refused() for _ in range(ATTEMPTS + 3)]
+    with caplog.at_level(logging.WARNING):
+        house.engine.end(NAME, 7)
+        await until(lambda: "gives up" in caplog.text)
+    assert len(house.engine.refuse) == 3
+    assert "exit code 7" in caplog.text
+    await nothing_happens(house)
+    assert lamp.state is AddonState.ERROR
+
+
+async def test_the_pauses_between_failures_double(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def quick(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    await started(house)
+    house.engine.refuse = [refused() for _ in range(ATTEMPTS)]
+    monkeypatch.setattr(watchdog.asyncio, "sleep", lambda seconds: quick(seconds) if seconds else sleep(0))
+    house.engine.end(NAME, 1)
+    for _ in range(2000):
+        if len(pauses) >= 4 and not house.engine.refuse:
+            break
+        await sleep(0.001)
+    assert pauses[:4] == [0.001, 0.002, 0.004, 0.008]
+
+
+async def test_it_tries_until_it_works(house: House) -> None:
+    lamp = await started(house)
+    house.engine.refuse = [refused(), refused()]
+    house.engine.end(NAME, 1)
+    await until(lambda: lamp.state is AddonState.STARTED and not house.engine.refuse)
+    assert len(house.engine.specs) == 2
+
+
+async def test_a_taken_port_ends_the_trying_at_once(house: House) -> None:
+    lamp = await started(house)
+    house.engine.refuse = [port_taken(8080), refused()]
+    house.engine.end(NAME, 1)
+    await until(lambda: len(house.engine.refuse) == 1)
+    await nothing_happens(house)
+    assert len(house.engine.refuse) == 1
+    assert lamp.state is AddonState.ERROR
+
+
+async def test_a_stop_while_it_waits_ends_the_trying(house: House) -> None:
+    lamp = await started(house)
+    house.engine.refuse = [refused()]
+    house.engine.end(NAME, 1)
+    await until(lambda: not house.engine.refuse)
+    await until(lambda: not house.jobs.busy(lamp.lock))
+    await house.runner.stop(lamp)
+    await nothing_happens(house)
+    assert lamp.state is AddonState.STOPPED
+
+
+async def test_while_something_else_is_done_with_the_add_on_it_waits(house: House) -> None:
+    lamp = await started(house)
+    async with house.jobs.run("app_update", lock=lamp.lock):
+        house.engine.end(NAME, 1)
+        await nothing_happens(house)
+    await until(lambda: lamp.state is AddonState.STARTED)
+
+
+async def test_ten_rescues_in_half_an_hour_are_enough(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    lamp = await started(house)
+    for count in range(RATE_LIMIT):
+        house.engine.end(NAME, 1)
+        await until(lambda expected=count + 2: len(house.engine.specs) == expected)
+        await until(lambda: lamp.state is AddonState.STARTED and not house.jobs.busy(lamp.lock))
+        # The rescue itself ends a moment after the add-on runs.
+        await asyncio.sleep(0.003)
+    house.engine.end(NAME, 1)
+    await nothing_happens(house)
+    assert "lets it be" in caplog.text
+    assert lamp.state is AddonState.ERROR
+
+
+async def test_a_removed_add_on_is_not_brought_back(house: House) -> None:
+    lamp = await started(house)
+    house.engine.refuse = [refused()]
+    house.engine.end(NAME, 1)
+    await until(lambda: not house.engine.refuse)
+    await house.registry.remove(lamp.slug)
+    house.bus.publish(AddonRemoved(lamp.slug))
+    await nothing_happens(house)
+
+
+async def test_an_unexpected_failure_is_logged(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    await started(house)
+    house.engine.refuse = [ZeroDivisionError("strange")]
+    house.engine.end(NAME, 1)
+    await until(lambda: "the watchdog failed" in caplog.text)
+    assert "strange" in caplog.text
