@@ -115,7 +115,8 @@ def _query_parameters(route: Route) -> list[dict[str, Any]]:
 
 def _request_body(body: Any) -> dict[str, Any]:
     if isinstance(body, RawBody | StreamedBody):
-        return {"content": {body.media_type: {}}}
+        # An empty schema takes any JSON; other bytes are described by their media type alone.
+        return {"content": {body.media_type: {"schema": {}}}}
     schema = describe_body(body)
     return {"required": bool(schema.get("required")), "content": {"application/json": {"schema": schema}}}
 

@@ -104,7 +104,7 @@ OWN = {
     ("POST", "restart"): ANY,
     ("POST", "rebuild"): ANY,
     ("POST", "uninstall"): ANY,
-    ("POST", "rollback"): ANY,
+    ("POST", "rollback"): MANAGER,
     ("POST", "options"): ANY,
     ("POST", "stdin"): ANY,
     ("GET", "stats"): ANY,

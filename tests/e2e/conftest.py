@@ -7,6 +7,7 @@ from pathlib import Path
 
 import docker
 import pytest
+
 from daemon import DOCKER_URL, Daemon, clear
 
 

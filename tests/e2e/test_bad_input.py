@@ -9,6 +9,7 @@ from pathlib import Path
 
 import docker
 import pytest
+
 from daemon import Daemon, clear, over_tcp, token_of
 
 DEEP = b'{"options":' + b"[" * 20000 + b"]" * 20000 + b"}"

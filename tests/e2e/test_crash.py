@@ -11,6 +11,7 @@ import aiohttp
 import attrs
 import docker
 import pytest
+
 from daemon import Daemon, clear, container_id, until
 
 LAUNCHER = [sys.executable, str(Path(__file__).parent / "crashing_daemon.py")]

@@ -15,8 +15,9 @@ from typing import Any
 import docker
 import pytest
 import trouble_engine
-from daemon import Daemon, clear, container_id, until
 from trouble_engine import TroubleEngine
+
+from daemon import Daemon, clear, container_id, until
 
 ASKED = (
     "/info",

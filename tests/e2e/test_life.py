@@ -10,6 +10,7 @@ import time
 import aiohttp
 import docker
 import pytest
+
 from daemon import Daemon, container_id, copy_examples, over_tcp, token_of, until
 
 WEB = "local_hello_web"

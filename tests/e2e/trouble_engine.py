@@ -15,6 +15,7 @@ from pathlib import Path
 
 import docker
 import pytest
+
 from daemon import ROOT
 
 # The network is new, so /sys must be as well: it shows the network that it was mounted in.

@@ -27,6 +27,7 @@ from engine_stage import (
     root_filesystem,
     serve_registry,
 )
+
 from supervisor.drivers.docker.engine import Engine
 from supervisor.events import EventBus
 

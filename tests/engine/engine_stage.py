@@ -26,6 +26,7 @@ from typing import TypeVar
 import attrs
 import docker
 import pytest
+
 from supervisor.drivers.docker.network import NetworkSettings
 from supervisor.drivers.docker.spec import ContainerSpec
 

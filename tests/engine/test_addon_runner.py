@@ -14,12 +14,12 @@ from typing import Any
 import docker
 import pytest
 from engine_stage import free_port, until
+
+from addon_house import House
 from supervisor.drivers.docker.engine import Engine
 from supervisor.errors import SupervisorError
 from supervisor.events import AddonState, EventBus
 from supervisor.managers.addons import Addon
-
-from addon_house import House
 
 # Ends at once when it is asked to, as a well-made program does.
 STAYS = "trap 'exit 0' TERM; while :; do sleep 0.05; done"

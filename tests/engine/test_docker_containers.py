@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from engine_stage import LABEL, NETWORK, free_port, spec, until
+
 from supervisor import errors
 from supervisor.drivers.docker.engine import Engine
 from supervisor.drivers.docker.logs import LogLine

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from engine_stage import NETWORK, client_of, root_filesystem, spec, until
+
 from supervisor import errors
 from supervisor.drivers.docker.engine import Engine
 from supervisor.events import ContainerState, ContainerStateChanged, EngineAvailabilityChanged, EventBus

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from engine_stage import root_filesystem, spec
+
 from supervisor import errors
 from supervisor.drivers.docker.engine import Engine
 from supervisor.drivers.docker.pull import PullProgress

@@ -3,6 +3,7 @@ from __future__ import annotations
 import attrs
 import pytest
 from engine_stage import LABEL, NETWORK, spec
+
 from supervisor import errors
 from supervisor.drivers.docker.engine import Engine
 from supervisor.drivers.docker.network import Member, NetworkSettings

@@ -6,6 +6,7 @@ import contextlib
 import pytest
 from engine_stage import spec, until
 from multidict import CIMultiDict
+
 from supervisor.managers.logs import LogManager, LogRequest, LogTarget
 
 pytestmark = pytest.mark.usefixtures("base_image")

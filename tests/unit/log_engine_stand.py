@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import attrs
+
 from supervisor.errors import NotFound, SupervisorError
 from supervisor.events import ContainerState, ContainerStateChanged, EventBus
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from supervisor.errors import SupervisorError
 from supervisor.managers.addons.images import BuildPlan, plan_build
 from supervisor.managers.store import StoreAddon

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.managers.addons.ports import Ports, effective_ports, known_choices, published_ports
 
 PORTS = st.dictionaries(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from supervisor.api.caller import CallerKind
 from supervisor.api.callers import Callers
 from supervisor.drivers.git import Git

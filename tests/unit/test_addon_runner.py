@@ -9,13 +9,13 @@ from typing import Any
 
 import attrs
 import pytest
+
+from addon_house import House, port_taken, refused
 from supervisor.errors import Busy, Internal, SupervisorError
 from supervisor.events import AddonState, AddonTokenChanged
 from supervisor.lifecycle import BOOT_STAGES
 from supervisor.managers.addons.record import hash_token
 from supervisor.model.manifest import AddonStartup
-
-from addon_house import House, port_taken, refused
 
 pytestmark = pytest.mark.usefixtures("no_blocking_calls")
 

@@ -11,6 +11,7 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from supervisor.drivers.docker.spec import Bind, ContainerSpec, Ulimit, engine_config
 from supervisor.drivers.sysfs import Device, DeviceTable
 from supervisor.managers.addons.spec import AddonRun, Surroundings, container_spec

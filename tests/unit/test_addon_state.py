@@ -10,6 +10,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.const import GATEWAY_ADDRESS, UNKNOWN_ADDRESS
 from supervisor.drivers.docker.model import ContainerInfo, container_info
 from supervisor.events import AddonState, AddonStateChanged, ContainerState, ContainerStateChanged, EventBus

@@ -13,6 +13,7 @@ import pytest
 from awesomeversion import AwesomeVersion
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor import errors
 from supervisor.api import answer
 from supervisor.api.route import ErrorForm

@@ -8,6 +8,7 @@ import pytest
 import voluptuous as vol
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.api.body import parse_object
 from supervisor.api.invalid import MAX_PROBLEMS, MAX_SHOWN, describe_invalid
 from supervisor.errors import Invalid

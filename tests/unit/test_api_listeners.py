@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from toy_api import CALLERS, Toy, serving, token_of
+
 from supervisor.api.caller import Caller
 from supervisor.api.route import Access, Call, Route
 from supervisor.api.server import ApiServer
 from supervisor.api.tokens import TokenIndex
 from supervisor.errors import Conflict, Unavailable
 from supervisor.events import CoreState
-from toy_api import CALLERS, Toy, serving, token_of
 
 
 async def ping(_call: Call) -> None:

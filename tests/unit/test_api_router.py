@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.api.route import Access, Call, Route
 from supervisor.api.router import Router
 

@@ -14,11 +14,12 @@ import pytest
 import pytest_asyncio
 import voluptuous as vol
 from aiohttp import web
+from toy_api import Reply, Toy, read_reply, serving, token_of
+
 from supervisor.api.route import LOG_TEXT, Access, Call, Raw, RawBody, Route, StreamedBody
 from supervisor.const import MAX_BODY_BYTES
 from supervisor.errors import ADDON_NOT_RUNNING, Internal, NotFound, Unavailable
 from supervisor.events import CoreState
-from toy_api import Reply, Toy, read_reply, serving, token_of
 
 
 @attrs.frozen

@@ -7,6 +7,7 @@ from urllib.parse import quote, unquote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.api.target import HostileTarget, decoded_path
 
 PIECES = st.sampled_from(

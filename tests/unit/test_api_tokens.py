@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.api.caller import CORE, Caller, CallerKind, Role
 from supervisor.api.tokens import TokenIndex, new_token
 

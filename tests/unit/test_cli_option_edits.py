@@ -7,6 +7,7 @@ import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.cli import option_edits
 from supervisor.cli.client import route
 

@@ -6,6 +6,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.cli import text
 from supervisor.cli.columns import show
 from supervisor.cli.output import dump_yaml, load_yaml

@@ -5,6 +5,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.drivers.docker.logs import MAX_LINE, LineReader, frames
 
 STAMP = b"2026-01-02T03:04:05.123456789Z "

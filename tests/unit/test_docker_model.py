@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.drivers.docker.model import container_info, container_summary, image_info, parse_time
 from supervisor.drivers.docker.ours import is_ours
 from supervisor.events import ContainerState

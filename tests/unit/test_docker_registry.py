@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor import errors
 from supervisor.drivers.docker.registry import (
     check_reference,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.drivers.docker.spec import Bind, CidFile, ContainerSpec, Ulimit, engine_config
 
 

@@ -6,6 +6,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.drivers.docker.model import Stats
 from supervisor.drivers.docker.stats import (
     Sample,

@@ -8,6 +8,7 @@ import requests
 import urllib3.exceptions
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor import errors
 from supervisor.drivers.docker.translate import port_conflict, pull_error, translate, translated
 

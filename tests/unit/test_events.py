@@ -4,6 +4,7 @@ import logging
 
 import attrs
 import pytest
+
 from supervisor.events import AddonRemoved, AddonTokenChanged, EventBus
 
 

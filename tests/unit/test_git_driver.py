@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from upstream_repository import Upstream, http_server, processes_with_home
+
 from supervisor.const import MIB
 from supervisor.drivers.git import TRANSPORTS, Git, GitLimits
 from supervisor.drivers.git_remote import Remote
 from supervisor.errors import Internal, Invalid, SupervisorError, Timeout, Unavailable, Unsupported
-from upstream_repository import Upstream, http_server, processes_with_home
 
 
 @pytest.fixture

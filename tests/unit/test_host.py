@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.drivers.mountinfo import takes_part_in_propagation
 from supervisor.drivers.sysfs import TUN, DeviceTable
 from supervisor.managers.host import Host

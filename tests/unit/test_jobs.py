@@ -12,6 +12,7 @@ import pytest
 import voluptuous as vol
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.errors import ADDON_NOT_RUNNING, Blocked, Busy, Internal, Invalid, NotFound, Unavailable
 from supervisor.events import EventBus, JobChanged
 from supervisor.jobs import Job, JobCondition, JobManager

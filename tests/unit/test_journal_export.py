@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.drivers.journal import Entry, EntryRange
 from supervisor.drivers.journal.export import MAX_NAME_BYTES, ExportParser
 from supervisor.errors import Unavailable

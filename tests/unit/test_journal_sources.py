@@ -18,6 +18,7 @@ from journal_stand import (
     real_gateway,
     write_journal,
 )
+
 from supervisor.drivers.journal import DirectJournal, EntryRange, JournalGateway, JournalSource
 from supervisor.drivers.journal.gateway import BOOT_FINISHED
 from supervisor.errors import Invalid, SupervisorError, Unavailable

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from addon_house import House, until
 from supervisor import lifecycle
 from supervisor.drivers.docker.instance import engine_run
 from supervisor.drivers.systemd import Notifier
@@ -17,8 +19,6 @@ from supervisor.errors import Unavailable
 from supervisor.events import CoreState, CoreStateChanged, EngineAvailabilityChanged, EventBus
 from supervisor.lifecycle import EXIT_RESTART, Lifecycle, StateKeeper, StopRequest
 from supervisor.managers.configuration import CONFIGURATION_SCHEMA, Configuration
-
-from addon_house import House, until
 
 pytestmark = pytest.mark.usefixtures("no_blocking_calls")
 

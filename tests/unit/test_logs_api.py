@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from journal_stand import GatewayStand, fields, gateway_stand
 from log_engine_stand import EngineStand
+
 from supervisor.api import logs as api_logs
 from supervisor.api.answer import error
 from supervisor.api.logs import respond

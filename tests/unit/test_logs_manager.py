@@ -12,6 +12,7 @@ import pytest
 from journal_stand import BOOTS, GatewayStand, fields, gateway_stand
 from log_engine_stand import BEGIN, EngineStand, InfoStand, LineStand
 from multidict import CIMultiDict
+
 from supervisor.drivers.journal import EntryRange, JournalGateway
 from supervisor.errors import Internal, Invalid, Unavailable
 from supervisor.events import EventBus

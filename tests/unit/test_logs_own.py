@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
+
 from supervisor.managers.logs import SupervisorLog
 from supervisor.managers.logs.own import OwnLogReader
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
+
 from supervisor.drivers.journal import UNLIMITED, Entry, EntryRange
 from supervisor.errors import Invalid
 from supervisor.managers.logs import LogFormat, LogRequest

@@ -14,6 +14,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+
 from supervisor.drivers import logs_setup
 from supervisor.drivers.logs_setup import ConsoleFormatter, JournalHandler, configure_logging, logs_to_journal
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.drivers.journal import EntryRange
 from supervisor.errors import Invalid
 from supervisor.managers.logs import window

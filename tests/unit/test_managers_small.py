@@ -16,6 +16,7 @@ import attrs
 import pytest
 import voluptuous as vol
 from aiohttp import web
+
 from supervisor.drivers import http
 from supervisor.drivers.docker.model import EngineInfo
 from supervisor.drivers.http import HttpClient

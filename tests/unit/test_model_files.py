@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.errors import Invalid
 from supervisor.model.build import DEFAULT_BUILD_FROM, BuildConfig
 from supervisor.model.config_file import MAX_FILE_BYTES, parse_json, parse_yaml, read_config_file

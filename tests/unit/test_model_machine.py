@@ -8,6 +8,7 @@ import pytest
 import voluptuous as vol
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.errors import Unsupported
 from supervisor.model.machine import check_availability, detect_arch, match_arch, match_machine, supported_arch
 from supervisor.model.manifest import Manifest

@@ -13,6 +13,7 @@ import pytest
 import voluptuous as vol
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.errors import Invalid
 from supervisor.model.option_types import parse_type
 from supervisor.model.options import NoDevices, OptionSchema, ValidatedOptions, check_schema, merge_options

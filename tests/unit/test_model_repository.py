@@ -9,6 +9,7 @@ import pytest
 import voluptuous as vol
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.const import BUILTIN_REPOSITORIES
 from supervisor.errors import Invalid
 from supervisor.model.repository import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 import pytest
+
 from supervisor.model.options import NoDevices
 from supervisor.model.ui_schema import ui_schema
 

@@ -8,6 +8,7 @@ import pytest
 import voluptuous as vol
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.model import validators as v
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.errors import NotFound
 from supervisor.events import (
     EventBus,

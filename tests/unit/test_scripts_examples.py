@@ -17,6 +17,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from supervisor.model import manifest_schema
 from supervisor.model.manifest_files import find_manifests, read_translations
 from supervisor.model.manifest_schema import validate_manifest

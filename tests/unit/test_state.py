@@ -15,6 +15,7 @@ import pytest
 import voluptuous as vol
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from supervisor import state
 from supervisor.errors import Internal
 from supervisor.events import EventBus, StateFileCorrupt

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from supervisor.errors import Invalid
 from supervisor.managers.store.addon import AssetKind, StoreAddon
 from supervisor.managers.store.assets import MAX_ASSET_BYTES, is_inside, read_asset, read_inside

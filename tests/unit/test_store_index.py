@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from supervisor.drivers.folder import remove_tree
 from supervisor.managers.store.addon import StoreAddon
 from supervisor.managers.store.index import Place, Scan, StoreIndex, newest_change

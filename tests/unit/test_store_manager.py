@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from upstream_repository import Upstream, http_server
+
 from supervisor.drivers.git import TRANSPORTS, Git, GitLimits
 from supervisor.errors import Blocked, Conflict, Internal, Invalid, NotFound, SupervisorError
 from supervisor.events import EventBus, StoreReloaded
@@ -20,7 +22,6 @@ from supervisor.managers.store import STORE_SCHEMA, AssetKind, StoreManager
 from supervisor.model.repository import repository_slug
 from supervisor.paths import DataPaths
 from supervisor.state import StateFile
-from upstream_repository import Upstream, http_server
 
 MANIFEST = "name: {slug}\nversion: '{version}'\nslug: {slug}\ndescription: d\narch: [amd64]\n"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from addon_house import House, port_taken, refused, until
 from supervisor.events import AddonRemoved, AddonState, ContainerState
 from supervisor.managers.addons import Addon, watchdog
 from supervisor.managers.addons.watchdog import ATTEMPTS, RATE_LIMIT, ContainerWatchdog
-
-from addon_house import House, port_taken, refused, until
 
 pytestmark = pytest.mark.usefixtures("no_blocking_calls")
 

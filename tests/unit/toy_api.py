@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+
 from supervisor.api.caller import CORE, HOST, OBSERVER, Caller, Role
 from supervisor.api.route import Route
 from supervisor.api.server import ApiServer

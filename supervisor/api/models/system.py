@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import attrs
+import msgspec
 
 
 @attrs.frozen(kw_only=True)
@@ -35,17 +36,13 @@ class UpdateItem:
     update_type: str
     panel_path: str
     version_latest: str
-
-
-@attrs.frozen(kw_only=True)
-class AddonUpdateItem(UpdateItem):
-    name: str
-    icon: str | None
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    icon: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 @attrs.frozen(kw_only=True)
 class AvailableUpdates:
-    available_updates: list[UpdateItem | AddonUpdateItem]
+    available_updates: list[UpdateItem]
 
 
 @attrs.frozen(kw_only=True)

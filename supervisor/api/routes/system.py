@@ -150,7 +150,7 @@ class SystemRoutes:
             await store.result()
 
     async def _available_updates(self, _call: Call) -> wire.AvailableUpdates:
-        updates: list[wire.UpdateItem | wire.AddonUpdateItem] = []
+        updates: list[wire.UpdateItem] = []
         latest = self._updater.versions.supervisor
         if self._daemon.update_available and latest is not None:
             updates.append(
@@ -162,7 +162,7 @@ class SystemRoutes:
             if self._addons.update_available(addon):
                 store = self._store.get(addon.slug)
                 updates.append(
-                    wire.AddonUpdateItem(
+                    wire.UpdateItem(
                         update_type="addon",
                         panel_path=f"/update-available/{addon.slug}",
                         version_latest=store.manifest.version,
