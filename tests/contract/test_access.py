@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import aiohttp
+from household import ROLES, Household
 
-from conftest import ROLES, Household
 from daemon import Daemon
 
 # From the narrowest to the widest; each group may do what stands behind its name.

@@ -6,9 +6,9 @@ from typing import Any
 
 import models
 import pytest
+from household import ROLES, Household
 from openapi_spec_validator import validate
 
-from conftest import ROLES, Household
 from daemon import Daemon, over_tcp
 
 PLACES: dict[str, tuple[str, str]] = {
