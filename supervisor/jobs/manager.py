@@ -221,16 +221,24 @@ class JobManager:
             validated = spawned.sound.set
         job.start(asyncio.current_task(), validated)
 
-    def spawn(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Spawned[T]:
-        """Run `work` as a task of its own; the first job it opens is its root job."""
+    def begin(self, work: Coroutine[Any, Any, T], *, name: str | None = None) -> asyncio.Task[T]:
+        """Begin a task that belongs to no job, whatever job the caller is in: it passes none of that job's locks.
+
+        The caller owns the task.
+        """
         context = contextvars.copy_context()
         context.run(_current.set, None)
+        context.run(_spawned.set, None)
+        return asyncio.get_running_loop().create_task(work, name=name, context=context)
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Spawned[T]:
+        """Run `work` as a task of its own; the first job it opens is its root job."""
 
         async def guarded() -> T:
             _spawned.set(spawned)
             return await work()
 
-        task = asyncio.get_running_loop().create_task(guarded(), context=context)
+        task = self.begin(guarded())
         spawned: Spawned[T] = Spawned(task)
         self._tasks.add(task)
         task.add_done_callback(lambda _: self._reap(spawned))

@@ -403,3 +403,14 @@ async def test_the_failure_of_work_that_nobody_waits_for_is_logged(
     assert "a known failure" in caplog.text
     assert "Traceback" in caplog.text
     assert "an unknown failure" in caplog.text
+
+
+async def test_a_task_begun_inside_a_job_belongs_to_no_job(jobs: JobManager) -> None:
+    async def later() -> None:
+        async with jobs.run("other", lock="door"):
+            pass
+
+    async with jobs.run("outer", lock="door"):
+        task = jobs.begin(later())
+        with pytest.raises(Busy):
+            await task

@@ -16,7 +16,6 @@ from supervisor.events import (
     AddonStateChanged,
     AddonTokenChanged,
     ContainerStateChanged,
-    EngineAvailabilityChanged,
     EventBus,
 )
 from supervisor.managers.resolution import ContextType, IssueType, Resolution, SuggestionType
@@ -66,7 +65,6 @@ class AddonManager:
     _bus: EventBus
     _paths: DataPaths
     apparmor_profiles: frozenset[str] = frozenset()
-    _refresh: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
         """Read what is installed, and learn from the engine what runs, if it can be asked."""
@@ -75,7 +73,6 @@ class AddonManager:
         await self.rollbacks.load()
         self.apparmor_profiles = await asyncio.to_thread(_file_names, self._paths.apparmor)
         self._bus.subscribe(ContainerStateChanged, self._container_changed)
-        self._bus.subscribe(EngineAvailabilityChanged, self._engine_changed)
         self._bus.subscribe(AddonStateChanged, self._addon_changed)
         await self.attach_all()
         for addon in self.registry.installed.values():
@@ -89,9 +86,6 @@ class AddonManager:
         """Stop looking after the add-ons; their containers go on."""
         await self.watchdog.stop()
         await self.rollbacks.stop()
-        if self._refresh is not None:
-            self._refresh.cancel()
-            await asyncio.gather(self._refresh, return_exceptions=True)
 
     def get(self, slug: str) -> Addon:
         """Return an installed add-on.
@@ -169,12 +163,6 @@ class AddonManager:
         if addon is not None and addon.concerns(event):
             addon.container_id = event.container_id
             addon.apply(event.state, event.exit_code)
-
-    def _engine_changed(self, event: EngineAvailabilityChanged) -> None:
-        if event.available:
-            if self._refresh is not None:
-                self._refresh.cancel()
-            self._refresh = asyncio.get_running_loop().create_task(self.attach_all())
 
     def _addon_changed(self, event: AddonStateChanged) -> None:
         if event.state == AddonState.STARTED:

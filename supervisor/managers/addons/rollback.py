@@ -303,7 +303,7 @@ class Rollbacks:
         task.add_done_callback(self._returns.discard)
 
     def _task(self, slug: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(self._guarded(slug, work), name=f"way back of {slug}")
+        return self._jobs.begin(self._guarded(slug, work), name=f"way back of {slug}")
 
     def _end_probation(self, slug: str) -> None:
         if (task := self._probations.pop(slug, None)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import secrets
@@ -190,7 +191,11 @@ class AddonRunner:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomic(folder / "options.json", content)
             if addon.manifest.public_config is not None:
-                (paths.addon_configs / addon.slug).mkdir(parents=True, exist_ok=True)
+                public = paths.addon_configs / addon.slug
+                public.mkdir(parents=True, exist_ok=True)
+                # Add-ons that see all of these folders could put a link to anywhere here; the engine would follow it.
+                if public.is_symlink():
+                    raise OSError(errno.ELOOP, f"{public.name} is a link")
             if addon.manifest.audio:
                 write_audio_files(paths, addon.slug, addon.record.audio_output, addon.record.audio_input)
             return (paths.apparmor / addon.slug).is_file()

@@ -67,7 +67,7 @@ class ContainerWatchdog:
         if not self._within_rate(addon.slug):
             _LOGGER.critical("%s: rescued %d times in half an hour; the watchdog lets it be", addon.slug, RATE_LIMIT)
             return
-        task = asyncio.get_running_loop().create_task(self._guarded(addon, event), name=f"rescue of {addon.slug}")
+        task = self._jobs.begin(self._guarded(addon, event), name=f"rescue of {addon.slug}")
         self._rescues[addon.slug] = task
         task.add_done_callback(lambda _: self._rescues.pop(addon.slug, None))
 
