@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -54,54 +53,82 @@ def write(daemon: Daemon, version: str) -> None:
     daemon.add_on(SUBJECT, version, more="options: {word: old}\nschema: {word: str}\nmap: [addon_config:rw]")
 
 
-async def prepare(daemon: Daemon, deed: Deed) -> None:
-    """Bring everything to where the deed makes sense, and arm the daemon."""
-    armed = daemon.folder / "armed"
-    daemon.launcher = LAUNCHER
-    daemon.environment["CRASH_ARMED"] = str(armed)
-    daemon.add_on(BYSTANDER)
-    write(daemon, "1.0")
-    await daemon.start()
-    await daemon.install(f"local_{BYSTANDER}", start=True)
-    if deed.installed:
-        await daemon.install(SLUG, start=deed.started)
-    if deed.name in {"update", "rollback"}:
-        (daemon.data / "addons" / "data" / SLUG / "diary").write_text("old")
-        write(daemon, "2.0")
-        await daemon.post("/store/reload")
-    if deed.name == "rollback":
-        await _update(daemon)
-        (daemon.data / "addons" / "data" / SLUG / "diary").write_text("new")
-    armed.touch()
+class House:
+    """A daemon that can be told where to die. It lives again after each death, with all that it had."""
+
+    def __init__(self, folder: Path) -> None:
+        self.steps = folder / "steps"
+        self._armed = folder / "armed"
+        environment = {"CRASH_ARMED": str(self._armed), "CRASH_RECORD": str(self.steps)}
+        self.daemon = Daemon(folder, LAUNCHER, environment=environment)
+
+    async def open(self) -> None:
+        self.daemon.add_on(BYSTANDER)
+        write(self.daemon, "1.0")
+        await self.daemon.start()
+        await self.daemon.install(f"local_{BYSTANDER}", start=True)
+
+    def arm(self, step: str) -> None:
+        """Die at this step from now on; with none, write down which steps are passed."""
+        self._armed.write_text(step)
+
+    def disarm(self) -> None:
+        self._armed.unlink()
+
+    async def prepare(self, deed: Deed) -> None:
+        """Bring the add-on to where the deed makes sense."""
+        daemon = self.daemon
+        installed = await _version(daemon) is not None
+        if installed and deed.name in {"install", "uninstall", "update"}:
+            await daemon.post(f"/addons/{SLUG}/uninstall")
+            installed = False
+        if not installed and deed.name in {"update", "rollback"}:
+            write(daemon, "1.0")
+            await daemon.post("/store/reload")
+        if not installed and deed.installed:
+            await daemon.install(SLUG)
+        if deed.installed:
+            await daemon.post(f"/addons/{SLUG}/{'start' if deed.started else 'stop'}")
+        if deed.name == "options":
+            await daemon.post(f"/addons/{SLUG}/options", {"options": {"word": "old"}})
+        if deed.name in {"update", "rollback"}:
+            diary = daemon.data / "addons" / "data" / SLUG / "diary"
+            diary.write_text("old")
+            write(daemon, "2.0")
+            await daemon.post("/store/reload")
+        if deed.name == "rollback":
+            await _update(daemon)
+            diary.write_text("new")
 
 
-async def record(tmp_path: Path, deed: Deed) -> list[str]:
+async def _version(daemon: Daemon) -> str | None:
+    """Return the installed version; None when the add-on is not installed."""
+    shown = {addon["slug"]: addon["version"] for addon in (await daemon.get("/addons"))["addons"]}
+    return shown.get(SLUG)
+
+
+async def record(house: House, deed: Deed) -> list[str]:
     """Do the deed once without a crash and return the steps that were passed."""
-    await asyncio.to_thread(tmp_path.mkdir)
-    daemon = Daemon(tmp_path)
-    steps = tmp_path / "steps"
-    try:
-        daemon.environment = {"CRASH_RECORD": str(steps)}
-        await prepare(daemon, deed)
-        await deed.do(daemon)
-        return steps.read_text().splitlines()
-    finally:
-        await daemon.kill()
+    await house.prepare(deed)
+    house.arm("")
+    await deed.do(house.daemon)
+    house.disarm()
+    return house.steps.read_text().splitlines()
 
 
-async def crash(daemon: Daemon, deed: Deed, step: str, client: docker.APIClient) -> None:
+async def crash(house: House, deed: Deed, step: str, client: docker.APIClient) -> None:
     """Let the daemon die at `step` of the deed, start it again, and look at everything."""
-    plain = daemon.launcher
-    daemon.environment = {"CRASH_AT": step}
-    await prepare(daemon, deed)
+    daemon = house.daemon
+    await house.prepare(deed)
     bystander = container_id(client, f"local_{BYSTANDER}")
     assert bystander
+    house.arm(step)
     with pytest.raises((aiohttp.ClientError, AssertionError)):
         await deed.do(daemon)
     assert await daemon.ended() == -9, f"the step {step} was not passed"
     assert container_id(client, f"local_{BYSTANDER}") == bystander, "a container did not survive the daemon"
 
-    daemon.launcher, daemon.environment = plain, {}
+    house.disarm()
     await daemon.start()
     assert container_id(client, f"local_{BYSTANDER}") == bystander, "the next start touched a container"
     assert await daemon.state_of(f"local_{BYSTANDER}") == "started"
@@ -118,11 +145,12 @@ async def inspect(daemon: Daemon, deed: Deed, client: docker.APIClient) -> None:
         assert deed.name in {"install", "uninstall"}
         assert not data.exists(), "data of an add-on that is not installed"
         assert container_id(client, SLUG) is None
-        assert not client.images(name=f"local/amd64-addon-{SUBJECT}"), "an image of an add-on that is not installed"
+        assert not images(client), "an image of an add-on that is not installed"
         return
     info = await daemon.get(f"/addons/{SLUG}/info")
     version = info["version"]
-    assert client.images(name=f"local/amd64-addon-{SUBJECT}:{version}"), "installed without an image"
+    assert version in images(client), "installed without an image"
+    assert images(client) <= {version, info["rollback_version"]}, "an image that nobody needs"
     assert data.exists()
     if deed.name in {"update", "rebuild", "rollback", "restart"}:
         await until(lambda: _started(daemon), 10, lambda: "it ran before, so it should run\n" + daemon.log)
@@ -136,17 +164,22 @@ async def inspect(daemon: Daemon, deed: Deed, client: docker.APIClient) -> None:
     assert leftovers <= ({SLUG} if info["rollback_version"] else set())
 
 
+def images(client: docker.APIClient) -> set[str]:
+    """Return the versions of the add-on whose image is there."""
+    found = client.images(name=f"local/amd64-addon-{SUBJECT}")
+    return {tag.rpartition(":")[2] for image in found for tag in image["RepoTags"]}
+
+
 async def _started(daemon: Daemon) -> bool:
     return await daemon.state_of(SLUG) == "started"
 
 
 async def again(daemon: Daemon, deed: Deed, client: docker.APIClient) -> None:
     """The same can be asked for again, where it was not done already."""
-    shown = {addon["slug"] for addon in (await daemon.get("/addons"))["addons"]}
-    version = (await daemon.get(f"/addons/{SLUG}/info"))["version"] if SLUG in shown else None
+    version = await _version(daemon)
     done = {
-        "install": SLUG in shown,
-        "uninstall": SLUG not in shown,
+        "install": version is not None,
+        "uninstall": version is None,
         "update": version == "2.0",
         "rollback": version == "1.0",
     }
@@ -164,18 +197,17 @@ async def test_a_daemon_killed_at_any_step_leaves_nothing_half_done(
     name: str, tmp_path: Path, docker_client: docker.APIClient
 ) -> None:
     deed = DEEDS[name]
-    steps = await record(tmp_path / "record", deed)
-    assert steps, "nothing to crash at"
-    clear(docker_client)
-    for number, step in enumerate(steps):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        daemon = Daemon(folder)
-        try:
-            await crash(daemon, deed, step, docker_client)
-        except BaseException as err:
-            err.add_note(f"crashed at {step}\n{daemon.log[-3000:]}")
-            raise
-        finally:
-            await daemon.kill()
-            clear(docker_client)
+    house = House(tmp_path)
+    try:
+        await house.open()
+        steps = await record(house, deed)
+        assert steps, "nothing to crash at"
+        for step in steps:
+            try:
+                await crash(house, deed, step, docker_client)
+            except BaseException as err:
+                err.add_note(f"crashed at {step}\n{house.daemon.log[-3000:]}")
+                raise
+    finally:
+        await house.daemon.kill()
+        clear(docker_client)

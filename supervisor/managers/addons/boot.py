@@ -52,6 +52,7 @@ class AddonBooter:
                 and stage != AddonStartup.ONCE
                 and addon.record.should_run
                 and not addon.running
+                and not self._runner.busy(addon)
                 and not (cut_off_only and addon.container_id is not None)
             ]
             if addons:

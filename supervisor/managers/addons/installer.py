@@ -300,6 +300,9 @@ class AddonInstaller:
     async def mend(self) -> None:
         """Finish or undo what was cut off; each add-on by itself, failures are logged and tried at the next start."""
         for intent in self._intents.open:
+            # An engine that was away for a moment cut nothing off: what is still being done is not mended.
+            if self._jobs.busy(f"app_{intent.slug}"):
+                continue
             try:
                 await self._mend(intent)
             except SupervisorError as err:

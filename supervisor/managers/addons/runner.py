@@ -76,6 +76,10 @@ class AddonRunner:
         self._registry = registry
         self._surroundings = surroundings
 
+    def busy(self, addon: Addon) -> bool:
+        """Tell whether something is being done to the add-on now."""
+        return self._jobs.busy(addon.lock)
+
     async def attach(self, addon: Addon) -> None:
         """Learn from the engine what there is of this add-on."""
         try:
