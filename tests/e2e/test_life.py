@@ -141,8 +141,13 @@ async def test_an_update_that_fails_comes_back_with_its_data(daemon: Daemon) -> 
     await until(lambda: _at(daemon, slug, "1.0"), 15, lambda: daemon.log)
     diary = (daemon.data / "addons" / "data" / slug / "diary").read_text()
     assert "two" not in diary
-    issues = (await daemon.get("/resolution/info"))["issues"]
-    assert [(issue["type"], issue["reference"]) for issue in issues] == [("update_rollback", slug)]
+
+    async def issues() -> list[tuple[str, str]]:
+        found = (await daemon.get("/resolution/info"))["issues"]
+        return [(issue["type"], issue["reference"]) for issue in found]
+
+    # The issue is raised when the return is complete, a moment after the add-on runs.
+    assert await until(issues, 10) == [("update_rollback", slug)]
 
 
 async def test_a_new_version_that_proved_itself_stays(daemon: Daemon, docker_client: docker.APIClient) -> None:
