@@ -291,7 +291,7 @@ def _build_addons(base: Base, services: Services) -> AddonManager:
         rollbacks,
         options,
         AddonBooter(registry, runner, base.resolution),
-        ContainerWatchdog(base.bus, base.jobs, registry, runner),
+        ContainerWatchdog(base.bus, base.jobs, registry, runner, base.resolution),
         intents,
         services.store,
         services.security,

@@ -161,6 +161,12 @@ REPOSITORY_LOCAL_RESET = ErrorKind(
 )
 REPOSITORY_UNKNOWN = ErrorKind("store_repository_unknown_error", Internal, "Repairing {repo} failed. " + SEE_LOGS)
 
+# Services.
+SERVICE_PROVIDED = ErrorKind(
+    "service_already_provided_error", Conflict, "Add-on {app} provides the service {service} already"
+)
+SERVICE_NOT_PROVIDED = ErrorKind("service_not_provided_error", NotFound, "Nobody provides the service {service}")
+
 # Docker.
 DOCKER_NO_SPACE = ErrorKind("docker_no_space_on_device", Invalid, "No space left on the disk for the image")
 DOCKER_PORT_CONFLICT = ErrorKind(

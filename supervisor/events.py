@@ -97,6 +97,24 @@ class AddonTokenChanged:
 
 
 @attrs.frozen
+class DiscoveryChanged:
+    """An add-on announced a service, or other details of one; who is told fetches the details by `uuid`."""
+
+    uuid: str
+    addon: str
+    service: str
+
+
+@attrs.frozen
+class DiscoveryRemoved:
+    """A service that was announced is no longer there."""
+
+    uuid: str
+    addon: str
+    service: str
+
+
+@attrs.frozen
 class JobChanged:
     """A visible job changed; `job` is its wire form with `parent_id` and without children (API contract §8.4)."""
 

@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Answer:
     status: int
     body: Any
     text: str
+    headers: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
     def data(self) -> Any:
@@ -177,7 +178,7 @@ class Daemon:
 async def _answer(answer: aiohttp.ClientResponse) -> Answer:
     text = await answer.text(errors="replace")
     is_json = answer.content_type == "application/json" and text
-    return Answer(answer.status, json.loads(text) if is_json else None, text)
+    return Answer(answer.status, json.loads(text) if is_json else None, text, answer.headers)
 
 
 async def over_tcp(token: str | None, path: str, *, method: str = "GET", address: str = "172.30.32.1") -> Answer:

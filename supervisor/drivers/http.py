@@ -9,10 +9,13 @@ from typing import Any, Final
 
 import aiohttp
 from aiohttp.resolver import AsyncResolver
+from yarl import URL
 
 from supervisor.errors import Timeout, Unavailable
 
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+MAX_REDIRECTIONS: Final = 5
+REDIRECTIONS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class HttpClient:
@@ -67,6 +70,27 @@ class HttpClient:
             async with _translated(url, timeout), self._open().head(url, allow_redirects=False):
                 return True
         except Unavailable:
+            return False
+
+    async def healthy(self, url: str, *, timeout: float = 10.0) -> bool:  # noqa: ASYNC109 - seconds for one call
+        """Tell whether a GET is answered with a status below 300; nobody checks the certificate.
+
+        Redirections are followed as long as they stay on the host. One that leads away is a good answer, too: what it
+        leads to is another program's health.
+        """
+        try:
+            target = URL(url)
+            async with _translated(url, timeout):
+                for _ in range(MAX_REDIRECTIONS):
+                    async with self._open().get(target, ssl=False, allow_redirects=False) as answer:
+                        location = answer.headers.get("Location")
+                        if answer.status not in REDIRECTIONS or location is None:
+                            return answer.status < 300
+                    target = target.join(URL(location))
+                    if target.host != URL(url).host:
+                        return True
+                return False
+        except (Unavailable, ValueError):
             return False
 
     def _open(self) -> aiohttp.ClientSession:

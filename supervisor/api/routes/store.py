@@ -72,21 +72,23 @@ class StoreRoutes:
         ]
 
     def _legacy_routes(self) -> list[Route]:
+        """Return the routes that the store answers under `/addons`; there `self` passes and names no add-on."""
         one, manager = "/addons/{addon}", Access.MANAGER
         return [
             Route("POST", "/addons/reload", manager, self._reload, "Older name of /store/reload", NOTHING),
-            Route("POST", f"{one}/install", manager, self._install, "Older name", INSTALL, StartedJob),
+            Route("POST", f"{one}/install", manager, self._install, "Older name", INSTALL, StartedJob, own=True),
             Route("POST", f"{one}/update", manager, self._update, "Older name", UPDATE, StartedJob),
-            *self._asset_routes(one),
+            *self._asset_routes(one, own=True),
         ]
 
-    def _asset_routes(self, one: str) -> Iterable[Route]:
+    def _asset_routes(self, one: str, *, own: bool = False) -> Iterable[Route]:
         pictures = (("icon", AssetKind.ICON), ("logo", AssetKind.LOGO))
         texts = (("changelog", AssetKind.CHANGELOG), ("documentation", AssetKind.DOCUMENTATION))
         for name, kind in pictures:
             yield Route("GET", f"{one}/{name}", Access.OPEN, self._picture(kind), f"The {name}", None, PNG)
         for name, kind in texts:
-            yield Route("GET", f"{one}/{name}", Access.MANAGER, self._text(kind), f"The {name}", None, MARKDOWN)
+            read = self._text(kind)
+            yield Route("GET", f"{one}/{name}", Access.MANAGER, read, f"The {name}", None, MARKDOWN, own=own)
 
     async def _info(self, call: Call) -> wire.StoreInfo:
         return wire.StoreInfo(addons=(await self._list(call)).addons, repositories=await self._repositories(call))

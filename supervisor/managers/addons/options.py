@@ -9,6 +9,7 @@ from typing import Any
 from supervisor.drivers.sysfs import Device
 from supervisor.errors import ADDON_CONFIGURATION_INVALID, Invalid
 from supervisor.managers.host import Host
+from supervisor.model.manifest import Manifest
 from supervisor.model.options import OptionSchema, ValidatedOptions, merge_options
 
 from .addon import Addon
@@ -36,18 +37,30 @@ class AddonOptions:
         Raises:
             Invalid: `app_configuration_invalid_error` with the reason.
         """
-        await self._secrets.refresh()
-        schema = OptionSchema(addon.manifest.schema, addon.name, addon.slug)
         try:
-            # Patterns come from manifests and may take their time.
-            checked = await asyncio.to_thread(
-                schema.validate, options, secrets=self._secrets.get, devices=self._host.devices
-            )
+            checked = await self._validate(addon, addon.manifest, options)
         except Invalid as err:
             raise ADDON_CONFIGURATION_INVALID(app=addon.slug, validation_error=str(err)) from err
         for path in checked.dropped:
             _LOGGER.warning("%s: unknown option %s is ignored", addon.slug, path)
         return checked
+
+    async def fit(self, addon: Addon, manifest: Manifest) -> bool:
+        """Tell whether the user's options are valid for another version of the add-on, too."""
+        await self._host.reload_devices()
+        try:
+            await self._validate(addon, manifest, merge_options(manifest.options, addon.record.options))
+        except Invalid:
+            return False
+        return True
+
+    async def _validate(self, addon: Addon, manifest: Manifest, options: object) -> ValidatedOptions:
+        await self._secrets.refresh()
+        schema = OptionSchema(manifest.schema, manifest.name, addon.slug)
+        # Patterns come from manifests and may take their time.
+        return await asyncio.to_thread(
+            schema.validate, options, secrets=self._secrets.get, devices=self._host.devices
+        )
 
     async def check_effective(self, addon: Addon) -> ValidatedOptions:
         """Check what the add-on would start with.

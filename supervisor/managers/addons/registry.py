@@ -10,9 +10,10 @@ from typing import Any
 
 import attrs
 
-from supervisor.errors import ADDON_NOT_INSTALLED, Invalid, NotFound
+from supervisor.errors import ADDON_NOT_INSTALLED, Invalid, NotFound, SupervisorError
 from supervisor.events import AddonTokenChanged, EventBus
 from supervisor.managers.host import Host
+from supervisor.managers.ingress import IngressManager
 from supervisor.managers.store import StoreAddon, StoreManager
 from supervisor.model.machine import match_arch
 from supervisor.model.manifest_schema import image_name, validate_manifest
@@ -27,14 +28,17 @@ _LOGGER = logging.getLogger(__name__)
 class AddonRegistry:
     """The only writer of `addons.json`. What a change brings is saved before it shows.
 
-    `kept_images` are images that an add-on may return to, by slug.
+    `kept_images` are images that an add-on may return to, by slug. `ingress` gives each add-on the port of its page.
     """
 
-    def __init__(self, state: StateFile, bus: EventBus, host: Host, store: StoreManager) -> None:
+    def __init__(
+        self, state: StateFile, bus: EventBus, host: Host, store: StoreManager, ingress: IngressManager
+    ) -> None:
         self._state = state
         self._bus = bus
         self._host = host
         self._store = store
+        self._ingress = ingress
         self._addons: dict[str, Addon] = {}
         # Different add-ons change side by side: without this one's change would be saved over the other's.
         self._changing = asyncio.Lock()
@@ -50,7 +54,12 @@ class AddonRegistry:
             except Invalid as err:
                 _LOGGER.critical("%s: its stored entry can't be used: %s", slug, err)
                 continue
-            self._addons[slug] = Addon(record, self._bus)
+            addon = Addon(record, self._bus)
+            self._addons[slug] = addon
+            try:
+                addon.ingress_port = await self._ingress.port_of(slug, record.manifest)
+            except SupervisorError as err:
+                _LOGGER.error("%s: its page has no port: %s", slug, err, extra={"ADDON": slug})
 
     def _image_of(self, system: dict[str, object]) -> str | None:
         try:
@@ -87,7 +96,8 @@ class AddonRegistry:
 
     async def add(self, record: AddonRecord) -> Addon:
         """Remember an add-on whose image is there; from then on it is shown as stopped."""
-        addon = Addon(record, self._bus)
+        port = await self._ingress.port_of(record.slug, record.manifest)
+        addon = Addon(record, self._bus, ingress_port=port)
         async with self._changing:
             await self._save({**self._records(), record.slug: record})
             self._addons[record.slug] = addon
@@ -97,18 +107,22 @@ class AddonRegistry:
     async def remove(self, slug: str) -> None:
         """Forget an add-on; absent is fine."""
         async with self._changing:
-            if slug not in self._addons:
-                return
-            await self._save({known: record for known, record in self._records().items() if known != slug})
-            del self._addons[slug]
-        self._bus.publish(AddonTokenChanged(slug))
+            if slug in self._addons:
+                await self._save({known: record for known, record in self._records().items() if known != slug})
+                del self._addons[slug]
+                self._bus.publish(AddonTokenChanged(slug))
+        await self._ingress.release(slug)
 
     async def change(self, addon: Addon, **values: Any) -> None:
         """Change fields of an add-on's record; they are saved before they count."""
+        manifest = values.get("manifest")
+        port = None if manifest is None else await self._ingress.port_of(addon.slug, manifest)
         async with self._changing:
             record = attrs.evolve(addon.record, **values)
             await self._save({**self._records(), addon.slug: record})
             addon.record = record
+            if manifest is not None:
+                addon.ingress_port = port
 
     async def switch(self, addon: Addon, store: StoreAddon, image: str) -> None:
         """Make the store's version the installed one; what the user chose stays."""

@@ -7,9 +7,12 @@ import logging
 import time
 from collections import deque
 
+import attrs
+
 from supervisor.errors import ADDON_PORT_CONFLICT, SupervisorError
 from supervisor.events import AddonRemoved, AddonState, ContainerState, ContainerStateChanged, EventBus
 from supervisor.jobs import JobManager
+from supervisor.managers.resolution import ContextType, IssueType, Resolution, SuggestionType
 from supervisor.model.manifest import AddonStartup
 
 from .addon import Addon
@@ -20,13 +23,45 @@ _LOGGER = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 FIRST_DELAY_SECONDS = 10.0
+MAX_DOUBLINGS = 3
 RATE_LIMIT = 10
 RATE_PERIOD_SECONDS = 1800.0
+# An add-on that ran for so long has got over its trouble.
+STABLE_SECONDS = 300.0
 TROUBLE = (ContainerState.FAILED, ContainerState.STOPPED, ContainerState.UNHEALTHY)
+_LIVELY = (ContainerState.RUNNING, ContainerState.HEALTHY)
+
+
+@attrs.define(eq=False)
+class _Troubled:
+    """An add-on that was rescued lately.
+
+    `recent` are the times of the rescues, `row` how many came since it last ran stably; `calm` ends the row.
+    """
+
+    recent: deque[float] = attrs.field(factory=lambda: deque(maxlen=RATE_LIMIT))
+    row: int = 0
+    calm: asyncio.TimerHandle | None = None
+
+    def within_rate(self) -> bool:
+        now = time.monotonic()
+        if len(self.recent) == RATE_LIMIT and now - self.recent[0] < RATE_PERIOD_SECONDS:
+            return False
+        self.recent.append(now)
+        return True
+
+    def end_calm(self) -> None:
+        if self.calm is not None:
+            self.calm.cancel()
+            self.calm = None
 
 
 class ContainerWatchdog:
-    """For add-ons whose user switched it on. Gives up after five attempts in a row, or ten rescues in half an hour."""
+    """For add-ons whose user switched it on. Gives up after five attempts in a row, or ten rescues in half an hour.
+
+    One that keeps falling over although each rescue worked is brought back with growing pauses. Whoever does so five
+    times, or is given up, is an issue until it ran for `stable_after` seconds.
+    """
 
     def __init__(
         self,
@@ -34,16 +69,20 @@ class ContainerWatchdog:
         jobs: JobManager,
         registry: AddonRegistry,
         runner: AddonRunner,
+        resolution: Resolution,
         *,
         first_delay: float = FIRST_DELAY_SECONDS,
+        stable_after: float = STABLE_SECONDS,
     ) -> None:
         self._bus = bus
         self._jobs = jobs
         self._registry = registry
         self._runner = runner
+        self._resolution = resolution
         self._first_delay = first_delay
+        self._stable_after = stable_after
         self._rescues: dict[str, asyncio.Task[None]] = {}
-        self._recent: dict[str, deque[float]] = {}
+        self._troubled: dict[str, _Troubled] = {}
         self._unsubscribe = [
             bus.subscribe(ContainerStateChanged, self._container_changed),
             bus.subscribe(AddonRemoved, self._removed),
@@ -53,28 +92,70 @@ class ContainerWatchdog:
         """End every rescue; containers stay as they are."""
         for unsubscribe in self._unsubscribe:
             unsubscribe()
+        for troubled in self._troubled.values():
+            troubled.end_calm()
         rescues = list(self._rescues.values())
         for task in rescues:
             task.cancel()
         await asyncio.gather(*rescues, return_exceptions=True)
 
     def _container_changed(self, event: ContainerStateChanged) -> None:
-        if event.state not in TROUBLE:
-            return
         addon = self._registry.by_container(event.name)
-        if addon is None or not self._watched(addon) or addon.slug in self._rescues:
+        if addon is None:
             return
-        if not self._within_rate(addon.slug):
+        troubled = self._troubled.get(addon.slug)
+        if troubled is not None and event.state in (*_LIVELY, *TROUBLE):
+            troubled.end_calm()
+            if event.state in _LIVELY:
+                loop = asyncio.get_running_loop()
+                troubled.calm = loop.call_later(self._stable_after, self._stable, addon.slug)
+        if event.state in TROUBLE and self._watched(addon) and addon.slug not in self._rescues:
+            self._begin_rescue(addon, event)
+
+    def _begin_rescue(self, addon: Addon, event: ContainerStateChanged) -> None:
+        troubled = self._troubled.setdefault(addon.slug, _Troubled())
+        if not troubled.within_rate():
             _LOGGER.critical("%s: rescued %d times in half an hour; the watchdog lets it be", addon.slug, RATE_LIMIT)
+            self._report(addon, event, RATE_LIMIT)
             return
-        task = self._jobs.begin(self._guarded(addon, event), name=f"rescue of {addon.slug}")
+        pause = self._pause(troubled.row) if troubled.row else 0.0
+        if troubled.row >= ATTEMPTS:
+            self._report(addon, event, troubled.row)
+        troubled.row += 1
+        task = self._jobs.begin(self._guarded(addon, event, pause), name=f"rescue of {addon.slug}")
         self._rescues[addon.slug] = task
-        task.add_done_callback(lambda _: self._rescues.pop(addon.slug, None))
+        task.add_done_callback(lambda _: self._end_rescue(addon.slug, task))
+
+    def _end_rescue(self, slug: str, task: asyncio.Task[None]) -> None:
+        if self._rescues.get(slug) is task:
+            del self._rescues[slug]
+
+    def _pause(self, failures: int) -> float:
+        return self._first_delay * 2.0 ** min(failures - 1, MAX_DOUBLINGS)
 
     def _removed(self, event: AddonRemoved) -> None:
-        self._recent.pop(event.slug, None)
+        if (troubled := self._troubled.pop(event.slug, None)) is not None:
+            troubled.end_calm()
+        self._resolution.dismiss_issue_of(IssueType.ADDON_CRASH_LOOP, ContextType.ADDON, event.slug)
         if (task := self._rescues.get(event.slug)) is not None:
             task.cancel()
+
+    def _stable(self, slug: str) -> None:
+        troubled = self._troubled[slug]
+        troubled.calm, troubled.row = None, 0
+        self._resolution.dismiss_issue_of(IssueType.ADDON_CRASH_LOOP, ContextType.ADDON, slug)
+
+    def _report(self, addon: Addon, event: ContainerStateChanged, attempts: int) -> None:
+        """Make the crash loop an issue; an earlier one with other numbers is replaced."""
+        extra = {"exit_code": event.exit_code, "attempts": attempts}
+        slug, known = addon.slug, IssueType.ADDON_CRASH_LOOP
+        now = [issue.reference_extra for issue in self._resolution.issues if (issue.type, issue.reference) == (known, slug)]
+        if now == [extra]:
+            return
+        self._resolution.dismiss_issue_of(known, ContextType.ADDON, slug)
+        sick = event.state == ContainerState.UNHEALTHY
+        helps = SuggestionType.EXECUTE_RESTART if sick else SuggestionType.EXECUTE_START
+        self._resolution.raise_issue(known, ContextType.ADDON, reference=slug, extra=extra, suggestions=(helps,))
 
     def _watched(self, addon: Addon) -> bool:
         # A version on probation that fails is left, not rescued.
@@ -82,19 +163,16 @@ class ContainerWatchdog:
         wanted = addon.record.watchdog and addon.manifest.startup != AddonStartup.ONCE
         return wanted and not addon.stop_requested and not on_probation
 
-    def _within_rate(self, slug: str) -> bool:
-        now = time.monotonic()
-        recent = self._recent.setdefault(slug, deque(maxlen=RATE_LIMIT))
-        if len(recent) == RATE_LIMIT and now - recent[0] < RATE_PERIOD_SECONDS:
-            return False
-        recent.append(now)
-        return True
-
-    async def _guarded(self, addon: Addon, event: ContainerStateChanged) -> None:
+    async def _guarded(self, addon: Addon, event: ContainerStateChanged, pause: float) -> None:
+        task = self._rescues[addon.slug]
         try:
+            await asyncio.sleep(pause)
             await self._rescue(addon, event)
         except Exception:
             _LOGGER.exception("%s: the watchdog failed", addon.slug, extra={"ADDON": addon.slug})
+        finally:
+            # Not left to the end of the task: news of the next fall may come before that is told.
+            self._end_rescue(addon.slug, task)
 
     async def _rescue(self, addon: Addon, event: ContainerStateChanged) -> None:
         """Try until the trouble is over, with growing pauses."""
@@ -124,8 +202,9 @@ class ContainerWatchdog:
                 return
             if attempt == ATTEMPTS:
                 _LOGGER.critical("%s: not brought back in %d attempts; the watchdog gives up", addon.slug, ATTEMPTS)
+                self._report(addon, event, ATTEMPTS)
                 return
-            await asyncio.sleep(self._first_delay * 2 ** (attempt - 1))
+            await asyncio.sleep(self._pause(attempt))
 
     async def _bring_back(self, addon: Addon, trouble: ContainerState) -> None:
         if trouble == ContainerState.FAILED:

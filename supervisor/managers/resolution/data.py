@@ -58,6 +58,7 @@ class IssueType(StrEnum):
     UPDATE_FAILED = "update_failed"
     UPDATE_ROLLBACK = "update_rollback"
     # Ours, beyond the contract's list: clients take any value here.
+    ADDON_CRASH_LOOP = "addon_crash_loop"
     CORRUPT_STATE_FILE = "corrupt_state_file"
 
 
@@ -155,13 +156,17 @@ class Suggestion:
 REMEDIES: dict[tuple[ContextType, SuggestionType], frozenset[IssueType]] = {
     (ContextType.ADDON, SuggestionType.CLEAR_PORT_CONFIG): frozenset({IssueType.APP_PORT_CONFLICT}),
     (ContextType.ADDON, SuggestionType.DISABLE_BOOT): frozenset({IssueType.BOOT_FAIL}),
-    (ContextType.ADDON, SuggestionType.EXECUTE_START): frozenset({IssueType.BOOT_FAIL, IssueType.APP_PORT_CONFLICT}),
+    (ContextType.ADDON, SuggestionType.EXECUTE_START): frozenset(
+        {IssueType.BOOT_FAIL, IssueType.APP_PORT_CONFLICT, IssueType.ADDON_CRASH_LOOP}
+    ),
     (ContextType.ADDON, SuggestionType.EXECUTE_REBUILD): frozenset({IssueType.DOCKER_CONFIG}),
     (ContextType.ADDON, SuggestionType.EXECUTE_REMOVE): frozenset(
         {IssueType.DETACHED_ADDON_REMOVED, IssueType.DEPRECATED_ARCH_ADDON}
     ),
     (ContextType.ADDON, SuggestionType.EXECUTE_REPAIR): frozenset({IssueType.MISSING_IMAGE}),
-    (ContextType.ADDON, SuggestionType.EXECUTE_RESTART): frozenset({IssueType.DEVICE_ACCESS_MISSING}),
+    (ContextType.ADDON, SuggestionType.EXECUTE_RESTART): frozenset(
+        {IssueType.DEVICE_ACCESS_MISSING, IssueType.ADDON_CRASH_LOOP}
+    ),
     (ContextType.STORE, SuggestionType.EXECUTE_RELOAD): frozenset({IssueType.FATAL_ERROR}),
     (ContextType.STORE, SuggestionType.EXECUTE_RESET): frozenset({IssueType.CORRUPT_REPOSITORY, IssueType.FATAL_ERROR}),
     (ContextType.STORE, SuggestionType.EXECUTE_REMOVE): frozenset(
