@@ -76,7 +76,8 @@ class StopRequest:
 class Lifecycle:
     """Runs the daemon from its start to its end.
 
-    `setup` are the load steps in order; one that fails makes the system unhealthy and the next one follows. `engine_up`
+    `setup` are the load steps in order; one that fails makes the system unhealthy and the next one follows.
+    `machine_booted` runs once in each run of the machine, before the stage `system`. `engine_up`
     is what needs a reachable engine (the internal network, our address in it) and runs each time one becomes reachable.
     `background` is begun when the daemon runs. `closing` are the stages of the stop; inside a stage all run at once.
     """
@@ -89,6 +90,7 @@ class Lifecycle:
     _configuration: Configuration
     _host: Host
     _resolution: Resolution
+    _machine_booted: Callable[[], Awaitable[None]]
     _notifier: Notifier
     _end: StopRequest
     _setup: Sequence[Step]
@@ -170,6 +172,8 @@ class Lifecycle:
         if boot_id != known.last_boot_id:
             for stage in BOOT_STAGES:
                 self._notifier.status(f"Starting add-ons of stage {stage.value}")
+                if stage is AddonStartup.SYSTEM:
+                    await self._machine_booted()
                 await self._addons.booter.boot(stage, at_least_seconds=known.wait_boot)
         elif run is not None and run != known.last_engine_run:
             await self._addons.booter.resume()

@@ -26,6 +26,7 @@ from supervisor.managers.addons.registry import AddonRegistry
 from supervisor.managers.addons.runner import AddonRunner
 from supervisor.managers.addons.secrets import SecretsFile
 from supervisor.managers.host import Host
+from supervisor.managers.ingress import INGRESS_SCHEMA, IngressManager
 from supervisor.managers.resolution import Resolution
 from supervisor.managers.store import STORE_SCHEMA, StoreManager
 from supervisor.model.manifest import Manifest
@@ -122,7 +123,11 @@ class House:
             bus=self.bus,
             with_builtin_remotes=False,
         )
-        self.registry = AddonRegistry(self.state_file("addons.json", addons_schema), self.bus, self.host, store)
+        self.store = store
+        self.ingress = IngressManager(self.state_file("ingress.json", INGRESS_SCHEMA), gateway="127.0.0.1")
+        self.registry = AddonRegistry(
+            self.state_file("addons.json", addons_schema), self.bus, self.host, store, self.ingress
+        )
         self.kept_logs: list[str] = []
         self.runner = AddonRunner(
             self.engine,

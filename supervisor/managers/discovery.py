@@ -97,7 +97,7 @@ class DiscoveryManager:
             NotFound: there is none.
         """
         message = self._messages.get(uuid)
-        if message is None:
+        if message is None or message.owner not in self._registry.installed:
             raise NotFound(f"No discovery message {uuid}")
         return message
 

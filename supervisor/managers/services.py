@@ -84,8 +84,9 @@ class ServiceManager:
         self._bus.subscribe(AddonRemoved, self._removed)
 
     def record(self, service: str) -> ServiceRecord | None:
-        """Return what is provided, without asking who wants to know."""
-        return self._records.get(service)
+        """Return what is provided, without asking who wants to know; what an add-on left behind is nothing."""
+        record = self._records.get(service)
+        return record if record is not None and record.owner in self._registry.installed else None
 
     def providers(self, service: str) -> list[str]:
         """Return the installed add-ons that say they provide the service, whether or not they did."""
@@ -101,7 +102,7 @@ class ServiceManager:
             Invalid: nobody provides it.
         """
         self._role(service, addon)
-        record = self._records.get(service)
+        record = self.record(service)
         if record is None:
             raise Invalid(f"The service {service} is not enabled")
         return record
@@ -116,7 +117,7 @@ class ServiceManager:
         """
         self.check_provider(service, addon)
         async with self._changing:
-            known = self._records.get(service)
+            known = self.record(service)
             if known is not None:
                 raise SERVICE_PROVIDED(service=service, app=known.owner)
             await self._save({**self._records, service: ServiceRecord(addon.slug, data)})
@@ -131,7 +132,7 @@ class ServiceManager:
         """
         self.check_provider(service, addon)
         async with self._changing:
-            known = self._records.get(service)
+            known = self.record(service)
             if known is None:
                 raise SERVICE_NOT_PROVIDED(service=service)
             if known.owner != addon.slug:

@@ -46,6 +46,14 @@ TABLE: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/addons/{addon}/logo"): OPEN,
     ("GET", "/addons/{addon}/changelog"): MANAGER,
     ("GET", "/addons/{addon}/documentation"): MANAGER,
+    ("GET", "/services"): ANY,
+    ("GET", "/services/{service}"): ANY,
+    ("POST", "/services/{service}"): ANY,
+    ("DELETE", "/services/{service}"): ANY,
+    ("GET", "/discovery"): NOBODY,
+    ("POST", "/discovery"): ANY,
+    ("GET", "/discovery/{uuid}"): NOBODY,
+    ("DELETE", "/discovery/{uuid}"): ANY,
     ("GET", "/docker/info"): ALL,
     ("POST", "/docker/options"): MANAGER,
     ("GET", "/docker/registries"): MANAGER,
@@ -99,6 +107,8 @@ TABLE: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/docs/swagger-ui-bundle.js"): OPEN,
     ("GET", "/docs/favicon-32x32.png"): OPEN,
 }
+# Where the contract wants everybody but Core to be told 401.
+UNAUTHORIZED = ("/discovery",)
 # What an add-on may ask about itself without any right: one step below its own name, and its rendered options. The way
 # back from an update is ours alone and stays with the managers.
 OWN: dict[tuple[str, str], frozenset[str]] = {

@@ -130,7 +130,7 @@ async def test_texts_and_pictures_answer_as_user_interfaces_expect(daemon: Daemo
     log = await daemon.ask("GET", "/addons/local_default/logs?lines=1")
     assert log.status == 200
     own = await daemon.ask("GET", "/supervisor/logs")
-    assert "Supervisor" in own.text
+    assert "supervisor." in own.text, "the names of modules are in every line"
 
 
 async def test_the_document_describes_the_whole_api(daemon: Daemon) -> None:

@@ -21,6 +21,7 @@ from supervisor.jobs.manager import JOBS_SCHEMA
 from supervisor.managers.addons.record import AddonRecord, addons_schema
 from supervisor.managers.addons.registry import AddonRegistry
 from supervisor.managers.host import Host
+from supervisor.managers.ingress import INGRESS_SCHEMA, IngressManager
 from supervisor.managers.resolution import Resolution
 from supervisor.managers.store import STORE_SCHEMA, StoreManager
 from supervisor.model.manifest import AddonBoot
@@ -100,7 +101,8 @@ class Stage:
             with_builtin_remotes=False,
         )
         state = StateFile(self.file, addons_schema, self.bus)
-        self.registry = AddonRegistry(state, self.bus, Host(data=root, machine=None), store)
+        ingress = IngressManager(StateFile(root / "ingress.json", INGRESS_SCHEMA, self.bus), gateway="127.0.0.1")
+        self.registry = AddonRegistry(state, self.bus, Host(data=root, machine=None), store, ingress)
 
     @property
     def stored(self) -> dict[str, Any]:

@@ -86,6 +86,7 @@ class Machine:
             self.configuration,
             self.house.host,
             self.house.resolution,
+            partial(self.step, "machine booted"),
             Notifier(),
             self.end,
             self.setup,
@@ -124,7 +125,8 @@ def again(before: Machine, *, boot: str = "boot-1") -> Machine:
 async def test_the_daemon_goes_through_its_states_and_closes_stage_by_stage(machine: Machine) -> None:
     assert await machine.once() == 0
     assert machine.log == [
-        "setup", "startup", "engine up", "background", "running", "stopping", "close one", "close two", "close",
+        "setup", "startup", "engine up", "machine booted", "background", "running", "stopping",
+        "close one", "close two", "close",
     ]  # fmt: skip
     assert (machine.house.paths.root / "state").read_text() == "close"
 

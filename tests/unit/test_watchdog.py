@@ -23,7 +23,7 @@ NAME = "addon_local_lamp"
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     house = House(tmp_path)
-    dog = ContainerWatchdog(house.bus, house.jobs, house.registry, house.runner, first_delay=0.001)
+    dog = ContainerWatchdog(house.bus, house.jobs, house.registry, house.runner, house.resolution, first_delay=0.001)
     yield house
     await dog.stop()
 

@@ -58,9 +58,7 @@ class AddonOptions:
         await self._secrets.refresh()
         schema = OptionSchema(manifest.schema, manifest.name, addon.slug)
         # Patterns come from manifests and may take their time.
-        return await asyncio.to_thread(
-            schema.validate, options, secrets=self._secrets.get, devices=self._host.devices
-        )
+        return await asyncio.to_thread(schema.validate, options, secrets=self._secrets.get, devices=self._host.devices)
 
     async def check_effective(self, addon: Addon) -> ValidatedOptions:
         """Check what the add-on would start with.

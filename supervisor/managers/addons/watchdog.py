@@ -116,11 +116,11 @@ class ContainerWatchdog:
         troubled = self._troubled.setdefault(addon.slug, _Troubled())
         if not troubled.within_rate():
             _LOGGER.critical("%s: rescued %d times in half an hour; the watchdog lets it be", addon.slug, RATE_LIMIT)
-            self._report(addon, event, RATE_LIMIT)
+            self._report(addon, event)
             return
         pause = self._pause(troubled.row) if troubled.row else 0.0
         if troubled.row >= ATTEMPTS:
-            self._report(addon, event, troubled.row)
+            self._report(addon, event)
         troubled.row += 1
         task = self._jobs.begin(self._guarded(addon, event, pause), name=f"rescue of {addon.slug}")
         self._rescues[addon.slug] = task
@@ -145,17 +145,15 @@ class ContainerWatchdog:
         troubled.calm, troubled.row = None, 0
         self._resolution.dismiss_issue_of(IssueType.ADDON_CRASH_LOOP, ContextType.ADDON, slug)
 
-    def _report(self, addon: Addon, event: ContainerStateChanged, attempts: int) -> None:
-        """Make the crash loop an issue; an earlier one with other numbers is replaced."""
-        extra = {"exit_code": event.exit_code, "attempts": attempts}
-        slug, known = addon.slug, IssueType.ADDON_CRASH_LOOP
-        now = [issue.reference_extra for issue in self._resolution.issues if (issue.type, issue.reference) == (known, slug)]
-        if now == [extra]:
-            return
-        self._resolution.dismiss_issue_of(known, ContextType.ADDON, slug)
+    def _report(self, addon: Addon, event: ContainerStateChanged) -> None:
         sick = event.state == ContainerState.UNHEALTHY
-        helps = SuggestionType.EXECUTE_RESTART if sick else SuggestionType.EXECUTE_START
-        self._resolution.raise_issue(known, ContextType.ADDON, reference=slug, extra=extra, suggestions=(helps,))
+        self._resolution.raise_issue(
+            IssueType.ADDON_CRASH_LOOP,
+            ContextType.ADDON,
+            reference=addon.slug,
+            extra={"exit_code": event.exit_code},
+            suggestions=(SuggestionType.EXECUTE_RESTART if sick else SuggestionType.EXECUTE_START,),
+        )
 
     def _watched(self, addon: Addon) -> bool:
         # A version on probation that fails is left, not rescued.
@@ -202,7 +200,7 @@ class ContainerWatchdog:
                 return
             if attempt == ATTEMPTS:
                 _LOGGER.critical("%s: not brought back in %d attempts; the watchdog gives up", addon.slug, ATTEMPTS)
-                self._report(addon, event, ATTEMPTS)
+                self._report(addon, event)
                 return
             await asyncio.sleep(self._pause(attempt))
 

@@ -1,0 +1,131 @@
+"""Builds what looks after the installed add-ons."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import attrs
+
+from supervisor.drivers.mountinfo import takes_part_in_propagation
+from supervisor.managers.addons import OPTIONAL_HOST_PATHS, AddonManager, LogKeeper, Surroundings
+from supervisor.managers.addons.auto_update import AutoUpdates
+from supervisor.managers.addons.boot import AddonBooter
+from supervisor.managers.addons.health import ApplicationWatchdog
+from supervisor.managers.addons.images import AddonImages
+from supervisor.managers.addons.installer import AddonInstaller
+from supervisor.managers.addons.intents import INTENTS_SCHEMA, Intents
+from supervisor.managers.addons.options import AddonOptions
+from supervisor.managers.addons.record import addons_schema
+from supervisor.managers.addons.registry import AddonRegistry
+from supervisor.managers.addons.rollback import ROLLBACKS_SCHEMA, Rollbacks
+from supervisor.managers.addons.runner import AddonRunner
+from supervisor.managers.addons.secrets import SecretsFile
+from supervisor.managers.addons.watchdog import ContainerWatchdog
+from supervisor.managers.discovery import DISCOVERY_SCHEMA, DiscoveryManager
+from supervisor.managers.ingress import INGRESS_SCHEMA, IngressManager
+from supervisor.managers.services import SERVICES_SCHEMA, ServiceManager
+
+from .base import Base
+from .parts import Parts
+
+
+@attrs.frozen(eq=False)
+class AddonParts:
+    """The add-ons, and what lives from what they say."""
+
+    manager: AddonManager
+    ingress: IngressManager
+    services: ServiceManager
+    discovery: DiscoveryManager
+    health: ApplicationWatchdog
+    auto_updates: AutoUpdates
+
+
+def build_addons(base: Base, parts: Parts) -> AddonParts:
+    logs = LogKeeper(parts.logs.keep, parts.logs.forget)
+    ingress = IngressManager(base.state_file("ingress.json", INGRESS_SCHEMA))
+    registry = AddonRegistry(base.state_file("addons.json", addons_schema), base.bus, base.host, parts.store, ingress)
+    options = AddonOptions(SecretsFile(base.paths.homeassistant / "secrets.yaml"), base.host)
+    runner = AddonRunner(
+        base.engine,
+        base.jobs,
+        base.bus,
+        base.resolution,
+        options,
+        logs,
+        registry=registry,
+        surroundings=partial(_surroundings, base, parts),
+    )
+    intents = Intents(base.state_file("intents.json", INTENTS_SCHEMA))
+    images = AddonImages(
+        base.engine, base.jobs, parts.docker, base.host, base.resolution, build_logs=base.paths.root / "logs"
+    )
+    rollbacks = Rollbacks(
+        base.state_file("rollbacks.json", ROLLBACKS_SCHEMA),
+        base.paths,
+        base.bus,
+        base.jobs,
+        base.resolution,
+        intents,
+        registry,
+        runner,
+        images,
+        window=base.settings.update_window,
+    )
+    installer = AddonInstaller(
+        base.engine,
+        base.jobs,
+        base.bus,
+        base.host,
+        parts.store,
+        registry,
+        images,
+        runner,
+        rollbacks,
+        intents,
+        logs,
+        base.paths,
+        lambda: None,
+    )
+    manager = AddonManager(
+        registry,
+        runner,
+        installer,
+        rollbacks,
+        options,
+        AddonBooter(registry, runner, base.resolution),
+        ContainerWatchdog(base.bus, base.jobs, registry, runner, base.resolution),
+        intents,
+        parts.store,
+        parts.security,
+        base.resolution,
+        base.bus,
+        base.paths,
+    )
+    return AddonParts(
+        manager,
+        ingress,
+        ServiceManager(base.state_file("services.json", SERVICES_SCHEMA), registry, base.jobs, base.bus),
+        DiscoveryManager(
+            base.state_file("discovery.json", DISCOVERY_SCHEMA), registry, parts.store, base.jobs, base.bus
+        ),
+        ApplicationWatchdog(base.jobs, registry, runner, options, base.http),
+        AutoUpdates(base.jobs, registry, parts.store, options, base.resolution, installer.update),
+    )
+
+
+def _surroundings(base: Base, parts: Parts) -> Surroundings:
+    """Describe the machine for one start of an add-on."""
+    in_container = base.settings.container_name is not None
+    # From inside a container the host's own folders can't be seen; its operating system has them.
+    missing = frozenset() if in_container else frozenset(path for path in OPTIONAL_HOST_PATHS if not path.exists())
+    return Surroundings(
+        base.paths,
+        base.host.devices,
+        base.address,
+        parts.configuration.timezone or base.host.facts.timezone or "UTC",
+        docker_socket=Path(base.settings.docker_url.removeprefix("unix://")),
+        propagation=takes_part_in_propagation(base.paths.root),
+        missing=missing,
+    )

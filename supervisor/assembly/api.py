@@ -1,0 +1,56 @@
+"""Builds the API: every route, and who may call it."""
+
+from __future__ import annotations
+
+from supervisor.api.callers import Callers
+from supervisor.api.docs import with_documentation
+from supervisor.api.routes.addons import AddonRoutes
+from supervisor.api.routes.discovery import DiscoveryRoutes
+from supervisor.api.routes.docker import DockerRoutes
+from supervisor.api.routes.jobs import JobRoutes
+from supervisor.api.routes.resolution import ResolutionRoutes
+from supervisor.api.routes.services import ServiceRoutes
+from supervisor.api.routes.store import StoreRoutes
+from supervisor.api.routes.system import SystemRoutes
+from supervisor.api.server import ApiServer
+from supervisor.api.views.addons import AddonViews
+from supervisor.drivers.logs_setup import Logging
+from supervisor.lifecycle import StateKeeper
+from supervisor.managers.daemon import Daemon
+
+from .addons import AddonParts
+from .base import Base
+from .parts import Parts
+
+
+def build_server(
+    base: Base, parts: Parts, addons: AddonParts, daemon: Daemon, state: StateKeeper, output: Logging
+) -> ApiServer:
+    manager = addons.manager
+    views = AddonViews(manager, parts.store, base.host)
+    system = SystemRoutes(
+        base.engine,
+        base.host,
+        parts.configuration,
+        parts.updater,
+        daemon,
+        base.resolution,
+        parts.store,
+        manager,
+        base.jobs,
+        parts.logs,
+        state,
+        base.address,
+        output.set_level,
+    )
+    routes = [
+        *system.routes(),
+        *AddonRoutes(manager, parts.store, views, base.jobs, parts.logs).routes(),
+        *StoreRoutes(parts.store, manager, views, base.jobs).routes(),
+        *JobRoutes(base.jobs, base.resolution).routes(),
+        *DockerRoutes(base.engine, parts.docker).routes(),
+        *ResolutionRoutes(base.resolution).routes(),
+        *ServiceRoutes(addons.services, manager).routes(),
+        *DiscoveryRoutes(addons.discovery, manager).routes(),
+    ]
+    return ApiServer(with_documentation(routes), Callers(manager, base.bus), state)

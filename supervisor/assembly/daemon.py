@@ -1,0 +1,106 @@
+"""Puts the house together, and runs it as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+
+from supervisor import __version__
+from supervisor.drivers.logs_setup import Logging, configure_logging
+from supervisor.drivers.systemd import Notifier
+from supervisor.lifecycle import EXIT_CONFLICT, EXIT_RESTART, Lifecycle, StateKeeper, StopRequest
+from supervisor.managers.conditions import Judges
+from supervisor.managers.daemon import Daemon
+from supervisor.managers.logs import SupervisorLog
+from supervisor.managers.scheduler import Scheduler
+from supervisor.settings import Settings
+
+from .addons import build_addons
+from .api import build_server
+from .base import Base
+from .parts import Parts
+from .steps import begin_background, closing_steps, engine_up, setup_steps
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def run_daemon(settings: Settings) -> int:
+    """Run the daemon in this process until it is told to stop; return the exit code."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    with (settings.data / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"supervisor: another daemon works with the data in {settings.data}", file=sys.stderr)  # noqa: T201
+            return EXIT_CONFLICT
+        return _run_alone(settings)
+
+
+def _run_alone(settings: Settings) -> int:
+    own_log = SupervisorLog(settings.data / "logs" / "supervisor.log")
+    output = configure_logging(settings.log_level or "info", settings.log_format, handlers=[own_log])
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_run(settings, own_log, output))
+    finally:
+        output.stop()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - an optional extra
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _run(settings: Settings, own_log: SupervisorLog, output: Logging) -> int:
+    lifecycle = build(settings, own_log, output)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, lifecycle.request_stop)
+    _LOGGER.info("Supervisor %s (process %d), data in %s", __version__, os.getpid(), settings.data)
+    return await lifecycle.run()
+
+
+def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecycle:
+    """Build the daemon; nothing is started by that."""
+    base = Base.of(settings)
+    parts = Parts.of(base, own_log)
+    state = StateKeeper(base.bus, settings.socket.parent / "state")
+    end = StopRequest()
+    daemon = Daemon(
+        base.engine,
+        parts.updater,
+        container_name=settings.container_name,
+        dev=settings.dev,
+        restart=partial(end.ask, EXIT_RESTART),
+    )
+    judges = Judges(state, base.resolution, base.host, parts.connectivity, parts.updater, daemon)
+    judges.provide(base.jobs)
+    addons = build_addons(base, parts)
+    server = build_server(base, parts, addons, daemon, state, output)
+    scheduler = Scheduler(state)
+    return Lifecycle(
+        state,
+        base.bus,
+        base.engine,
+        settings.docker_url,
+        addons.manager,
+        parts.configuration,
+        base.host,
+        base.resolution,
+        addons.services.reset,
+        Notifier(),
+        end,
+        setup_steps(base, parts, addons, server, output),
+        partial(engine_up, base, parts, server),
+        partial(begin_background, parts, addons, base.jobs, scheduler),
+        closing_steps(base, parts, addons, server, scheduler),
+    )

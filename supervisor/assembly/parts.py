@@ -1,0 +1,70 @@
+"""The managers that need nothing but the base."""
+
+from __future__ import annotations
+
+import attrs
+
+from supervisor.drivers.git import Git
+from supervisor.drivers.journal import DirectJournal, JournalGateway, PreferredJournal
+from supervisor.drivers.logs_setup import logs_to_journal
+from supervisor.managers.configuration import CONFIGURATION_SCHEMA, Configuration
+from supervisor.managers.connectivity import Connectivity
+from supervisor.managers.docker import DOCKER_SCHEMA, DockerSettings
+from supervisor.managers.logs import LogManager, SupervisorLog
+from supervisor.managers.security import SECURITY_SCHEMA, Security
+from supervisor.managers.store import STORE_SCHEMA, StoreManager
+from supervisor.managers.updater import UPDATER_SCHEMA, Updater
+
+from .base import Base
+
+
+@attrs.define(eq=False)
+class Parts:
+    """The managers that are no business of any other manager's constructor order."""
+
+    configuration: Configuration
+    docker: DockerSettings
+    updater: Updater
+    connectivity: Connectivity
+    security: Security
+    store: StoreManager
+    gateway: JournalGateway
+    journal: DirectJournal
+    logs: LogManager
+
+    @classmethod
+    def of(cls, base: Base, own_log: SupervisorLog) -> Parts:
+        settings = base.settings
+        gateway, journal = JournalGateway(settings.journal_gateway_url), DirectJournal()
+        return cls(
+            Configuration(base.state_file("config.json", CONFIGURATION_SCHEMA)),
+            DockerSettings(base.state_file("docker.json", DOCKER_SCHEMA), base.engine, base.resolution),
+            Updater(
+                base.state_file("updater.json", UPDATER_SCHEMA),
+                base.http,
+                base.jobs,
+                version_url=settings.version_url,
+                machine=lambda: base.host.machine,
+            ),
+            Connectivity(base.http, url=settings.connectivity_url),
+            Security(base.state_file("security.json", SECURITY_SCHEMA), base.http, leak_url=settings.leak_url),
+            StoreManager(
+                paths=base.paths,
+                state=base.state_file("store.json", STORE_SCHEMA),
+                git=Git(base.paths.tmp / "git"),
+                jobs=base.jobs,
+                resolution=base.resolution,
+                bus=base.bus,
+                with_builtin_remotes=settings.builtin_remotes,
+            ),
+            gateway,
+            journal,
+            LogManager(
+                PreferredJournal((gateway, journal)),
+                base.engine,
+                base.bus,
+                base.paths.root / "logs",
+                own=own_log,
+                own_in_journal=logs_to_journal(settings.log_format),
+            ),
+        )

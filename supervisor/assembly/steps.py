@@ -1,0 +1,81 @@
+"""What is loaded, begun and stopped, and in which order."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from supervisor.api.server import ApiServer
+from supervisor.const import SUPERVISOR_ADDRESS
+from supervisor.drivers.logs_setup import Logging
+from supervisor.jobs import JobManager
+from supervisor.lifecycle import Step
+from supervisor.managers.scheduler import Scheduler
+
+from .addons import AddonParts
+from .base import Base
+from .parts import Parts
+
+STORE_RELOAD_SECONDS = 10800
+UPDATER_RELOAD_SECONDS = 86400
+AUTO_UPDATE_SECONDS = 57600
+HEALTH_SECONDS = 120
+
+
+def setup_steps(base: Base, parts: Parts, addons: AddonParts, server: ApiServer, output: Logging) -> list[Step]:
+    async def set_log_level() -> None:
+        output.set_level(base.settings.log_level or parts.configuration.logging)
+
+    return [
+        ("folders", partial(asyncio.to_thread, base.paths.create)),
+        ("configuration", parts.configuration.load),
+        ("log level", set_log_level),
+        ("jobs", base.jobs.load),
+        ("HTTP client", base.http.start),
+        ("API", partial(server.start, base.settings.socket, None)),
+        ("journal gateway", parts.gateway.start),
+        ("journal", parts.journal.start),
+        ("host", base.host.load),
+        ("Docker settings", parts.docker.load),
+        ("Docker engine", base.engine.start),
+        ("security", parts.security.load),
+        ("updater", parts.updater.load),
+        ("store", parts.store.load),
+        ("ports of pages", addons.ingress.load),
+        ("add-ons", addons.manager.load),
+        ("services", addons.services.load),
+        ("discovery", addons.discovery.load),
+    ]
+
+
+async def engine_up(base: Base, parts: Parts, server: ApiServer) -> None:
+    """Bring up the internal network and our address in it."""
+    parts.docker.evaluate()
+    await base.engine.network.ensure(ipv6=parts.docker.enable_ipv6, mtu=parts.docker.mtu)
+    own = base.settings.container_name
+    if own is not None:
+        await base.engine.network.attach(own, aliases=("supervisor", "hassio"), address=SUPERVISOR_ADDRESS)
+    if server.tcp_address is None:
+        await server.bind_tcp(str(base.address), base.settings.api_port)
+
+
+def begin_background(parts: Parts, addons: AddonParts, jobs: JobManager, scheduler: Scheduler) -> None:
+    scheduler.every(STORE_RELOAD_SECONDS, "store reload", parts.store.reload)
+    scheduler.every(UPDATER_RELOAD_SECONDS, "version file", parts.updater.fetch)
+    scheduler.every(AUTO_UPDATE_SECONDS, "updates of add-ons", addons.auto_updates.run)
+    scheduler.every(HEALTH_SECONDS, "health of add-ons", addons.health.check)
+    jobs.spawn(partial(parts.connectivity.check, force=True))
+
+
+def closing_steps(
+    base: Base, parts: Parts, addons: AddonParts, server: ApiServer, scheduler: Scheduler
+) -> list[list[Step]]:
+    return [
+        [("API", server.stop), ("scheduler", scheduler.stop), ("add-ons", addons.manager.stop)],
+        [("jobs", base.jobs.stop), ("store", parts.store.stop)],
+        [
+            ("Docker engine", base.engine.stop),
+            ("HTTP client", base.http.stop),
+            ("journal gateway", parts.gateway.close),
+        ],
+    ]
