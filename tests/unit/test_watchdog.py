@@ -178,3 +178,69 @@ async def test_an_unexpected_failure_is_logged(house: House, caplog: pytest.LogC
     house.engine.end(NAME, 1)
     await until(lambda: "the watchdog failed" in caplog.text)
     assert "strange" in caplog.text
+
+
+async def falls(house: House, lamp: Addon, times: int, pause: float = 0.003) -> None:
+    """Let the add-on fall over again and again, each time shortly after it was brought back."""
+    for _ in range(times):
+        count = len(house.engine.specs)
+        house.engine.end(NAME, 3)
+        await until(lambda count=count: len(house.engine.specs) > count and lamp.state is AddonState.STARTED)
+        await until(lambda: not house.jobs.busy(lamp.lock))
+        await asyncio.sleep(pause)
+
+
+def crash_loops(house: House) -> list[str | None]:
+    return [reference for type_, reference in house.issues() if type_ == "addon_crash_loop"]
+
+
+async def test_who_falls_over_again_and_again_is_brought_back_with_growing_pauses(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    dog = ContainerWatchdog(house.bus, house.jobs, house.registry, house.runner, house.resolution, first_delay=0.05)
+    clock = asyncio.get_running_loop().time
+    pauses = []
+    try:
+        lamp = await started(house)
+        for count in range(2, 6):
+            begun = clock()
+            house.engine.end(NAME, 1)
+            await until(lambda count=count: len(house.engine.specs) == count and lamp.state is AddonState.STARTED)
+            pauses.append(clock() - begun)
+            await until(lambda: not house.jobs.busy(lamp.lock))
+            await asyncio.sleep(0.003)
+    finally:
+        await dog.stop()
+    assert pauses[0] < 0.05, "the first time at once"
+    for pause, least in zip(pauses[1:], (0.05, 0.1, 0.2), strict=True):
+        assert pause >= least
+
+
+async def test_a_crash_loop_is_an_issue_until_the_add_on_ran_stably(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    dog = ContainerWatchdog(
+        house.bus, house.jobs, house.registry, house.runner, house.resolution, first_delay=0.001, stable_after=0.1
+    )
+    try:
+        lamp = await started(house)
+        await falls(house, lamp, ATTEMPTS)
+        assert crash_loops(house) == []
+        await falls(house, lamp, 1)
+        assert crash_loops(house) == ["local_lamp"]
+        issue = next(issue for issue in house.resolution.issues if issue.type == "addon_crash_loop")
+        assert issue.reference_extra == {"exit_code": 3}
+        assert [suggestion.type for suggestion in house.resolution.suggestions_for(issue)] == ["execute_start"]
+        await until(lambda: crash_loops(house) == [])
+        await falls(house, lamp, 1)
+        assert crash_loops(house) == [], "the count began anew"
+    finally:
+        await dog.stop()
+
+
+async def test_whoever_is_given_up_is_an_issue(house: House) -> None:
+    await started(house)
+    house.engine.refuse = [refused() for _ in range(ATTEMPTS)]
+    house.engine.end(NAME, 7)
+    await until(lambda: crash_loops(house) == ["local_lamp"])
+    await house.registry.remove("local_lamp")
+    house.bus.publish(AddonRemoved("local_lamp"))
+    assert crash_loops(house) == []
