@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import boot
 import docker
 
 BASE = "local/supervisor-base:1"
@@ -32,12 +33,19 @@ version: "1.0"
 description: One of many
 arch: [aarch64, amd64]
 hassio_api: true
+startup: {startup}
 options: {{word: a, number: 1, nested: {{flag: true}}}}
 schema: {{word: str, number: int, nested: {{flag: bool}}}}
 ports: {{"80/tcp": null}}
 map: [share:rw, ssl]
 """
-DOCKERFILE = f'FROM {BASE}\nCMD ["sh", "-c", "trap \\"exit 0\\" TERM; while :; do sleep 0.1; done"]\n'
+# As long as those of well-translated add-ons are.
+TRANSLATION = "configuration:\n" + "".join(
+    f"  {key}: {{name: The {key}, description: {'What it is good for, in a sentence or two. ' * 3}}}\n"
+    for key in ("word", "number", "nested")
+)
+LANGUAGES = ("en", "de", "fr", "it", "es", "nl", "sv", "pl")
+DOCKERFILE = f'FROM {BASE}\nCMD ["sh", "-c", "trap \\"exit 0\\" TERM; sleep 1000000 & wait"]\n'
 
 
 @attrs.frozen
@@ -49,10 +57,11 @@ class Row:
 
 
 class Daemon:
-    """The daemon under measurement."""
+    """The daemon under measurement. `launcher` may replace its module by something that runs it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.launcher = ["-m", "supervisor"]
         self.socket = folder / "run" / "s.sock"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -61,7 +70,7 @@ class Daemon:
         state = self.socket.parent / "state"
         state.unlink(missing_ok=True)
         began = time.perf_counter()
-        command = [sys.executable, "-m", "supervisor", "run", "--data", str(self.folder / "data")]
+        command = [sys.executable, *self.launcher, "run", "--data", str(self.folder / "data")]
         command += ["--socket", str(self.socket), "--docker", os.environ["DOCKER_HOST"], "--no-builtin-remotes"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -160,7 +169,10 @@ def write_addons(data: Path) -> None:
     for number in range(ADDONS):
         folder = data / "addons" / "local" / f"bench{number}"
         folder.mkdir(parents=True)
-        (folder / "config.yaml").write_text(MANIFEST.format(number=number))
+        (folder / "config.yaml").write_text(MANIFEST.format(number=number, startup=boot.stage_of(number)))
+        (folder / "translations").mkdir()
+        for language in LANGUAGES:
+            (folder / "translations" / f"{language}.yaml").write_text(TRANSLATION)
         (folder / "Dockerfile").write_text(DOCKERFILE)
 
 
@@ -291,6 +303,13 @@ def measure(folder: Path, *, quick: bool) -> list[Row]:
         rows += rates(daemon, token, folder, rounds, seconds)
         rows.append(Row("resident memory after more than 10,000 requests", f"{daemon.resident:.0f} MB", "", None))
         rows += starts(daemon, client, 5 if quick else 10)
+        figures = boot.measure(daemon, client, 1 if quick else 3)
+        above, whole = figures.above * 1000, figures.whole
+        rows.append(Row(f"each start at boot of {ADDONS}, above bare", f"{above:.0f} ms", "<= 50 ms", above <= 50))
+        rows.append(Row(f"boot with {ADDONS} add-ons, exec to running", f"{whole:.1f} s", "", None))
+        stall = figures.stalls[0]
+        shown = f"{stall['ms']:.0f} ms ({stall['processor_ms']:.0f} of processor)"
+        rows.append(Row("longest stall of the event loop meanwhile", shown, "<= 50 ms", stall["ms"] <= 50))
     finally:
         daemon.stop()
         client.close()
