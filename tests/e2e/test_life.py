@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import time
+from typing import Any
 
 import aiohttp
 import docker
@@ -148,6 +149,45 @@ async def test_an_update_that_fails_comes_back_with_its_data(daemon: Daemon) -> 
 
     # The issue is raised when the return is complete, a moment after the add-on runs.
     assert await until(issues, 10) == [("update_rollback", slug)]
+
+
+@pytest.mark.parametrize(
+    ("check", "reason"),
+    [
+        ("HEALTHCHECK --interval=1s --timeout=1s --retries=1 CMD false", "its health check failed"),
+        ("HEALTHCHECK --interval=1s --start-period=900s CMD false", "it did not get healthy in 3 s"),
+    ],
+    ids=["unhealthy", "no verdict"],
+)
+async def test_a_version_that_never_gets_healthy_is_left_with_its_data(
+    daemon: Daemon, docker_client: docker.APIClient, check: str, reason: str
+) -> None:
+    daemon.options = ["--update-window", "3"]
+    slug = daemon.add_on("tiny", "1.0", command="echo one >> /data/diary; while :; do sleep 0.1; done")
+    await daemon.start()
+    await daemon.install(slug, start=True)
+    daemon.add_on("tiny", "2.0", command="echo two >> /data/diary; while :; do sleep 0.1; done")
+    dockerfile = daemon.data / "addons" / "local" / "tiny" / "Dockerfile"
+    dockerfile.write_text(f"{dockerfile.read_text()}{check}\n")
+    await daemon.post("/store/reload")
+    update = asyncio.ensure_future(daemon.ask("POST", f"/store/addons/{slug}/update"))
+    await until(lambda: _issue(daemon, slug), 40, lambda: daemon.log)
+    await asyncio.wait_for(update, 30)
+    assert await _at(daemon, slug, "1.0")
+    assert "two" not in (daemon.data / "addons" / "data" / slug / "diary").read_text()
+    issue = await _issue(daemon, slug)
+    assert issue["reference_extra"] == {"version": "1.0", "failed_version": "2.0", "reason": reason}
+    images = docker_client.images(filters={"reference": "local/*-addon-tiny"})
+    assert [image["RepoTags"] for image in images] == [[f"{_image(docker_client, slug)}"]]
+
+
+async def _issue(daemon: Daemon, slug: str) -> dict[str, Any]:
+    issues = (await daemon.get("/resolution/info"))["issues"]
+    return next((one for one in issues if (one["type"], one["reference"]) == ("update_rollback", slug)), {})
+
+
+def _image(client: docker.APIClient, slug: str) -> str:
+    return str(client.inspect_container(f"addon_{slug}")["Config"]["Image"])
 
 
 async def test_a_new_version_that_proved_itself_stays(daemon: Daemon, docker_client: docker.APIClient) -> None:

@@ -260,7 +260,9 @@ class Rollbacks:
         if addon is None or event.slug not in self._ways:
             return
         self._end_probation(event.slug)
-        if event.state == AddonState.STARTED:
+        if event.state == AddonState.STARTUP:
+            self._probations[event.slug] = self._task(event.slug, self._expect(addon))
+        elif event.state == AddonState.STARTED:
             self._probations[event.slug] = self._task(event.slug, self._prove(addon))
         elif event.state == AddonState.ERROR and not addon.stop_requested:
             self._begin(addon, f"it ended with exit code {addon.last_exit_code}")
@@ -275,6 +277,12 @@ class Rollbacks:
         self._end_probation(event.slug)
         if event.slug in self._ways:
             self._keep_task(self._task(event.slug, self._drop(event.slug)))
+
+    async def _expect(self, addon: Addon) -> None:
+        """Wait for the end of the window; a new version that did not get healthy in it is left."""
+        await asyncio.sleep(self._window)
+        # Not done in this task, which ends with the next state of the add-on.
+        self._begin(addon, f"it did not get healthy in {self._window:.0f} s")
 
     async def _prove(self, addon: Addon) -> None:
         """Wait for the end of the window; a new version that came so far is accepted."""
@@ -291,7 +299,8 @@ class Rollbacks:
         async with self._jobs.run(
             "app_restart_after_problem", reference=addon.slug, lock=addon.lock, wait=True, internal=True
         ):
-            if addon.slug in self._ways and (addon.unhealthy or addon.state == AddonState.ERROR):
+            failing = addon.unhealthy or addon.state in (AddonState.ERROR, AddonState.STARTUP)
+            if failing and addon.slug in self._ways:
                 _LOGGER.error("%s: version %s failed: %s", addon.slug, addon.record.version, reason)
                 await self.roll_back(addon, reason=reason)
 
