@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from supervisor.cli import addon_reading, addon_settings
+from supervisor.cli.addon_check import check
 from supervisor.cli.answers import mapping, mappings
 from supervisor.cli.arguments import INSTALLED, STORE_ADDON
 from supervisor.cli.client import route
@@ -223,5 +224,6 @@ addons = Group(
         rollback,
         *addon_settings.COMMANDS,
         *addon_reading.COMMANDS,
+        check,
     ],
 )

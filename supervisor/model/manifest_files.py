@@ -18,7 +18,7 @@ __all__ = ["find_manifests", "read_build", "read_config_file", "read_translation
 
 _LOGGER = logging.getLogger(__name__)
 
-_LANGUAGE = re.compile(r"[A-Za-z0-9_-]{1,35}")
+LANGUAGE: Final = re.compile(r"[A-Za-z0-9_-]{1,35}")
 
 
 def find_manifests(folder: Path) -> list[Path]:
@@ -71,8 +71,19 @@ _TRANSLATION: Final = vol.Schema(
 )
 
 
+def check_translation(raw: object) -> list[vol.Invalid]:
+    """Return what is wrong with the content of a translation: errors with a path and a text each."""
+    try:
+        _TRANSLATION(raw)
+    except vol.MultipleInvalid as err:
+        return list(err.errors)
+    except vol.Invalid as err:
+        return [err]
+    return []
+
+
 def _is_translation(file: Path) -> bool:
-    return file.suffix in CONFIG_SUFFIXES and _LANGUAGE.fullmatch(file.stem) is not None
+    return file.suffix in CONFIG_SUFFIXES and LANGUAGE.fullmatch(file.stem) is not None
 
 
 def _read_translation(file: Path, root: Path) -> dict[str, Any]:

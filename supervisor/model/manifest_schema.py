@@ -61,7 +61,20 @@ def validate_manifest(raw: object) -> tuple[dict[str, Any], list[str]]:
         raise Invalid(validators.describe(config, err)) from err
     except RecursionError as err:
         raise Invalid("the manifest is nested too deeply") from err
-    return checked, remarks
+    return checked, [remark.text for remark in remarks]
+
+
+def find_problems(config: dict[Any, Any]) -> list[vol.Invalid]:
+    """Return what is wrong with a migrated configuration: errors with a path and a text each."""
+    try:
+        _MANIFEST(config)
+    except vol.MultipleInvalid as err:
+        return list(err.errors)
+    except vol.Invalid as err:
+        return [err]
+    except RecursionError:
+        return [vol.Invalid("the manifest is nested too deeply")]
+    return []
 
 
 def image_name(config: dict[str, Any], arch: str, repository: str) -> str:
@@ -205,7 +218,10 @@ _MAP_ENTRY: Final = {
 
 _ULIMIT: Final = vol.Any(
     validators.lenient_int,
-    {vol.Required("soft"): validators.lenient_int, vol.Required("hard"): validators.lenient_int},
+    vol.Schema(
+        {vol.Required("soft"): validators.lenient_int, vol.Required("hard"): validators.lenient_int},
+        extra=vol.REMOVE_EXTRA,
+    ),
     msg="expected int or a dictionary with soft and hard",
 )
 
@@ -251,3 +267,5 @@ _KEYS: Final[dict[Any, Any]] = {
 }
 
 _MANIFEST: Final = vol.Schema(vol.All(vol.Schema(_KEYS, extra=vol.REMOVE_EXTRA), _ingress_port_is_free))
+
+MANIFEST_KEYS: Final = frozenset(str(key) for key in _KEYS)

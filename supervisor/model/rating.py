@@ -5,7 +5,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+import attrs
+
 from supervisor.model.manifest import HassioRole, Manifest
+
+LOWEST: Final = 1
+HIGHEST: Final = 8
+_START: Final = 5
 
 
 class AppArmorState(StrEnum):
@@ -16,7 +22,7 @@ class AppArmorState(StrEnum):
     PROFILE = "profile"
 
 
-_POWERFUL: Final = frozenset(
+POWERFUL: Final = frozenset(
     {
         "BPF",
         "CHECKPOINT_RESTORE",
@@ -42,18 +48,30 @@ def apparmor_state(manifest: Manifest, *, has_profile: bool) -> AppArmorState:
 
 def rating(manifest: Manifest, apparmor: AppArmorState) -> int:
     if manifest.docker_api or manifest.full_access:
-        return 1
-    points = 5 + _APPARMOR[apparmor] + _ROLES.get(manifest.hassio_role, 0)
-    if manifest.ingress:
-        points += 2
-    elif manifest.auth_api:
-        points += 1
-    if manifest.kernel_modules or not _POWERFUL.isdisjoint(manifest.privileged):
-        points -= 1
-    if manifest.host_network:
-        points -= 1
-    if manifest.host_pid:
-        points -= 2
-    if manifest.host_uts and "SYS_ADMIN" in manifest.privileged:
-        points -= 1
-    return max(1, min(8, points))
+        return LOWEST
+    points = _START + sum(effect.change for effect in effects(manifest, apparmor))
+    return max(LOWEST, min(HIGHEST, points))
+
+
+@attrs.frozen
+class Effect:
+    """What a key of the manifest does to the rating."""
+
+    key: str
+    change: int
+
+
+def effects(manifest: Manifest, apparmor: AppArmorState) -> list[Effect]:
+    """Return everything that counts, apart from what makes the rating 1 whatever else there is."""
+    powerful = not POWERFUL.isdisjoint(manifest.privileged)
+    counted = (
+        Effect("apparmor", _APPARMOR[apparmor]),
+        Effect("ingress", 2 if manifest.ingress else 0),
+        Effect("auth_api", 1 if manifest.auth_api and not manifest.ingress else 0),
+        Effect("privileged" if powerful else "kernel_modules", -1 if powerful or manifest.kernel_modules else 0),
+        Effect("hassio_role", _ROLES.get(manifest.hassio_role, 0)),
+        Effect("host_network", -1 if manifest.host_network else 0),
+        Effect("host_pid", -2 if manifest.host_pid else 0),
+        Effect("host_uts", -1 if manifest.host_uts and "SYS_ADMIN" in manifest.privileged else 0),
+    )
+    return [effect for effect in counted if effect.change]

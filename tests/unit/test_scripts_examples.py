@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from supervisor.model import manifest_schema
+from supervisor.model.lint import Report, check_folder
 from supervisor.model.manifest_files import find_manifests, read_translations
 from supervisor.model.manifest_schema import validate_manifest
 from supervisor.model.options import NoDevices, OptionSchema
@@ -36,6 +37,10 @@ def manifest(folder: Path) -> dict[str, Any]:
 
 def test_the_repository_holds_the_two_add_ons() -> None:
     assert [file.parent.name for file in find_manifests(EXAMPLES)] == ["hello_web", "whoami"]
+
+
+def test_the_check_for_authors_has_nothing_to_say_of_them() -> None:
+    assert check_folder(EXAMPLES) == Report((), 2)
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

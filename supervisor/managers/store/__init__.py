@@ -3,7 +3,9 @@
 Repositories are foreign: nothing of theirs is run here, and no link in them leads out of their folder.
 """
 
-from .addon import AssetKind, StoreAddon
+from supervisor.model.assets import AssetKind
+
+from .addon import StoreAddon
 from .manager import StoreManager
 from .repository import STORE_SCHEMA, Repository
 

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from supervisor.model.assets import AssetKind
 from supervisor.model.manifest import Manifest
-
-
-class AssetKind(StrEnum):
-    """What may lie beside a manifest, by file name (contract §1.1)."""
-
-    LONG_DESCRIPTION = "README.md"
-    CHANGELOG = "CHANGELOG.md"
-    DOCUMENTATION = "DOCS.md"
-    ICON = "icon.png"
-    LOGO = "logo.png"
 
 
 @attrs.frozen(eq=False, kw_only=True)

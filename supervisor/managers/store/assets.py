@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Final
 
 from supervisor.const import MIB
 from supervisor.errors import ADDON_FILE_UNREADABLE
+from supervisor.model.assets import MAX_ASSET_BYTES, AssetKind
 
-from .addon import AssetKind, StoreAddon
-
-MAX_ASSET_BYTES: Final = 4 * MIB
+from .addon import StoreAddon
 
 
 def is_inside(path: Path, root: Path) -> bool:

@@ -14,12 +14,13 @@ from typing import Final
 import attrs
 
 from supervisor.errors import Invalid
+from supervisor.model.assets import AssetKind
 from supervisor.model.manifest import Manifest
 from supervisor.model.manifest_files import find_manifests, read_config_file, read_translations
 from supervisor.model.manifest_schema import validate_manifest
 from supervisor.model.repository import RepositoryInfo, read_repository_info
 
-from .addon import AssetKind, StoreAddon
+from .addon import StoreAddon
 from .assets import is_inside
 
 _LOGGER = logging.getLogger(__name__)

@@ -24,11 +24,12 @@ from supervisor.errors import (
 from supervisor.events import EventBus, StateFileCorrupt, StoreReloaded
 from supervisor.jobs import Job, JobCondition, JobManager
 from supervisor.managers.resolution import Resolution
+from supervisor.model.assets import AssetKind
 from supervisor.model.repository import read_repository_info
 from supervisor.paths import DataPaths
 from supervisor.state import StateFile
 
-from .addon import AssetKind, StoreAddon
+from .addon import StoreAddon
 from .assets import read_asset
 from .checkouts import Checkouts, GitClient
 from .index import Place, Scan, StoreIndex
