@@ -1,4 +1,4 @@
-"""A device that a test can plug in and pull out: the tap of a macvtap link is a node that the kernel makes and removes."""
+"""A device that a test can plug in and pull out: the node of a macvtap link, which the kernel makes and removes."""
 
 from __future__ import annotations
 
