@@ -77,6 +77,36 @@ class EngineAvailabilityChanged:
 
 
 @attrs.frozen
+class ContainerOutOfMemory:
+    """The kernel ended a process of a container of ours, because the container has reached its limit of memory.
+
+    The container itself may go on. `time` is the engine's own, in seconds since the epoch.
+    """
+
+    name: str
+    container_id: str
+    time: float
+
+
+@attrs.frozen
+class DeviceAdded:
+    """A device with a node appeared, and udev has named it; the host's table of devices has it already."""
+
+    path: str
+    sysfs: str
+    subsystem: str
+
+
+@attrs.frozen
+class DeviceRemoved:
+    """A device is gone; the host's table of devices does not have it any more, unless it came back at once."""
+
+    path: str
+    sysfs: str
+    subsystem: str
+
+
+@attrs.frozen
 class AddonStateChanged:
     slug: str
     state: AddonState

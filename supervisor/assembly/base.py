@@ -13,6 +13,7 @@ from supervisor.drivers.http import HttpClient
 from supervisor.events import EventBus
 from supervisor.jobs import JobManager
 from supervisor.jobs.manager import JOBS_SCHEMA
+from supervisor.managers.devices import DeviceWatch
 from supervisor.managers.host import Host
 from supervisor.managers.resolution import Resolution
 from supervisor.paths import DataPaths
@@ -32,6 +33,7 @@ class Base:
     resolution: Resolution
     jobs: JobManager
     host: Host
+    devices: DeviceWatch
     address: IPv4Address
 
     @classmethod
@@ -39,15 +41,17 @@ class Base:
         bus, paths = EventBus(), DataPaths(settings.data, settings.host_data)
         in_container = settings.container_name is not None
         own_address = SUPERVISOR_ADDRESS if in_container else GATEWAY_ADDRESS
+        resolution, host = Resolution(bus), Host(data=paths.root, machine=settings.machine)
         return cls(
             settings,
             paths,
             bus,
             Engine(settings.docker_url, bus, cid_files=paths.cid_files),
             HttpClient(user_agent=f"Supervisor/{__version__}"),
-            Resolution(bus),
+            resolution,
             JobManager(bus, StateFile(paths.root / "jobs.json", JOBS_SCHEMA, bus)),
-            Host(data=paths.root, machine=settings.machine),
+            host,
+            DeviceWatch(bus, host, resolution),
             IPv4Address(settings.api_address) if settings.api_address else own_address,
         )
 

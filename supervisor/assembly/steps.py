@@ -36,6 +36,7 @@ def setup_steps(base: Base, parts: Parts, addons: AddonParts, server: ApiServer,
         ("journal gateway", parts.gateway.start),
         ("journal", parts.journal.start),
         ("host", base.host.load),
+        ("devices", base.devices.start),
         ("Docker settings", parts.docker.load),
         ("Docker engine", base.engine.start),
         ("security", parts.security.load),
@@ -72,7 +73,7 @@ def closing_steps(
 ) -> list[list[Step]]:
     return [
         [("API", server.stop), ("scheduler", scheduler.stop), ("add-ons", addons.manager.stop)],
-        [("jobs", base.jobs.stop), ("store", parts.store.stop)],
+        [("jobs", base.jobs.stop), ("store", parts.store.stop), ("devices", base.devices.stop)],
         [
             ("Docker engine", base.engine.stop),
             ("HTTP client", base.http.stop),

@@ -28,23 +28,34 @@ class HostFacts:
 
 
 class Host:
-    """`machine` is the type the installation was made for; None means nothing but the architecture is known."""
+    """`machine` is the type the installation was made for; None means nothing but the architecture is known.
 
-    def __init__(self, *, data: Path, machine: str | None) -> None:
+    `root` is where the kernel's and udev's files are.
+    """
+
+    def __init__(self, *, data: Path, machine: str | None, root: Path = Path("/")) -> None:
         self._data = data
+        self._root = root
         self.machine = machine
         self.arch = detect_arch()
         self.supported_arch = tuple(supported_arch(machine, self.arch))
         self.facts = HostFacts(None, None, "", None, None, None)
         self.devices = DeviceTable()
+        # An older picture must not replace a newer one.
+        self._reading = asyncio.Lock()
 
     async def load(self) -> None:
         """Read the machine's facts and its devices."""
-        self.facts, self.devices = await asyncio.to_thread(lambda: (_read_facts(), DeviceTable.read()))
+        self.facts = await asyncio.to_thread(_read_facts)
+        await self.reload_devices()
 
     async def reload_devices(self) -> DeviceTable:
-        self.devices = await asyncio.to_thread(DeviceTable.read)
-        return self.devices
+        """Look at the devices now; the table is the same object as before while nothing changed."""
+        async with self._reading:
+            table = await asyncio.to_thread(DeviceTable.read, self._root)
+            if table.devices != self.devices.devices:
+                self.devices = table
+            return self.devices
 
     async def free_bytes(self) -> int:
         """Return the free space of the data folder's file system."""

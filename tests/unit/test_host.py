@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,17 @@ class Tree:
         path = self.root / "dev" / link
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(self.root / "dev" / name)
+
+    def remove(self, sysfs: str, number: str, *, kind: str = "char") -> None:
+        (self.root / "sys/dev" / kind / number).unlink()
+        shutil.rmtree(self.root / "sys/devices" / sysfs)
+
+    def udev(self, device: str, *lines: str) -> None:
+        """Write what udev's database says of a device; of none, it is just there."""
+        folder = self.root / "run/udev/data"
+        folder.mkdir(parents=True, exist_ok=True)
+        if device:
+            (folder / device).write_text("\n".join((*lines, "")))
 
     def read(self) -> DeviceTable:
         return DeviceTable.read(self.root)
@@ -110,6 +123,69 @@ def test_links_in_circles_or_out_of_dev_harm_nobody(tree: Tree) -> None:
 
 def test_a_machine_without_sysfs_has_no_devices_but_tun(tmp_path: Path) -> None:
     assert DeviceTable.read(tmp_path).devices == (TUN,)
+
+
+def test_what_udev_knows_of_a_device_is_its_attributes(tree: Tree) -> None:
+    tree.add("pci0/usb1/ttyUSB0", "tty", "188:0", "ttyUSB0")
+    tree.udev(
+        "c188:0", "S:serial/by-id/usb-stick", "S:zigbee", "I:123", "E:ID_MODEL=Stick = 2", "E:ID_VENDOR=me", "V:1"
+    )
+    [device, _tun] = sorted(tree.read().devices, key=lambda device: device.path != "/dev/ttyUSB0")
+    assert device.links == ("/dev/serial/by-id/usb-stick", "/dev/zigbee")
+    assert dict(device.attributes) == {
+        "MAJOR": "188",
+        "MINOR": "0",
+        "DEVNAME": "/dev/ttyUSB0",
+        "DEVPATH": "/devices/pci0/usb1/ttyUSB0",
+        "SUBSYSTEM": "tty",
+        "ID_MODEL": "Stick = 2",
+        "ID_VENDOR": "me",
+        "DEVLINKS": "/dev/serial/by-id/usb-stick /dev/zigbee",
+    }
+    assert device.settled
+    assert device.names == {"/dev/ttyUSB0", "/dev/zigbee", "/dev/serial/by-id/usb-stick", device.sysfs}
+
+
+def test_a_device_is_not_settled_before_udev_has_come_to_it(tree: Tree) -> None:
+    tree.add("pci0/usb1/ttyUSB0", "tty", "188:0", "ttyUSB0")
+    assert tree.read().devices[0].settled, "where there is no udev nothing is waited for"
+    tree.udev("")
+    assert not next(device for device in tree.read().devices if device.path == "/dev/ttyUSB0").settled
+    tree.udev("c188:0", "I:1")
+    assert next(device for device in tree.read().devices if device.path == "/dev/ttyUSB0").settled
+
+
+def test_a_disk_knows_its_partitions(tree: Tree) -> None:
+    tree.add("pci0/sda", "block", "8:0", "sda", kind="block")
+    tree.add("pci0/sda/sda1", "block", "8:1", "sda1", kind="block")
+    tree.add("pci0/sda/sda2", "block", "8:2", "sda2", kind="block")
+    tree.add("pci0/sda-not", "block", "8:16", "sdb", kind="block")
+    table = tree.read()
+    children = {device.path: device.children for device in table.devices}
+    assert children["/dev/sda"] == ("/sys/devices/pci0/sda/sda1", "/sys/devices/pci0/sda/sda2")
+    assert children["/dev/sda1"] == children["/dev/sdb"] == ()
+
+
+@pytest.mark.parametrize("label", ["hassos-data", "hassos-boot"])
+def test_a_disk_of_the_operating_system_is_known_by_its_label(tree: Tree, label: str) -> None:
+    tree.add("pci0/sda", "block", "8:0", "sda", kind="block")
+    tree.add("pci0/sda/sda1", "block", "8:1", "sda1", kind="block")
+    tree.add("pci0/sda/sda2", "block", "8:2", "sda2", kind="block")
+    tree.add("pci0/ttyUSB0", "tty", "188:0", "ttyUSB0")
+    tree.udev("b8:2", f"E:ID_FS_LABEL={label}")
+    tree.udev("c188:0", f"E:ID_FS_LABEL={label}")
+    table = tree.read()
+    assert {device.path for device in table.devices if table.of_the_system(device)} == {"/dev/sda", "/dev/sda2"}
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_in_the_database_of_udev_give_a_device(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Tree(Path(folder))
+        tree.add("pci0/ttyUSB0", "tty", "188:0", "ttyUSB0")
+        tree.udev("")
+        (tree.root / "run/udev/data/c188:0").write_bytes(content)
+        assert tree.read().find("/dev/ttyUSB0") is not None
 
 
 async def test_this_machine_is_read_without_holding_the_loop(no_blocking_calls: None, tmp_path: Path) -> None:
