@@ -49,6 +49,7 @@ class BusDaemon:
             "--nopidfile",
             "--print-address=1",
             stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
         )
         assert self.process.stdout is not None
         assert await self.process.stdout.readline()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -140,9 +141,7 @@ class BusService:
 
 async def end_of(bus: Any) -> None:
     """Wait for the end of a connection and close what the library leaves open."""
-    try:
+    with contextlib.suppress(Exception):
         await bus.wait_for_disconnect()
-    except Exception:  # noqa: BLE001 - the bus may end in many ways, all of them an end
-        pass
     bus._stream.close()
     bus._sock.close()

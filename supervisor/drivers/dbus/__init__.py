@@ -4,8 +4,8 @@
 docs/architecture.md). Values above this room are plain Python; errors are our own.
 """
 
-from supervisor.drivers.dbus.bus import DEFAULT_ADDRESS, SystemBus
+from supervisor.drivers.dbus.bus import SystemBus
 from supervisor.drivers.dbus.interface import Interface
 from supervisor.drivers.dbus.translate import error_name
 
-__all__ = ["DEFAULT_ADDRESS", "Interface", "SystemBus", "error_name"]
+__all__ = ["Interface", "SystemBus", "error_name"]

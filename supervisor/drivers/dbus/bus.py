@@ -7,7 +7,7 @@ import logging
 from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from supervisor.drivers.dbus.connection import LOST, Call, Connection, Signalled
 from supervisor.drivers.dbus.declaration import Service
@@ -19,7 +19,6 @@ from supervisor.events import EventBus, SystemBusChanged
 
 _LOGGER = logging.getLogger(__name__)
 
-DEFAULT_ADDRESS: Final = "unix:path=/run/dbus/system_bus_socket"
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 15.0
 # A connection that lived this long was a good one: the next loss is a new story.
@@ -35,7 +34,7 @@ class SystemBus:
     when it is there again.
     """
 
-    def __init__(self, events: EventBus, address: str = DEFAULT_ADDRESS, library: Library = PREFERRED) -> None:
+    def __init__(self, events: EventBus, address: str, library: Library = PREFERRED) -> None:
         self._events = events
         self._address = address
         self._library = library

@@ -203,13 +203,13 @@ def method(
 ) -> Method[[], T]: ...
 @overload
 def method(
-    name: str, first: Kind[A], /, *, returns: Kind[T], fixed: tuple[Fixed, ...] = ..., seconds: float = ...
+    name: str, _first: Kind[A], /, *, returns: Kind[T], fixed: tuple[Fixed, ...] = ..., seconds: float = ...
 ) -> Method[[A], T]: ...
 @overload
 def method(
     name: str,
-    first: Kind[A],
-    second: Kind[B],
+    _first: Kind[A],
+    _second: Kind[B],
     /,
     *,
     returns: Kind[T],
@@ -219,9 +219,9 @@ def method(
 @overload
 def method(
     name: str,
-    first: Kind[A],
-    second: Kind[B],
-    third: Kind[C],
+    _first: Kind[A],
+    _second: Kind[B],
+    _third: Kind[C],
     /,
     *,
     returns: Kind[T],
@@ -231,10 +231,10 @@ def method(
 @overload
 def method(
     name: str,
-    first: Kind[A],
-    second: Kind[B],
-    third: Kind[C],
-    fourth: Kind[D],
+    _first: Kind[A],
+    _second: Kind[B],
+    _third: Kind[C],
+    _fourth: Kind[D],
     /,
     *,
     returns: Kind[T],
