@@ -107,6 +107,13 @@ class DeviceRemoved:
 
 
 @attrs.frozen
+class SystemBusChanged:
+    """The host's D-Bus went away or came back."""
+
+    available: bool
+
+
+@attrs.frozen
 class AddonStateChanged:
     slug: str
     state: AddonState

@@ -10,6 +10,7 @@ import attrs
 DEFAULT_DATA = Path("/var/lib/supervisor")
 DEFAULT_SOCKET = Path("/run/supervisor/supervisor.sock")
 DEFAULT_DOCKER_URL = "unix:///run/docker.sock"
+DEFAULT_SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 
 
 @attrs.frozen
@@ -26,6 +27,7 @@ class Settings:
     host_data: Path = DEFAULT_DATA
     socket: Path = DEFAULT_SOCKET
     docker_url: str = DEFAULT_DOCKER_URL
+    system_bus: str = DEFAULT_SYSTEM_BUS
     container_name: str | None = None
     machine: str | None = None
     api_address: str | None = None

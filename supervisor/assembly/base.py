@@ -8,6 +8,7 @@ import attrs
 
 from supervisor import __version__
 from supervisor.const import GATEWAY_ADDRESS, SUPERVISOR_ADDRESS
+from supervisor.drivers.dbus import SystemBus
 from supervisor.drivers.docker.engine import Engine
 from supervisor.drivers.http import HttpClient
 from supervisor.events import EventBus
@@ -29,6 +30,7 @@ class Base:
     paths: DataPaths
     bus: EventBus
     engine: Engine
+    system_bus: SystemBus
     http: HttpClient
     resolution: Resolution
     jobs: JobManager
@@ -47,6 +49,7 @@ class Base:
             paths,
             bus,
             Engine(settings.docker_url, bus, cid_files=paths.cid_files),
+            SystemBus(bus, settings.system_bus),
             HttpClient(user_agent=f"Supervisor/{__version__}"),
             resolution,
             JobManager(bus, StateFile(paths.root / "jobs.json", JOBS_SCHEMA, bus)),

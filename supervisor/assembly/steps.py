@@ -35,6 +35,7 @@ def setup_steps(base: Base, parts: Parts, addons: AddonParts, server: ApiServer,
         ("API", partial(server.start, base.settings.socket, None)),
         ("journal gateway", parts.gateway.start),
         ("journal", parts.journal.start),
+        ("D-Bus", base.system_bus.start),
         ("host", base.host.load),
         ("devices", base.devices.start),
         ("Docker settings", parts.docker.load),
@@ -77,6 +78,7 @@ def closing_steps(
         [
             ("Docker engine", base.engine.stop),
             ("HTTP client", base.http.stop),
+            ("D-Bus", base.system_bus.stop),
             ("journal gateway", parts.gateway.close),
         ],
     ]

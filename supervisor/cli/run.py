@@ -36,6 +36,12 @@ def _options() -> list[click.Parameter]:
             "--socket", "SUPERVISOR_SOCKET", "Socket for administrators. [/run/supervisor/supervisor.sock]", type=_FILE
         ),
         _option("--docker docker_url", "DOCKER_HOST", "The Docker engine. [unix:///run/docker.sock]", metavar="URL"),
+        _option(
+            "--system-bus",
+            "DBUS_SYSTEM_BUS_ADDRESS",
+            "The host's D-Bus. [unix:path=/run/dbus/system_bus_socket]",
+            metavar="ADDRESS",
+        ),
         _option("--container-name", "SUPERVISOR_NAME", "Our own container, when we run in one.", metavar="NAME"),
         _option("--machine", "SUPERVISOR_MACHINE", "Machine type, such as qemux86-64. [found out]", metavar="NAME"),
         _option(

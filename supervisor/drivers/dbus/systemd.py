@@ -1,0 +1,170 @@
+"""systemd itself: units, their jobs, the state of the machine (host contract §16)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
+from typing import Final
+
+import attrs
+
+from supervisor.drivers.dbus.declaration import (
+    NOTHING,
+    PATH,
+    STRING,
+    UINT64,
+    Fixed,
+    Kind,
+    Property,
+    Service,
+    Signal,
+    array,
+    choice,
+    method,
+    struct,
+)
+from supervisor.drivers.dbus.interface import Interface
+from supervisor.drivers.dbus.translate import error_name
+from supervisor.drivers.dbus.values import Variant
+from supervisor.errors import SupervisorError
+
+SYSTEMD: Final = Service("org.freedesktop.systemd1", "systemd")
+
+# Work of systemd that somebody waits for: a service that takes its time to stop is none of our failures.
+JOB_SECONDS = 100.0
+
+
+class SystemState(StrEnum):
+    INITIALIZING = "initializing"
+    STARTING = "starting"
+    RUNNING = "running"
+    DEGRADED = "degraded"
+    MAINTENANCE = "maintenance"
+    STOPPING = "stopping"
+
+
+class UnitState(StrEnum):
+    ACTIVE = "active"
+    ACTIVATING = "activating"
+    DEACTIVATING = "deactivating"
+    FAILED = "failed"
+    INACTIVE = "inactive"
+    MAINTENANCE = "maintenance"
+    RELOADING = "reloading"
+
+
+class StartMode(StrEnum):
+    """What becomes of work that is queued already: it gives way, or the new one is refused."""
+
+    REPLACE = "replace"
+    FAIL = "fail"
+
+
+class JobResult(StrEnum):
+    DONE = "done"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    TIMEOUT = "timeout"
+    DEPENDENCY = "dependency"
+    SKIPPED = "skipped"
+
+
+@attrs.frozen
+class UnitStatus:
+    """One line of the list of units, as systemd has it."""
+
+    name: str
+    description: str
+    load_state: str
+    active_state: str
+    sub_state: str
+    path: str
+
+
+@attrs.frozen
+class JobRemoved:
+    """A job ended; `result` is a JobResult, or a word that is new to us."""
+
+    job: str
+    unit: str
+    result: str
+
+
+def _unit(
+    name: str, description: str, load: str, active: str, sub: str, _following: str, path: str, *_job: object
+) -> UnitStatus:
+    return UnitStatus(name, description, load, active, sub, path)
+
+
+UNITS: Final = array(struct("ssssssouso", _unit))
+UNIT_PROPERTIES: Final[Kind[Mapping[str, Variant]]] = Kind(
+    "a(sv)", dict, lambda properties: [[name, value] for name, value in properties.items()]
+)
+_NO_OTHER_UNITS: Final = Fixed("a(sa(sv))", [])
+
+
+class Systemd(Interface):
+    """Only a `refresh` brings `system_state` and the time stamps up to date: no signal announces them.
+
+    The methods for units return the path of a job that has just begun; `finish` waits for its end.
+    """
+
+    service = SYSTEMD
+    interface = "org.freedesktop.systemd1.Manager"
+    default_path = "/org/freedesktop/systemd1"
+
+    version = Property("Version", STRING)
+    virtualization = Property("Virtualization", STRING)
+    system_state = Property("SystemState", choice(SystemState, STRING))
+    firmware_monotonic = Property("FirmwareTimestampMonotonic", UINT64)
+    loader_monotonic = Property("LoaderTimestampMonotonic", UINT64)
+    kernel_monotonic = Property("KernelTimestampMonotonic", UINT64)
+    userspace_monotonic = Property("UserspaceTimestampMonotonic", UINT64)
+    finish_timestamp = Property("FinishTimestamp", UINT64)
+
+    subscribe_signals = method("Subscribe", returns=NOTHING)
+    reboot = method("Reboot", returns=NOTHING)
+    power_off = method("PowerOff", returns=NOTHING)
+    get_unit = method("GetUnit", STRING, returns=PATH)
+    load_unit = method("LoadUnit", STRING, returns=PATH)
+    start_unit = method("StartUnit", STRING, STRING, returns=PATH)
+    stop_unit = method("StopUnit", STRING, STRING, returns=PATH)
+    restart_unit = method("RestartUnit", STRING, STRING, returns=PATH)
+    reload_or_restart_unit = method("ReloadOrRestartUnit", STRING, STRING, returns=PATH)
+    reset_failed_unit = method("ResetFailedUnit", STRING, returns=NOTHING)
+    list_units = method("ListUnitsByPatterns", array(STRING), array(STRING), returns=UNITS)
+    start_transient_unit = method(
+        "StartTransientUnit", STRING, STRING, UNIT_PROPERTIES, fixed=(_NO_OTHER_UNITS,), returns=PATH
+    )
+
+    job_removed = Signal("JobRemoved", lambda _id, job, unit, result: JobRemoved(job, unit, result))
+
+    async def arrived(self) -> None:
+        """Have systemd send its signals, which it does for those only that ask."""
+        try:
+            await self.subscribe_signals()
+        except SupervisorError as err:
+            if error_name(err) != "org.freedesktop.systemd1.AlreadySubscribed":
+                raise
+
+    async def finish(self, begin: Callable[[], Awaitable[str]], *, seconds: float = JOB_SECONDS) -> str:
+        """Begin a job, such as the start of a unit, and wait for its end; return its result (see JobResult).
+
+        Raises:
+            NotFound: no such unit. Unavailable, Timeout, and what systemd's refusal means.
+        """
+        async with self.listen(self.job_removed) as ended:
+            job = await begin()
+            return (await ended.until(lambda one: one.job == job, seconds=seconds)).result
+
+
+class Unit(Interface):
+    """One unit of systemd, at the path that `Systemd.get_unit` gives."""
+
+    service = SYSTEMD
+    interface = "org.freedesktop.systemd1.Unit"
+
+    id = Property("Id", STRING)
+    active_state = Property("ActiveState", choice(UnitState, STRING))
+    sub_state = Property("SubState", STRING)
+    load_state = Property("LoadState", STRING)
