@@ -7,12 +7,12 @@ nobody vouches for, or speak plain HTTP; every other one must be reached by HTTP
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any, Final
 
-import aiohttp
 import attrs
 from yarl import URL
 
@@ -154,7 +154,7 @@ class _Asking:
 
 
 def _basic(login: RegistryCredentials) -> str:
-    return aiohttp.BasicAuth(login.username, login.password, encoding="utf-8").encode()
+    return f"Basic {base64.b64encode(f'{login.username}:{login.password}'.encode()).decode()}"
 
 
 def _places(host: str) -> list[_Place]:

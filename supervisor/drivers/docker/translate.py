@@ -49,7 +49,7 @@ _AUTH = re.compile(
     re.IGNORECASE,
 )
 _MISSING = re.compile(r"manifest unknown|not found|no such image|repository does not exist", re.IGNORECASE)
-_RATE = re.compile(r"toomanyrequests|too many requests", re.IGNORECASE)
+_RATE = re.compile(r"toomanyrequests|too many requests|(?:status|response|HTTP)[^\n]{0,60}?\b429\b", re.IGNORECASE)
 # What a registry or the way to it may do better a moment later, in the engine's words.
 _PASSING = re.compile(
     r"connection (?:refused|reset|timed out)|broken pipe|\bEOF\b|i/o timeout|handshake timeout"
