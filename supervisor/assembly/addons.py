@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 
 from supervisor.drivers.mountinfo import takes_part_in_propagation
+from supervisor.drivers.registry_api import RegistryApi
 from supervisor.managers.addons import OPTIONAL_HOST_PATHS, AddonManager, LogKeeper, Surroundings
 from supervisor.managers.addons.auto_update import AutoUpdates
 from supervisor.managers.addons.boot import AddonBooter
@@ -23,6 +24,7 @@ from supervisor.managers.addons.runner import AddonRunner
 from supervisor.managers.addons.secrets import SecretsFile
 from supervisor.managers.addons.watchdog import ContainerWatchdog
 from supervisor.managers.discovery import DISCOVERY_SCHEMA, DiscoveryManager
+from supervisor.managers.image_puller import ImagePuller
 from supervisor.managers.ingress import INGRESS_SCHEMA, IngressManager
 from supervisor.managers.services import SERVICES_SCHEMA, ServiceManager
 
@@ -59,7 +61,12 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
     )
     intents = Intents(base.state_file("intents.json", INTENTS_SCHEMA))
     images = AddonImages(
-        base.engine, base.jobs, parts.docker, base.host, base.resolution, build_logs=base.paths.root / "logs"
+        base.engine,
+        base.jobs,
+        parts.docker,
+        base.host,
+        ImagePuller(base.engine, RegistryApi(base.http), parts.docker, base.resolution),
+        build_logs=base.paths.root / "logs",
     )
     rollbacks = Rollbacks(
         base.state_file("rollbacks.json", ROLLBACKS_SCHEMA),

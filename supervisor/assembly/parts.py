@@ -11,6 +11,7 @@ from supervisor.managers.configuration import CONFIGURATION_SCHEMA, Configuratio
 from supervisor.managers.connectivity import Connectivity
 from supervisor.managers.docker import DOCKER_SCHEMA, DockerSettings
 from supervisor.managers.logs import LogManager, SupervisorLog
+from supervisor.managers.mirrors import MIRRORS_SCHEMA, Mirrors
 from supervisor.managers.security import SECURITY_SCHEMA, Security
 from supervisor.managers.store import STORE_SCHEMA, StoreManager
 from supervisor.managers.updater import UPDATER_SCHEMA, Updater
@@ -38,7 +39,12 @@ class Parts:
         gateway, journal = JournalGateway(settings.journal_gateway_url), DirectJournal()
         return cls(
             Configuration(base.state_file("config.json", CONFIGURATION_SCHEMA)),
-            DockerSettings(base.state_file("docker.json", DOCKER_SCHEMA), base.engine, base.resolution),
+            DockerSettings(
+                base.state_file("docker.json", DOCKER_SCHEMA),
+                Mirrors(base.state_file("mirrors.json", MIRRORS_SCHEMA)),
+                base.engine,
+                base.resolution,
+            ),
             Updater(
                 base.state_file("updater.json", UPDATER_SCHEMA),
                 base.http,

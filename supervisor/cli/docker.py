@@ -104,6 +104,54 @@ def logout(session: Session, host: str) -> None:
     session.output.done(f"Forgot the login for {host}", name=host, data=data)
 
 
+@click.command("list", cls=Command)
+@pass_session
+def mirrors_list(session: Session) -> None:
+    """List the mirrors of image registries, each in the order in which they are tried."""
+    found = mapping(mapping(session.client.get("/docker/mirrors")).get("mirrors"))
+    rows = [{"registry": registry, "mirrors": mirrors} for registry, mirrors in found.items()]
+    columns = (Column("REGISTRY", "registry"), Column("MIRRORS", lambda row: ", ".join(map(str, row["mirrors"]))))
+    session.output.rows(rows, columns, name="registry", empty="No registry has a mirror.")
+
+
+@click.command(
+    "set",
+    cls=Command,
+    examples=(
+        "supervisor docker mirrors set docker.io mirror.example.org",
+        "supervisor docker mirrors set ghcr.io nas.local:5000/ghcr mirror.example.org",
+    ),
+)
+@click.argument("registry")
+@click.argument("mirrors", nargs=-1, required=True, metavar="MIRROR...")
+@pass_session
+def mirrors_set(session: Session, registry: str, mirrors: tuple[str, ...]) -> None:
+    """Set the mirrors of REGISTRY, in place of those it has; Docker Hub is docker.io.
+
+    A MIRROR is HOST[:PORT][/PATH]. Images are asked for there first, in the order given, then at the registry itself;
+    they get their own names whatever place they came from. A mirror that wants a login gets its own one: see
+    `supervisor docker login`. Mirrors must speak HTTPS, except on this machine itself.
+    """
+    data = session.client.post("/docker/mirrors", {registry: list(mirrors)})
+    session.output.done(f"Images of {registry} come from {', '.join(mirrors)} first", name=registry, data=data)
+
+
+@click.command("remove", cls=Command)
+@click.argument("registry")
+@pass_session
+def mirrors_remove(session: Session, registry: str) -> None:
+    """Ask REGISTRY itself again for its images."""
+    data = session.client.delete(route("docker", "mirrors", registry))
+    session.output.done(f"Images of {registry} come from there again", name=registry, data=data)
+
+
+mirrors = Group(
+    "mirrors",
+    default="list",
+    help="See and set where images are asked for before their registry is.",
+    examples=("supervisor docker mirrors", "supervisor docker mirrors set docker.io mirror.example.org"),
+    commands=[mirrors_list, mirrors_set, mirrors_remove],
+)
 registries = Group(
     "registries", default="list", help="List the registries with a stored login.", commands=[registries_list]
 )
@@ -111,5 +159,5 @@ docker = Group(
     "docker",
     default="info",
     help="See and set up the Docker engine.",
-    commands=[info, registries, login, logout, options],
+    commands=[info, registries, login, logout, mirrors, options],
 )

@@ -71,6 +71,7 @@ _PATH_HINTS = (
     ("/store/addons/", "see what there is with: supervisor store"),
     ("/jobs/", "a finished job is forgotten; see the others with: supervisor jobs"),
     ("/docker/registries/", "see the stored logins with: supervisor docker registries"),
+    ("/docker/mirrors/", "see which registries have mirrors with: supervisor docker mirrors"),
 )
 
 

@@ -9,18 +9,20 @@ import attrs
 
 from supervisor.cli import text
 from supervisor.cli.answers import mappings
+from supervisor.cli.columns import size
 from supervisor.cli.failures import Failure, exit_code_for, hint_for
 
 
 @attrs.frozen
 class JobView:
-    """What people see of a job. Every string is safe to print."""
+    """What people see of a job. Every string is safe to print; `amount` tells the bytes of a download."""
 
     uuid: str
     title: str
     percent: float
     stage: str
     done: bool
+    amount: str = ""
 
 
 def view(job: Mapping[str, Any], title: str | None = None) -> JobView:
@@ -32,6 +34,7 @@ def view(job: Mapping[str, Any], title: str | None = None) -> JobView:
         percent=_percent(job),
         stage=text.line(_stage(job)),
         done=job.get("done") is True,
+        amount=_amount(job),
     )
 
 
@@ -48,6 +51,15 @@ def _stage(job: Mapping[str, Any]) -> str:
         if child.get("done") is False:
             return _stage(child) or str(child.get("name") or "").replace("_", " ")
     return ""
+
+
+def _amount(job: Mapping[str, Any]) -> str:
+    """Tell how much of a download is here, where the job says so."""
+    extra = job.get("extra")
+    current, total = (extra.get("current"), extra.get("total")) if isinstance(extra, dict) else (None, None)
+    if not isinstance(current, int) or not isinstance(total, int) or not 0 < current < total:
+        return ""
+    return f"{size(current)} of {size(total)}"
 
 
 def raise_for_errors(job: Mapping[str, Any]) -> None:

@@ -49,7 +49,7 @@ class BarReporter:
         task = self._tasks.get(view.uuid)
         if task is None:
             task = self._tasks[view.uuid] = self._progress.add_task(view.title, total=100, stage="")
-        self._progress.update(task, completed=view.percent, stage=view.stage)
+        self._progress.update(task, completed=view.percent, stage=f"{view.stage} {view.amount}".strip())
 
     def gone(self, uuid: str) -> None:
         if (task := self._tasks.pop(uuid, None)) is not None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final
 
 import aiohttp
+import attrs
 from aiohttp.resolver import AsyncResolver
+from multidict import CIMultiDictProxy
 from yarl import URL
 
 from supervisor.errors import Timeout, Unavailable
@@ -16,6 +19,27 @@ from supervisor.errors import Timeout, Unavailable
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 MAX_REDIRECTIONS: Final = 5
 REDIRECTIONS: Final = frozenset({301, 302, 303, 307, 308})
+
+
+@attrs.frozen
+class Answer:
+    """What a service said, whatever its status."""
+
+    url: str
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Return the decoded body.
+
+        Raises:
+            Unavailable: it is no JSON.
+        """
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError) as err:
+            raise Unavailable(f"{self.url} did not answer with JSON") from err
 
 
 class HttpClient:
@@ -44,9 +68,7 @@ class HttpClient:
         async with _translated(url, timeout), self._open().get(url) as answer:
             if answer.status != 200:
                 raise Unavailable(f"{url} answered with status {answer.status}")
-            body = await answer.content.read(MAX_ANSWER_BYTES + 1)
-            while len(body) <= MAX_ANSWER_BYTES and (more := await answer.content.read(MAX_ANSWER_BYTES)):
-                body += more
+            body = await _limited(answer)
         if len(body) > MAX_ANSWER_BYTES:
             raise Unavailable(f"{url} sent more than {MAX_ANSWER_BYTES} bytes")
         return body.decode(errors="replace")
@@ -63,6 +85,29 @@ class HttpClient:
             return json.loads(text)
         except ValueError as err:
             raise Unavailable(f"{url} did not answer with JSON") from err
+
+    async def ask(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        timeout: float = 10.0,  # noqa: ASYNC109 - seconds for one call
+        verify: bool = True,
+    ) -> Answer:
+        """GET without following redirections, which could lead a login astray; `verify` is about the certificate.
+
+        Raises:
+            Timeout: no answer in time.
+            Unavailable: no connection, or too long an answer.
+        """
+        async with (
+            _translated(url, timeout),
+            self._open().get(url, headers=headers, allow_redirects=False, ssl=verify) as answer,
+        ):
+            body = await _limited(answer)
+        if len(body) > MAX_ANSWER_BYTES:
+            raise Unavailable(f"{url} sent more than {MAX_ANSWER_BYTES} bytes")
+        return Answer(url, answer.status, answer.headers, body)
 
     async def reachable(self, url: str, *, timeout: float = 10.0) -> bool:  # noqa: ASYNC109 - seconds for one call
         """Tell whether anything answers there, whatever it says."""
@@ -97,6 +142,14 @@ class HttpClient:
         if self._session is None:
             raise Unavailable("The HTTP client is not running")
         return self._session
+
+
+async def _limited(answer: aiohttp.ClientResponse) -> bytes:
+    """Return the body, or its beginning of just more than `MAX_ANSWER_BYTES`."""
+    body = await answer.content.read(MAX_ANSWER_BYTES + 1)
+    while len(body) <= MAX_ANSWER_BYTES and (more := await answer.content.read(MAX_ANSWER_BYTES)):
+        body += more
+    return body
 
 
 class _translated:  # noqa: N801 - reads as a statement

@@ -9,6 +9,7 @@ import voluptuous as vol
 
 from supervisor.drivers.docker.engine import Engine
 from supervisor.errors import NotFound
+from supervisor.managers.mirrors import Mirrors
 from supervisor.managers.resolution import (
     ContextType,
     IssueType,
@@ -36,8 +37,9 @@ DOCKER_SCHEMA = vol.Schema(
 class DockerSettings:
     """Keeps the settings and judges the engine (add-on contract §4.1)."""
 
-    def __init__(self, state: StateFile, engine: Engine, resolution: Resolution) -> None:
+    def __init__(self, state: StateFile, mirrors: Mirrors, engine: Engine, resolution: Resolution) -> None:
         self._state = state
+        self.mirrors = mirrors
         self._engine = engine
         self._resolution = resolution
         self._changing = asyncio.Lock()
@@ -45,6 +47,7 @@ class DockerSettings:
 
     async def load(self) -> None:
         self._data = await self._state.load()
+        await self.mirrors.load()
 
     @property
     def enable_ipv6(self) -> bool | None:

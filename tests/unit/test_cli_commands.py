@@ -97,6 +97,13 @@ def test_store_search_needs_every_word(command: Run) -> None:
         (["docker", "options", "--mtu", "1400"], "POST", "/docker/options", {"mtu": 1400}),
         (["docker", "options", "--ipv6", "default"], "POST", "/docker/options", {"enable_ipv6": None}),
         (["docker", "logout", "reg:5000"], "DELETE", "/docker/registries/reg:5000", None),
+        (
+            ["docker", "mirrors", "set", "docker.io", "a.b", "c.d/e"],
+            "POST",
+            "/docker/mirrors",
+            {"docker.io": ["a.b", "c.d/e"]},
+        ),
+        (["docker", "mirrors", "remove", "ghcr.io"], "DELETE", "/docker/mirrors/ghcr.io", None),
         (["resolution", "healthcheck"], "POST", "/resolution/healthcheck", None),
         (["api", "post", "core/check", "--data", '{"a": 1}'], "POST", "/core/check", {"a": 1}),
     ],
@@ -223,6 +230,8 @@ def test_a_registry_password_comes_from_stdin_and_is_never_printed(command: Run,
 def test_registries_are_listed(command: Run, daemon: FakeDaemon) -> None:
     daemon.answers[("GET", "/docker/registries")] = {"registries": {"ghcr.io": {"username": "me"}}}
     assert command("docker", "registries", "list").out.split() == ["REGISTRY", "USER", "ghcr.io", "me"]
+    daemon.answers[("GET", "/docker/mirrors")] = {"mirrors": {"ghcr.io": ["a.b", "c.d"]}}
+    assert command("docker", "mirrors").out.split() == ["REGISTRY", "MIRRORS", "ghcr.io", "a.b,", "c.d"]
 
 
 def test_jobs_are_listed_with_what_they_are_made_of(command: Run, daemon: FakeDaemon) -> None:

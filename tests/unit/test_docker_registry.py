@@ -6,11 +6,15 @@ from hypothesis import strategies as st
 
 from supervisor import errors
 from supervisor.drivers.docker.registry import (
+    all_credentials,
+    api_host,
     check_reference,
     credentials_for,
+    mirrored,
     platform_of,
     pull_name,
     registry_of,
+    repository_path,
     split_reference,
 )
 
@@ -59,6 +63,29 @@ def test_the_login_of_the_registry_is_chosen():
     logins["docker.io"] = {"username": "d", "password": "3"}
     assert credentials_for("index.docker.io/a/b", logins).username == "d"
     assert "3" not in repr(credentials_for("a/b", logins))
+
+
+def test_each_registry_has_one_login_for_builds_and_docker_hub_its_best_name():
+    one, two = {"username": "one", "password": "1"}, {"username": "two", "password": "2"}
+    logins = all_credentials({"hub.docker.com": one, "docker.io": two, "localhost:5000": one})
+    assert [(login.host, login.username) for login in logins] == [("docker.io", "two"), ("localhost:5000", "one")]
+    [legacy] = all_credentials({"hub.docker.com": one})
+    assert (legacy.host, legacy.username) == ("docker.io", "one")
+
+
+@pytest.mark.parametrize(
+    ("image", "host", "path"),
+    [
+        ("alpine", "registry-1.docker.io", "library/alpine"),
+        ("docker.io/alpine", "registry-1.docker.io", "library/alpine"),
+        ("a/b", "registry-1.docker.io", "a/b"),
+        ("ghcr.io/a/b/c", "ghcr.io", "a/b/c"),
+        ("localhost:5000/x", "localhost:5000", "x"),
+    ],
+)
+def test_where_the_registry_of_an_image_is_asked(image, host, path):
+    assert (api_host(image), repository_path(image)) == (host, path)
+    assert mirrored(image, "m.org/hub") == f"m.org/hub/{path}"
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,40 @@ def test_a_refused_pull_has_its_kind(image, text, status, with_login, key):
     assert pull_error(image, text, status=status, with_login=with_login).key == key
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "received unexpected HTTP status: 503 Service Unavailable",
+        'error parsing HTTP 502 response body: invalid character: "<html>"',
+        "Get http://127.0.0.1:5000/v2/: read: connection reset by peer",
+        "Get https://r.org/v2/: EOF",
+        "dial tcp: lookup r.org: Temporary failure in name resolution",
+        "Get https://r.org/v2/: net/http: TLS handshake timeout",
+        "dial tcp 10.0.0.1:443: i/o timeout",
+        "dial tcp 10.0.0.1:443: connect: connection refused",
+        "Get https://r.org/v2/: context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
+        "filesystem layer verification failed for digest sha256:0",
+        "unexpected status from HEAD request to https://r.org/v2/a/manifests/1: 500 Internal Server Error",
+    ],
+)
+def test_what_may_pass_is_told_from_what_stays(text):
+    assert type(pull_error("r.org/a", text, with_login=False)) is errors.Unavailable
+
+
+@pytest.mark.parametrize(
+    "text", ["received unexpected HTTP status: 429 Too Many Requests", "error parsing HTTP 429 response body"]
+)
+def test_a_rate_limit_may_be_told_by_its_number(text):
+    assert pull_error("r.org/a", text, with_login=False).key == "container_registry_rate_limit_exceeded"
+
+
+@pytest.mark.parametrize(
+    "text", ["x509: certificate signed by unknown authority", "lookup r.org: no such host", "no match"]
+)
+def test_what_stays_is_no_passing_trouble(text):
+    assert type(pull_error("r.org/a", text, with_login=False)) is errors.Internal
+
+
 def test_other_refused_pulls():
     assert type(pull_error("a/b", "manifest unknown", status=404, with_login=False)) is errors.NotFound
     assert type(pull_error("a/b", "unauthorized", with_login=False)) is errors.Invalid

@@ -32,6 +32,7 @@ from supervisor.managers.connectivity import Connectivity
 from supervisor.managers.daemon import Daemon
 from supervisor.managers.docker import DOCKER_SCHEMA, DockerSettings
 from supervisor.managers.host import Host
+from supervisor.managers.mirrors import MIRRORS_SCHEMA, Mirrors
 from supervisor.managers.resolution import Resolution, UnhealthyReason, UnsupportedReason
 from supervisor.managers.scheduler import Scheduler
 from supervisor.managers.security import SECURITY_SCHEMA, Security
@@ -375,7 +376,8 @@ GOOD = EngineInfo("27.0.1", "1.46", "overlay2", "journald", "2", "/var/lib/docke
 @pytest.fixture
 def docker(tmp_path: Path, bus: EventBus, resolution: Resolution) -> DockerSettings:
     state = StateFile(tmp_path / "docker.json", DOCKER_SCHEMA, bus)
-    return DockerSettings(state, AnEngine(GOOD), resolution)  # type: ignore[arg-type] - it asks `info` alone
+    mirrors = Mirrors(StateFile(tmp_path / "mirrors.json", MIRRORS_SCHEMA, bus))
+    return DockerSettings(state, mirrors, AnEngine(GOOD), resolution)  # type: ignore[arg-type] - it asks `info` alone
 
 
 async def test_changed_settings_of_the_network_want_a_reboot_and_the_same_ones_nothing(
@@ -407,6 +409,24 @@ async def test_logins_come_and_go_even_at_once(docker: DockerSettings, tmp_path:
     assert (tmp_path / "docker.json").stat().st_mode & 0o777 == 0o600
     docker.registries.clear()
     assert docker.registries
+
+
+async def test_mirrors_have_a_file_of_their_own_and_one_name_for_docker_hub(
+    docker: DockerSettings, tmp_path: Path
+) -> None:
+    await docker.mirrors.set(
+        {"hub.docker.com": ["a.example.org", "b.example.org:5000/hub"], "ghcr.io": ["c.example.org"]}
+    )
+    assert docker.mirrors.of("docker.io") == ("a.example.org", "b.example.org:5000/hub")
+    assert docker.mirrors.of("quay.io") == ()
+    await docker.mirrors.remove("index.docker.io")
+    with pytest.raises(NotFound):
+        await docker.mirrors.remove("docker.io")
+    assert not (tmp_path / "docker.json").exists()
+    await docker.mirrors.set({"quay.io": ["c.example.org"]})
+    again = Mirrors(StateFile(tmp_path / "mirrors.json", MIRRORS_SCHEMA, EventBus()))
+    await again.load()
+    assert again.all == {"ghcr.io": ["c.example.org"], "quay.io": ["c.example.org"]}
 
 
 @pytest.mark.parametrize(

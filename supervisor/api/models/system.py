@@ -100,6 +100,11 @@ class Registries:
 
 
 @attrs.frozen(kw_only=True)
+class Mirrors:
+    mirrors: dict[str, list[str]]
+
+
+@attrs.frozen(kw_only=True)
 class DockerInfo:
     version: str
     storage: str

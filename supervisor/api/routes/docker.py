@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import attrs
 import voluptuous as vol
 
@@ -12,19 +9,8 @@ from supervisor.api.models import system as wire
 from supervisor.api.route import Access, Call, Route
 from supervisor.drivers.docker.engine import Engine
 from supervisor.managers.docker import DockerSettings
+from supervisor.model.registries import mirror_list, registry_host
 from supervisor.model.validators import lenient_bool, non_empty_text, strict_int
-
-_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?::[0-9]{1,5})?")
-
-
-def registry_host(value: Any) -> str:
-    """Accept a registry's host name in lower case, with a port if need be; a bare name must be `localhost`."""
-    if not isinstance(value, str) or not _HOST.fullmatch(value) or len(value) > 255:
-        raise vol.Invalid("expected a registry host such as registry.example.org")
-    if "." not in value and not value.startswith("localhost"):
-        raise vol.Invalid("expected a registry host such as registry.example.org")
-    return value
-
 
 OPTIONS = vol.Schema(
     {
@@ -35,6 +21,7 @@ OPTIONS = vol.Schema(
 REGISTRIES = vol.Schema(
     {registry_host: {vol.Required("username"): non_empty_text, vol.Required("password"): non_empty_text}}
 )
+MIRRORS = vol.Schema({registry_host: mirror_list})
 
 
 @attrs.frozen
@@ -45,13 +32,16 @@ class DockerRoutes:
     _docker: DockerSettings
 
     def routes(self) -> list[Route]:
-        base, manager = "/docker/registries", Access.MANAGER
+        base, mirrors, manager = "/docker/registries", "/docker/mirrors", Access.MANAGER
         return [
             Route("GET", "/docker/info", Access.ALL, self._info, "Show the engine", None, wire.DockerInfo),
             Route("POST", "/docker/options", manager, self._set_options, "Set IPv6 and MTU", OPTIONS),
             Route("GET", base, manager, self._registries, "List registry logins", None, wire.Registries),
             Route("POST", base, manager, self._add, "Add or replace registry logins", REGISTRIES),
             Route("DELETE", f"{base}/{{hostname}}", manager, self._remove, "Forget a registry login"),
+            Route("GET", mirrors, manager, self._mirrors, "List the mirrors of registries", None, wire.Mirrors),
+            Route("POST", mirrors, manager, self._set_mirrors, "Set the mirrors of registries", MIRRORS),
+            Route("DELETE", f"{mirrors}/{{hostname}}", manager, self._remove_mirrors, "Forget a registry's mirrors"),
         ]
 
     async def _info(self, _call: Call) -> wire.DockerInfo:
@@ -80,3 +70,12 @@ class DockerRoutes:
 
     async def _remove(self, call: Call) -> None:
         await self._docker.remove_registry(call.path["hostname"])
+
+    async def _mirrors(self, _call: Call) -> wire.Mirrors:
+        return wire.Mirrors(mirrors=dict(self._docker.mirrors.all))
+
+    async def _set_mirrors(self, call: Call) -> None:
+        await self._docker.mirrors.set(call.body)
+
+    async def _remove_mirrors(self, call: Call) -> None:
+        await self._docker.mirrors.remove(call.path["hostname"])

@@ -16,10 +16,11 @@ from docker import auth
 from docker.errors import APIError
 from docker.utils.build import create_archive, exclude_paths
 
-from supervisor.drivers.docker.registry import DOCKER_HUB, RegistryCredentials
+from supervisor.drivers.docker.registry import RegistryCredentials
 from supervisor.drivers.docker.translate import explanation_of
 from supervisor.drivers.docker.wire import EngineClient, OpenSockets
 from supervisor.errors import DOCKER_NO_SPACE, Internal, Invalid
+from supervisor.model.registries import DOCKER_HUB
 
 TAIL_LINES = 40
 MAX_IGNORE_FILE = 1024 * 1024

@@ -57,22 +57,34 @@ class Images:
         *,
         arch: str,
         credentials: RegistryCredentials | None = None,
+        sizes: Mapping[str, int] | None = None,
         progress: Callable[[PullProgress], None] | None = None,
     ) -> ImageInfo:
         """Fetch `image:tag` for our architecture `arch`. No time limit; cancelling ends the pull.
 
-        `progress` is called on the loop, at each new per cent or stage, last with 100 before this returns.
+        `sizes` are the layers' bytes by the first 12 hex of their digests, where known: then layers weigh by size.
+        `progress` is called on the loop when the stage, the per cent or the bytes moved, last with 100 before this
+        returns.
 
         Raises:
             NotFound: the registry has no such image or tag.
             SupervisorError: of the kinds DOCKER_NO_SPACE, DOCKER_REGISTRY_AUTH, and the three rate limits.
-            Invalid: the registry wants a login and none was given; Internal: anything else it refused.
+            Invalid: the registry wants a login and none was given.
+            Unavailable: the registry, or the way to it, failed in a way that may pass.
+            Internal: anything else it refused.
         """
         reference = check_reference(f"{image}:{tag}")
         platform = platform_of(arch)
         report = _on_loop(progress)
         await self._link.stream(
-            f"Pulling {reference}", puller.pull, image, tag, platform=platform, credentials=credentials, report=report
+            f"Pulling {reference}",
+            puller.pull,
+            image,
+            tag,
+            platform=platform,
+            credentials=credentials,
+            sizes=sizes or {},
+            report=report,
         )
         try:
             return await self.inspect(reference)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from supervisor.drivers.docker.translate import explanation_of, pull_error, stat
 from supervisor.drivers.docker.wire import EngineClient, OpenSockets
 
 DOWNLOAD_SHARE = 0.7
+# Bytes that move by less than a per cent are told too, but not at each of the engine's messages.
+REPORT_SECONDS = 0.5
 
 _RETRYING = re.compile(r"^Retrying in \d+ seconds?")
 
@@ -50,29 +53,44 @@ def pull(
     *,
     platform: str,
     credentials: RegistryCredentials | None,
+    sizes: Mapping[str, int],
     report: Callable[[PullProgress], None] | None,
 ) -> None:
-    """Pull `image:tag`; `report` is called in this thread at each new per cent or stage. Blocking."""
+    """Pull `image:tag`; `report` is called in this thread when the progress moved. Blocking."""
     with_login = credentials is not None
     params = {"fromImage": pull_name(image), "tag": tag, "platform": platform}
-    tracker = PullTracker()
+    tracker = PullTracker(sizes)
+    teller = _Teller(report)
     try:
         answer = client.open(sockets, "POST", "/images/create", params=params, headers=_login_header(credentials))
     except APIError as err:
         raise pull_error(image, explanation_of(err), status=status_of(err), with_login=with_login) from err
-    told = PullProgress(-1.0, "", 0, 0)
     with answer as stream:
         for message in stream.messages():
             if "error" in message:
                 raise pull_error(image, str(message["error"]), with_login=with_login)
             tracker.feed(message)
-            now = tracker.progress
-            if report is not None and (now.percent - told.percent >= 1 or now.stage != told.stage):
-                told = now
-                report(now)
+            teller.tell(tracker.progress)
     tracker.finish()
-    if report is not None:
-        report(tracker.progress)
+    teller.tell(tracker.progress)
+
+
+class _Teller:
+    """Passes on what is news: another stage, another per cent, or bytes after a moment."""
+
+    def __init__(self, report: Callable[[PullProgress], None] | None) -> None:
+        self._report = report
+        self._told: PullProgress | None = None
+        self._time = 0.0
+
+    def tell(self, now: PullProgress) -> None:
+        told, moment = self._told, time.monotonic()
+        if self._report is None or now == told:
+            return
+        news = told is None or now.stage != told.stage or now.percent - told.percent >= 1
+        if news or moment - self._time >= REPORT_SECONDS:
+            self._told, self._time = now, moment
+            self._report(now)
 
 
 def _login_header(credentials: RegistryCredentials | None) -> dict[str, str]:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import attrs
 
 from supervisor.errors import Invalid, Unsupported
+from supervisor.model.registries import DOCKER_HUB, DOCKER_HUB_NAMES, canonical_registry
 
-DOCKER_HUB = "docker.io"
+_HUB_API = "registry-1.docker.io"
 _HUB_NAMES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
-_HUB_LOGINS = ("docker.io", "hub.docker.com")
 _PLATFORMS = {
     "amd64": "linux/amd64",
     "aarch64": "linux/arm64",
@@ -48,11 +48,18 @@ def registry_of(image: str) -> str:
 def credentials_for(image: str, logins: Mapping[str, Mapping[str, str]]) -> RegistryCredentials | None:
     """Choose the stored login (`{host: {username, password}}`) that goes with `image`."""
     host = registry_of(image)
-    for name in _HUB_LOGINS if host == DOCKER_HUB else (host,):
+    for name in DOCKER_HUB_NAMES if host == DOCKER_HUB else (host, host.lower()):
         login = logins.get(name)
         if login is not None:
             return RegistryCredentials(host, login["username"], login["password"])
     return None
+
+
+def all_credentials(logins: Mapping[str, Mapping[str, str]]) -> tuple[RegistryCredentials, ...]:
+    """Return every stored login, one for each registry."""
+    hosts = sorted({canonical_registry(host) for host in logins})
+    found = (credentials_for(f"{host}/any", logins) for host in hosts)
+    return tuple(login for login in found if login is not None)
 
 
 def pull_name(image: str) -> str:
@@ -62,6 +69,23 @@ def pull_name(image: str) -> str:
         return image
     first, _, rest = image.partition("/")
     return f"{DOCKER_HUB}/{rest}" if first in _HUB_NAMES else f"{DOCKER_HUB}/{image}"
+
+
+def repository_path(image: str) -> str:
+    """Return the name inside its registry; single names of Docker Hub are in its `library`."""
+    name = pull_name(image).partition("/")[2]
+    return f"library/{name}" if registry_of(image) == DOCKER_HUB and "/" not in name else name
+
+
+def api_host(image: str) -> str:
+    """Return the host whose API serves `image`."""
+    host = registry_of(image)
+    return _HUB_API if host == DOCKER_HUB else host
+
+
+def mirrored(image: str, mirror: str) -> str:
+    """Return what `image` is called at a mirror (`host[:port][/path]`)."""
+    return f"{mirror}/{repository_path(image)}"
 
 
 def platform_of(arch: str) -> str:

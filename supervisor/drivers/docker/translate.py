@@ -12,7 +12,7 @@ import docker.errors
 import requests
 import urllib3.exceptions
 
-from supervisor.drivers.docker.registry import DOCKER_HUB, registry_of
+from supervisor.drivers.docker.registry import registry_of
 from supervisor.errors import (
     DOCKER_NO_SPACE,
     DOCKER_PORT_CONFLICT,
@@ -29,6 +29,7 @@ from supervisor.errors import (
     Unavailable,
     Unsupported,
 )
+from supervisor.model.registries import DOCKER_HUB
 
 FOREIGN = (
     docker.errors.DockerException,
@@ -48,6 +49,15 @@ _AUTH = re.compile(
     re.IGNORECASE,
 )
 _MISSING = re.compile(r"manifest unknown|not found|no such image|repository does not exist", re.IGNORECASE)
+_RATE = re.compile(r"toomanyrequests|too many requests|(?:status|response|HTTP)[^\n]{0,60}?\b429\b", re.IGNORECASE)
+# What a registry or the way to it may do better a moment later, in the engine's words.
+_PASSING = re.compile(
+    r"connection (?:refused|reset|timed out)|broken pipe|\bEOF\b|i/o timeout|handshake timeout"
+    r"|deadline exceeded|client\.timeout|request canceled|no route to host|network is unreachable"
+    r"|server misbehaving|temporary failure|(?:status|response|HTTP)[^\n]{0,60}?\b5\d\d\b"
+    r"|unavailable|internal server error|bad gateway|gateway time-?out|verification failed|unexpected commit",
+    re.IGNORECASE,
+)
 
 
 @contextmanager
@@ -119,7 +129,7 @@ def port_conflict(name: str, text: str) -> SupervisorError | None:
 def pull_error(image: str, text: str, *, status: int = 0, with_login: bool) -> SupervisorError:
     """What the engine's refusal of a pull means."""
     registry = registry_of(image)
-    if status == requests.codes.too_many_requests or "toomanyrequests" in text:
+    if status == requests.codes.too_many_requests or _RATE.search(text):
         if registry == DOCKER_HUB:
             return DOCKERHUB_RATE_LIMIT(dockerhub_rate_limit_url=RATE_LIMIT_URL)
         return GHCR_RATE_LIMIT() if registry == "ghcr.io" else REGISTRY_RATE_LIMIT()
@@ -131,6 +141,8 @@ def pull_error(image: str, text: str, *, status: int = 0, with_login: bool) -> S
         return Invalid(f"Registry {registry} wants a login for {image}, or has no such image: {text}")
     if status == requests.codes.not_found or _MISSING.search(text):
         return NotFound(f"There is no image {image}: {text}")
+    if _PASSING.search(text):
+        return Unavailable(f"Pulling {image} failed: {text}")
     return Internal(f"Pulling {image} failed: {text}")
 
 

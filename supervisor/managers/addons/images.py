@@ -5,27 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 
 import attrs
 
 from supervisor.const import LABEL_ARCH, LABEL_DESCRIPTION, LABEL_NAME, LABEL_TYPE, LABEL_URL, LABEL_VERSION
 from supervisor.drivers.docker.engine import Engine
-from supervisor.drivers.docker.pull import PullProgress
-from supervisor.drivers.docker.registry import RegistryCredentials, credentials_for
+from supervisor.drivers.docker.registry import all_credentials
 from supervisor.errors import (
     ADDON_BUILD_ARCH,
     ADDON_BUILD_FAILED,
     ADDON_DOCKERFILE_MISSING,
-    DOCKERHUB_RATE_LIMIT,
+    ADDON_UNKNOWN,
     Internal,
     SupervisorError,
+    Unavailable,
 )
 from supervisor.jobs import Job, JobManager
 from supervisor.managers.docker import DockerSettings
 from supervisor.managers.host import Host
-from supervisor.managers.resolution import ContextType, IssueType, Resolution, SuggestionType
+from supervisor.managers.image_puller import ImagePuller
 from supervisor.managers.store import StoreAddon
 from supervisor.model.build import BuildConfig, read_build
 from supervisor.model.machine import match_arch
@@ -34,8 +34,6 @@ from supervisor.model.manifest_schema import image_name
 from supervisor.state import write_atomic
 
 _LOGGER = logging.getLogger(__name__)
-
-PROGRESS_STEP = 1.0
 
 
 @attrs.frozen
@@ -58,7 +56,7 @@ class AddonImages:
         jobs: JobManager,
         docker: DockerSettings,
         host: Host,
-        resolution: Resolution,
+        puller: ImagePuller,
         *,
         build_logs: Path,
     ) -> None:
@@ -66,7 +64,7 @@ class AddonImages:
         self._jobs = jobs
         self._docker = docker
         self._host = host
-        self._resolution = resolution
+        self._puller = puller
         self._build_logs = build_logs
 
     def name(self, store: StoreAddon) -> str:
@@ -83,27 +81,18 @@ class AddonImages:
         if store.manifest.needs_build:
             await self._build(store, job)
         else:
-            await self.pull(self.name(store), store.manifest, job)
+            await self._pull(store.slug, self.name(store), store.manifest, job)
 
-    async def pull(self, image: str, manifest: Manifest, job: Job) -> None:
-        """Pull the published image of a manifest's version."""
+    async def _pull(self, slug: str, image: str, manifest: Manifest, job: Job) -> None:
+        arch = match_arch(manifest.arch, self._host.supported_arch) or self._host.arch
         async with self._jobs.run("docker_interface_install", reference=image, internal=True):
             try:
-                await self._engine.images.pull(
-                    image,
-                    manifest.version,
-                    arch=match_arch(manifest.arch, self._host.supported_arch) or self._host.arch,
-                    credentials=self._credentials(image),
-                    progress=_follow(job),
-                )
-            except SupervisorError as err:
-                if err.key == DOCKERHUB_RATE_LIMIT.key:
-                    self._resolution.raise_issue(
-                        IssueType.DOCKER_RATELIMIT,
-                        ContextType.SYSTEM,
-                        suggestions=(SuggestionType.REGISTRY_LOGIN,),
-                    )
-                raise
+                await self._puller.pull(image, manifest.version, arch=arch, job=job)
+            except (Internal, Unavailable) as err:
+                if err.key is not None:
+                    raise
+                message = f"The image of add-on {slug} can't be fetched. {err}"
+                raise Internal(message, key=ADDON_UNKNOWN.key, fields={"app": slug}) from err
 
     async def remove(self, references: Collection[str], *, in_use: Collection[str]) -> None:
         """Remove images that no installed add-on uses."""
@@ -117,9 +106,6 @@ class AddonImages:
             await self._engine.images.cleanup(keep=keep, names=names)
         except SupervisorError as err:
             _LOGGER.warning("Old images of %s could not be removed: %s", ", ".join(sorted(names)), err)
-
-    def _credentials(self, image: str) -> RegistryCredentials | None:
-        return credentials_for(image, self._docker.registries)
 
     async def _build(self, store: StoreAddon, job: Job) -> None:
         arch = match_arch(store.manifest.arch, self._host.supported_arch)
@@ -141,7 +127,7 @@ class AddonImages:
                 tag=plan.tag,
                 build_args=plan.build_args,
                 labels=plan.labels,
-                registries=self._build_logins(),
+                registries=all_credentials(self._docker.registries),
                 log=lines.append,
             )
         except Internal as err:
@@ -151,12 +137,6 @@ class AddonImages:
             content = "".join(line if line.endswith("\n") else f"{line}\n" for line in lines).encode()
             await asyncio.to_thread(self._keep_log, store.slug, content)
         _LOGGER.info("%s: built in %.1f s", store.slug, time.monotonic() - started)
-
-    def _build_logins(self) -> tuple[RegistryCredentials, ...]:
-        return tuple(
-            RegistryCredentials(host, login["username"], login["password"])
-            for host, login in self._docker.registries.items()
-        )
 
     def _log_file(self, slug: str) -> Path:
         return self._build_logs / f"build_{slug}.log"
@@ -202,18 +182,3 @@ def _labels(manifest: Manifest, arch: str, build: BuildConfig) -> dict[str, str]
         if cleaned:
             labels[label] = cleaned
     return labels
-
-
-def _follow(job: Job) -> Callable[[PullProgress], None]:
-    """Show a pull's progress on `job`, in steps worth telling."""
-
-    def show(progress: PullProgress) -> None:
-        moved = progress.percent - job.progress >= PROGRESS_STEP or progress.stage != job.current_stage
-        if moved:
-            job.update(
-                progress=min(progress.percent, 99.0),
-                stage=progress.stage,
-                extra={"current": progress.downloaded, "total": progress.total},
-            )
-
-    return show
