@@ -68,6 +68,10 @@ class Remote:
         return f"refs/heads/{self.branch}" if self.branch else "HEAD"
 
     @property
+    def needs_network(self) -> bool:
+        return not self.url.startswith("file:")
+
+    @property
     def environment(self) -> dict[str, str]:
         if not self.user or not self.origin:
             return {}
