@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -366,6 +368,61 @@ async def test_a_clone_over_tls_needs_a_certificate_that_is_trusted(
         monkeypatch.delenv("SSL_CERT_FILE")
         with pytest.raises(Unavailable, match="certificate"):
             await bench.git().pull(bench.target, f"{url}/upstream")
+    bench.nothing_happened()
+
+
+def ssh_stage(folder: Path) -> tuple[int, Path]:
+    """Write down all that an sshd needs; return its port and the private key that will open it."""
+    folder.mkdir()
+    host, key = folder / "host", folder / "key"
+    for file in (host, key):
+        subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)), check=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    lines = (
+        f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {host}", f"AuthorizedKeysFile {key}.pub", "PidFile none",
+        "StrictModes no", "UsePAM no", "PasswordAuthentication no", "PermitRootLogin prohibit-password",
+    )  # fmt: skip
+    (folder / "config").write_text("\n".join(lines))
+    Path("/run/sshd").mkdir(exist_ok=True)
+    return port, key
+
+
+@asynccontextmanager
+async def ssh_server(folder: Path) -> AsyncIterator[tuple[int, Path]]:
+    """Run a real sshd for ourselves; yields its port and the private key that opens it."""
+    port, key = await asyncio.to_thread(ssh_stage, folder)
+    process = await asyncio.create_subprocess_exec(
+        "/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "config"), stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stderr is not None
+        while b"Server listening" not in (line := await asyncio.wait_for(process.stderr.readline(), 20)):
+            assert line, "sshd did not start"
+        yield port, key
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
+@as_root
+@pytest.mark.skipif(not Path("/usr/sbin/sshd").exists(), reason="there is no sshd")
+async def test_ssh_uses_the_key_in_our_folder_and_remembers_hosts(bench: Bench) -> None:
+    async with ssh_server(bench.root / "ssh") as (port, key):
+        url = f"ssh://root@127.0.0.1:{port}{bench.upstream.folder}"
+        with pytest.raises(Invalid, match="Permission denied"):
+            await bench.git().clone(url, bench.target)
+        (bench.home / "id").write_bytes(key.read_bytes())
+        (bench.home / "id").chmod(0o600)
+        await bench.git().clone(url, bench.target)
+        assert (bench.target / "one" / "config.yaml").exists()
+        known = bench.home / "known_hosts"
+        assert len(known.read_text().splitlines()) == 1
+        other = f"{known.read_text().rsplit(' ', 1)[0]} {(bench.root / 'ssh' / 'key.pub').read_text().split()[1]}\n"
+        known.write_text(other)
+        with pytest.raises(Invalid, match="verification failed"):
+            await bench.git().pull(bench.target, url)
     bench.nothing_happened()
 
 
