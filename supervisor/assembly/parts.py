@@ -57,7 +57,7 @@ class Parts:
             StoreManager(
                 paths=base.paths,
                 state=base.state_file("store.json", STORE_SCHEMA),
-                git=Git(base.paths.tmp / "git"),
+                git=Git(base.paths.root / "git"),
                 jobs=base.jobs,
                 resolution=base.resolution,
                 bus=base.bus,

@@ -26,6 +26,10 @@ def setup_steps(base: Base, parts: Parts, addons: AddonParts, server: ApiServer,
     async def set_log_level() -> None:
         output.set_level(base.settings.log_level or parts.configuration.logging)
 
+    async def load_store() -> None:
+        await parts.store.load(parts.configuration.old_repositories)
+        await parts.configuration.forget_old_repositories()
+
     return [
         ("folders", partial(asyncio.to_thread, base.paths.create)),
         ("configuration", parts.configuration.load),
@@ -42,7 +46,7 @@ def setup_steps(base: Base, parts: Parts, addons: AddonParts, server: ApiServer,
         ("Docker engine", base.engine.start),
         ("security", parts.security.load),
         ("updater", parts.updater.load),
-        ("store", parts.store.load),
+        ("store", load_store),
         ("ports of pages", addons.ingress.load),
         ("add-ons", addons.manager.load),
         ("services", addons.services.load),

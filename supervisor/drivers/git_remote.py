@@ -15,6 +15,7 @@ _BRANCH: Final = re.compile(r"(?!-)[A-Za-z0-9_./-]{1,200}")
 _HOST: Final = re.compile(r"(?!-)[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 _UNSAFE: Final = re.compile(r"[\x00-\x20\x7f\\#]")
 _USERINFO: Final = re.compile(r"(?<=://)[^/@\s]*@")
+_NO_REASON: Final = "fatal: Could not read from remote repository."
 _CREDENTIAL_HELPER: Final = (
     '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$STORE_GIT_USER" "$STORE_GIT_PASSWORD"; }; f'
 )
@@ -68,6 +69,10 @@ class Remote:
         return f"refs/heads/{self.branch}" if self.branch else "HEAD"
 
     @property
+    def needs_network(self) -> bool:
+        return not self.url.startswith("file:")
+
+    @property
     def environment(self) -> dict[str, str]:
         if not self.user or not self.origin:
             return {}
@@ -83,7 +88,11 @@ class Remote:
         """Return the telling line of git's output, harmless to show."""
         lines = [line for line in text.splitlines() if line.strip()]
         telling = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:"))] or lines
-        line = _USERINFO.sub("", telling[0]) if telling else "no reason given"
+        line = telling[0] if telling else "no reason given"
+        if line == _NO_REASON and lines.index(line) > 0:
+            # What ssh said stands before.
+            line = lines[lines.index(line) - 1]
+        line = _USERINFO.sub("", line)
         for secret in {self.password, self.user} - {""}:
             line = line.replace(secret, "***")
         line = "".join(char if char.isprintable() else " " for char in line)

@@ -12,7 +12,15 @@ from supervisor.state import StateFile
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 FEATURE_FLAGS = ("supervisor_v2_api", "supervisor_websocket_v2_api")
 
+OLD_REPOSITORY_LISTS = ("addons_custom_list", "apps_custom_list")
+
 _text = vol.Any(None, str)
+
+
+def _sources(value: Any) -> list[str]:
+    """Whatever is no text is of no use, and no reason to lose all other settings."""
+    return [source for source in value if isinstance(source, str)] if isinstance(value, list) else []
+
 
 CONFIGURATION_SCHEMA = vol.Schema(
     {
@@ -28,6 +36,8 @@ CONFIGURATION_SCHEMA = vol.Schema(
         vol.Optional("diagnostics", default=None): vol.Any(None, bool),
         vol.Optional("detect_blocking_io", default=False): bool,
         vol.Optional("feature_flags", default=dict): {vol.In(FEATURE_FLAGS): bool},
+        # Where older systems kept the repositories; the store takes them over.
+        **{vol.Optional(key, default=list): _sources for key in OLD_REPOSITORY_LISTS},
         # Ours: which boot of the machine and which run of the engine the add-ons were last running under.
         vol.Optional("last_boot_id", default=None): _text,
         vol.Optional("last_engine_run", default=None): _text,
@@ -57,6 +67,16 @@ class Configuration:
             data = {**self._data, **values}
             await self._state.save(data)
             self._data = data
+
+    async def forget_old_repositories(self) -> None:
+        """Empty the lists of old, once they are kept elsewhere."""
+        if self.old_repositories:
+            await self.change(**{key: [] for key in OLD_REPOSITORY_LISTS})
+
+    @property
+    def old_repositories(self) -> list[str]:
+        """Sources of repositories that an older system kept here."""
+        return [source for key in OLD_REPOSITORY_LISTS for source in self._data[key]]
 
     @property
     def timezone(self) -> str | None:

@@ -474,6 +474,20 @@ async def test_the_configuration_of_an_existing_installation_is_read(
     assert (configuration.logging, configuration.debug, configuration.country) == ("info", False, None)
 
 
+async def test_repositories_of_old_are_handed_over_once(configuration: Configuration, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(
+        json.dumps({"addons_custom_list": ["https://a.example/x", 7], "apps_custom_list": "none"})
+    )
+    await configuration.load()
+    await configuration.change(timezone="Europe/Vienna")
+    assert configuration.old_repositories == ["https://a.example/x"]
+    await configuration.load()
+    assert configuration.old_repositories == ["https://a.example/x"]
+    await configuration.forget_old_repositories()
+    await configuration.load()
+    assert configuration.old_repositories == []
+
+
 async def test_changes_at_once_are_all_kept(configuration: Configuration, tmp_path: Path) -> None:
     await asyncio.gather(
         configuration.change(timezone="UTC"), configuration.change(country="AT"), configuration.change(debug=True)

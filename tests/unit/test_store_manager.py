@@ -6,12 +6,13 @@ import logging
 import shutil
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
 
 import pytest
 from upstream_repository import Upstream, http_server
 
+from supervisor.const import BUILTIN_REPOSITORIES
 from supervisor.drivers.git import TRANSPORTS, Git, GitLimits
 from supervisor.errors import Blocked, Conflict, Internal, Invalid, NotFound, SupervisorError
 from supervisor.events import EventBus, StoreReloaded
@@ -60,7 +61,7 @@ class Store:
     def clones(self) -> set[str]:
         return {path.name for path in self.paths.addons_git.iterdir()}
 
-    async def restart(self, *, with_builtin_remotes: bool = True) -> StoreManager:
+    async def restart(self, *, with_builtin_remotes: bool = True, inherited: Collection[str] = ()) -> StoreManager:
         await self.stop()
         bus = EventBus()
         self.resolution = Resolution(bus)
@@ -78,7 +79,7 @@ class Store:
             builtin=self.builtin,
             with_builtin_remotes=with_builtin_remotes,
         )
-        await self.manager.load()
+        await self.manager.load(inherited)
         return self.manager
 
     async def settled(self) -> StoreManager:
@@ -421,6 +422,43 @@ async def test_a_repository_that_comes_back_ends_its_issue(store: Store, upstrea
     await manager.reload()
     assert store.issues() == set()
     assert f"{slug}_one" in manager.addons
+
+
+async def test_repositories_that_an_older_system_kept_elsewhere_are_taken_over(
+    store: Store, upstream: Upstream
+) -> None:
+    slug = (await store.manager.add_repository(upstream.url)).slug
+    kept = store.sources
+    for text in ('{"repositories": ["local"]}', None):
+        store.state.unlink()
+        if text is not None:
+            store.state.write_text(text)
+        manager = await store.restart(inherited=[upstream.url, "nonsense", upstream.url])
+        assert f"{slug}_one" in manager.addons
+        assert store.sources == [*kept, "nonsense"]
+        assert store.clones() == {slug}
+        await store.settled()
+    assert slug in (await store.restart()).repositories
+
+
+async def test_the_list_of_a_system_that_ran_for_years_is_read(store: Store, upstream: Upstream) -> None:
+    branch = upstream.git("symbolic-ref", "--short", "HEAD")
+    sources = [
+        "core", "local", "https://github.com/hassio-addons/repository", "https://github.com/home-assistant/addons",
+        upstream.url, upstream.url, f"{upstream.url}#{branch}", "https://github.com/Example/Add-Ons.git",
+        "https://127.0.0.1:1/a/", "http://127.0.0.1:1/plain", "git@example.org:a/b", "https://x:y@127.0.0.1:1/a#b@c",
+        "",
+    ]  # fmt: skip
+    store.builtin = dict(BUILTIN_REPOSITORIES)
+    store.state.write_text(json.dumps({"repositories": sources, "other": 1}))
+    manager = await store.restart(with_builtin_remotes=False)
+    await store.settled()
+    listed = manager.repositories
+    assert {"core", "local", "a0d7b954", "5c53de3b", "d5369777"} <= set(listed)
+    assert {repository_slug(source) for source in sources} <= set(listed)
+    plain, branched = repository_slug(upstream.url), repository_slug(f"{upstream.url}#{branch}")
+    assert {f"{plain}_one", f"{branched}_one"} <= set(manager.addons)
+    assert all("y@" not in repository.source for repository in listed.values())
 
 
 async def test_a_clone_damaged_while_we_were_off_is_an_issue(store: Store, upstream: Upstream) -> None:

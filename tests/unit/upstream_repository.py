@@ -6,10 +6,13 @@ import asyncio
 import base64
 import contextlib
 import os
+import ssl
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Protocol
 
+import attrs
 from aiohttp import web
 
 ENVIRONMENT = {
@@ -36,7 +39,7 @@ class Upstream:
     def url(self) -> str:
         return f"file://{self.folder}"
 
-    def git(self, *arguments: str) -> str:
+    def git(self, *arguments: str, text: str | None = None) -> str:
         done = subprocess.run(
             ("git", "-c", "protocol.file.allow=always", *arguments),
             cwd=self.folder,
@@ -44,6 +47,7 @@ class Upstream:
             check=True,
             capture_output=True,
             text=True,
+            input=text,
         )
         return done.stdout.strip()
 
@@ -57,6 +61,16 @@ class Upstream:
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--message=change")
         return self.git("rev-parse", "HEAD")
+
+    def tree(self, entries: str) -> None:
+        """Commit a tree of which git itself would not make a commit; `entries` as `git ls-tree` prints them."""
+        tree = self.git("mktree", "--missing", text=entries)
+        commit = self.git("commit-tree", "-m", "change", tree)
+        self.git("update-ref", "refs/heads/main", commit)
+
+    def blob(self, content: str) -> str:
+        """Store a file's content; return its name."""
+        return self.git("hash-object", "-w", "--stdin", text=content)
 
     def deep(self, levels: int) -> None:
         """Commit a file below that many folders, which the author's own disk need not hold."""
@@ -75,27 +89,68 @@ class Upstream:
         )
 
 
-@contextlib.asynccontextmanager
-async def http_server(
-    root: Path, *, login: str | None = None, hang_on: bytes | None = None
-) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Serve the repositories below `root`; yields the base URL and the bodies that were sent to it.
+@attrs.frozen
+class Authority:
+    """A certificate for 127.0.0.1 that is its own authority."""
 
-    `login` is `user:password`; a request whose body or path holds `hang_on` is never answered.
+    certificate: Path
+    key: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> Authority:
+        folder.mkdir()
+        made = cls(folder / "certificate.pem", folder / "key.pem")
+        curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+        names = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
+        files = ("-keyout", str(made.key), "-out", str(made.certificate))
+        subprocess.run(
+            ("openssl", "req", "-x509", *curve, "-nodes", "-days", "2", *names, *files), check=True, capture_output=True
+        )
+        return made
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
+@attrs.define
+class GitServer:
+    """A smart-HTTP server's manners. What was sent to it is in `bodies`; `over` ends whatever it does not finish.
+
+    `login` is `user:password`. A request whose body or path holds `hang_on` is never answered. The answer to a fetch
+    stops after `stall_after` bytes, or is sent in steps of `drip` bytes, five a second. `redirect` is where every
+    request is sent instead.
     """
-    bodies: list[bytes] = []
-    over = asyncio.Event()
 
-    async def handle(request: web.Request) -> web.Response:
+    root: Path
+    login: str | None = None
+    hang_on: bytes | None = None
+    stall_after: int | None = None
+    drip: int | None = None
+    redirect: str | None = None
+    bodies: list[bytes] = attrs.field(factory=list)
+    over: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        bodies.append(body)
-        if login is not None:
-            expected = "Basic " + base64.b64encode(login.encode()).decode()
+        self.bodies.append(body)
+        if self.redirect is not None:
+            return web.Response(status=302, headers={"Location": self.redirect})
+        if self.login is not None:
+            expected = "Basic " + base64.b64encode(self.login.encode()).decode()
             if request.headers.get("Authorization") != expected:
                 return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="git"'})
-        if hang_on is not None and (hang_on in body or hang_on in request.path_qs.encode()):
-            await over.wait()
+        if self.hang_on is not None and (self.hang_on in body or self.hang_on in request.path_qs.encode()):
+            await self.over.wait()
             raise web.HTTPGone
+        status, headers, content = await self._answer(request, body)
+        if b"command=fetch" in body and (self.stall_after is not None or self.drip is not None):
+            return await self._slowly(request, headers, content)
+        return web.Response(status=status, body=content, headers=headers)
+
+    async def _answer(self, request: web.Request, body: bytes) -> tuple[int, dict[str, str], bytes]:
         process = await asyncio.create_subprocess_exec(
             "git",
             "-c",
@@ -105,7 +160,7 @@ async def http_server(
             stdout=asyncio.subprocess.PIPE,
             env={
                 **ENVIRONMENT,
-                "GIT_PROJECT_ROOT": str(root),
+                "GIT_PROJECT_ROOT": str(self.root),
                 "GIT_HTTP_EXPORT_ALL": "1",
                 "REQUEST_METHOD": request.method,
                 "PATH_INFO": request.path,
@@ -118,21 +173,53 @@ async def http_server(
         output, _ = await process.communicate(body)
         head, _, content = output.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
-        status = int(headers.pop("Status", "200").split()[0])
-        return web.Response(status=status, body=content, headers=headers)
+        return int(headers.pop("Status", "200").split()[0]), headers, content
 
+    async def _slowly(self, request: web.Request, headers: dict[str, str], content: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            if self.stall_after is not None:
+                await response.write(content[: self.stall_after])
+            else:
+                for begin in range(0, len(content), self.drip or 1):
+                    await response.write(content[begin : begin + (self.drip or 1)])
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self.over.wait(), 0.2)
+            await self.over.wait()
+        return response
+
+
+class Handler(Protocol):
+    async def handle(self, request: web.Request) -> web.StreamResponse: ...
+
+
+@contextlib.asynccontextmanager
+async def served(server: Handler, authority: Authority | None = None) -> AsyncIterator[str]:
+    """Let it answer on loopback; yields the base URL."""
     application = web.Application(client_max_size=2**26)
-    application.router.add_route("*", "/{path:.*}", handle)
+    application.router.add_route("*", "/{path:.*}", server.handle)
     runner = web.AppRunner(application, shutdown_timeout=0.1, auto_decompress=False)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=None if authority is None else authority.context)
     await site.start()
     port = runner.addresses[0][1]
     try:
-        yield f"http://127.0.0.1:{port}", bodies
+        yield f"{'http' if authority is None else 'https'}://127.0.0.1:{port}"
     finally:
-        over.set()
+        if isinstance(server, GitServer):
+            server.over.set()
         await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def http_server(
+    root: Path, *, login: str | None = None, hang_on: bytes | None = None
+) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Serve the repositories below `root`; yields the base URL and the bodies that were sent to it."""
+    server = GitServer(root, login=login, hang_on=hang_on)
+    async with served(server) as url:
+        yield url, server.bodies
 
 
 def processes_with_home(home: Path) -> list[str]:

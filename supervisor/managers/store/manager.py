@@ -127,19 +127,24 @@ class StoreManager:
         content = await self.read_file(slug, kind)
         return None if content is None else content.decode(errors="replace")
 
-    async def load(self) -> None:
-        """Offer what is on the disk. Nothing is fetched before this returns; the rest follows in the background."""
+    async def load(self, inherited: Collection[str] = ()) -> None:
+        """Offer what is on the disk. Nothing is fetched before this returns; the rest follows in the background.
+
+        `inherited` are further sources, which are in the list from now on.
+        """
         damaged: list[StateFileCorrupt] = []
         unsubscribe = self._bus.subscribe(StateFileCorrupt, damaged.append)
         try:
             sources = (await self._state.load())["repositories"]
         finally:
             unsubscribe()
-        for text in (*self._builtin, *sources):
+        for text in (*self._builtin, *sources, *inherited):
             repository = self._described(text)
             self._repositories.setdefault(repository.slug, repository)
         # A list that was lost must not cost the user the clones, too.
         whole = not damaged and await asyncio.to_thread(self._state.path.exists)
+        if inherited:
+            await self._state.save(to_state(self._repositories))
         await self._checkouts.sweep(set(self._repositories) if whole else None)
         if (local := self._repositories.get(REPOSITORY_LOCAL)) is not None:
             await self._checkouts.remember_local(local)
