@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 
 from supervisor.api.server import ApiServer
@@ -10,6 +9,7 @@ from supervisor.const import SUPERVISOR_ADDRESS
 from supervisor.drivers.logs_setup import Logging
 from supervisor.jobs import JobManager
 from supervisor.lifecycle import Step
+from supervisor.managers.adoption import take_over
 from supervisor.managers.resolution import AUTO_REPAIR_SECONDS, HEALTH_CHECK_SECONDS, HealthCheck
 from supervisor.managers.scheduler import Scheduler
 
@@ -30,7 +30,7 @@ def setup_steps(
         output.set_level(base.settings.log_level or parts.configuration.logging)
 
     return [
-        ("folders", partial(asyncio.to_thread, base.paths.create)),
+        ("folders", partial(take_over, base.paths, base.resolution)),
         ("configuration", parts.configuration.load),
         ("log level", set_log_level),
         ("jobs", base.jobs.load),

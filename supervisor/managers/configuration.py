@@ -14,6 +14,14 @@ FEATURE_FLAGS = ("supervisor_v2_api", "supervisor_websocket_v2_api")
 
 _text = vol.Any(None, str)
 
+
+def _known_flags(value: Any) -> dict[str, Any]:
+    """Drop the flags of other versions: they must not cost the user everything else."""
+    if not isinstance(value, dict):
+        raise vol.DictInvalid("expected a dictionary")
+    return {flag: value[flag] for flag in FEATURE_FLAGS if flag in value}
+
+
 CONFIGURATION_SCHEMA = vol.Schema(
     {
         vol.Optional("timezone", default=None): _text,
@@ -27,7 +35,7 @@ CONFIGURATION_SCHEMA = vol.Schema(
         vol.Optional("debug_block", default=False): bool,
         vol.Optional("diagnostics", default=None): vol.Any(None, bool),
         vol.Optional("detect_blocking_io", default=False): bool,
-        vol.Optional("feature_flags", default=dict): {vol.In(FEATURE_FLAGS): bool},
+        vol.Optional("feature_flags", default=dict): vol.All(_known_flags, {str: bool}),
         # Ours: which boot of the machine and which run of the engine the add-ons were last running under.
         vol.Optional("last_boot_id", default=None): _text,
         vol.Optional("last_engine_run", default=None): _text,

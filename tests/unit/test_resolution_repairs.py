@@ -234,7 +234,7 @@ async def test_an_applied_suggestion_goes_with_its_issue_and_another_look_is_tak
     await stage.health.apply(uuid)
     assert stage.applied == ["lamp"]
     assert stage.subjects() == ["radio", None]
-    assert [found.reference for found in stage.resolution.suggestions] == ["radio"]
+    assert "lamp" not in [found.reference for found in stage.resolution.suggestions]
     with pytest.raises(NotFound):
         await stage.health.apply(uuid)
     await stage.jobs.stop()

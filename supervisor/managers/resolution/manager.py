@@ -12,6 +12,7 @@ from supervisor.events import (
     HealthChanged,
     IssueChanged,
     IssueRemoved,
+    StateEntryRefused,
     StateFileCorrupt,
     SupportedChanged,
 )
@@ -43,6 +44,7 @@ class Resolution:
         self._unsupported: set[UnsupportedReason] = set()
         self._unhealthy: set[UnhealthyReason] = set()
         bus.subscribe(StateFileCorrupt, self._state_file_corrupt)
+        bus.subscribe(StateEntryRefused, self._state_entry_refused)
 
     @property
     def issues(self) -> tuple[Issue, ...]:
@@ -202,6 +204,14 @@ class Resolution:
             ContextType.SUPERVISOR,
             reference=event.path.name,
             extra={"kept": event.kept.name, "reason": event.reason[:500], "recovered": event.recovered},
+        )
+
+    def _state_entry_refused(self, event: StateEntryRefused) -> None:
+        self.raise_issue(
+            IssueType.CORRUPT_STATE_FILE,
+            ContextType.SUPERVISOR,
+            reference=event.path.name,
+            extra={"entry": event.entry, "kept": event.kept.name, "reason": event.reason[:500]},
         )
 
 
