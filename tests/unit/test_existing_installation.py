@@ -27,6 +27,7 @@ from supervisor.managers.discovery import DISCOVERY_SCHEMA, DiscoveryManager
 from supervisor.managers.docker import DOCKER_SCHEMA, DockerSettings
 from supervisor.managers.host import Host
 from supervisor.managers.ingress import INGRESS_SCHEMA, IngressManager
+from supervisor.managers.mirrors import MIRRORS_SCHEMA, Mirrors
 from supervisor.managers.resolution import RESOLUTION_SCHEMA, IssueType, Resolution
 from supervisor.managers.security import SECURITY_SCHEMA, Security
 from supervisor.managers.services import SERVICES_SCHEMA, ServiceManager
@@ -66,7 +67,8 @@ class Installation:
             self.file("addons.json", addons_schema), self.bus, self.host, self.store, self.ingress
         )
         self.configuration = Configuration(self.file("config.json", CONFIGURATION_SCHEMA))
-        self.docker = DockerSettings(self.file("docker.json", DOCKER_SCHEMA), self.engine, self.resolution)
+        mirrors = Mirrors(self.file("mirrors.json", MIRRORS_SCHEMA))
+        self.docker = DockerSettings(self.file("docker.json", DOCKER_SCHEMA), mirrors, self.engine, self.resolution)
         self.http = HttpClient(user_agent="test")
         self.updater = Updater(
             self.file("updater.json", UPDATER_SCHEMA), self.http, self.jobs, version_url="", machine=lambda: None

@@ -85,7 +85,7 @@ class AddonRepairs:
 
     async def _fetch(self, addon: Addon, job: Job) -> None:
         if not addon.manifest.needs_build:
-            await self._images.pull(addon.record.image, addon.manifest, job)
+            await self._images.pull(addon.slug, addon.record.image, addon.manifest, job)
             return
         store = self._store.addons.get(addon.slug)
         if store is None:
