@@ -173,6 +173,16 @@ class StateFileCorrupt:
 
 
 @attrs.frozen
+class StateEntryRefused:
+    """One entry of a state file made no sense and was left out; `kept` is the file that still holds it."""
+
+    path: Path
+    entry: str
+    kept: Path
+    reason: str
+
+
+@attrs.frozen
 class StoreReloaded:
     """A reload changed these repositories (slugs, sorted)."""
 

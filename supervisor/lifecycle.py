@@ -12,7 +12,7 @@ import attrs
 
 from supervisor.drivers.docker.engine import Engine
 from supervisor.drivers.docker.instance import engine_run
-from supervisor.drivers.systemd import Notifier
+from supervisor.drivers.systemd import Notifier, system_is_stopping
 from supervisor.errors import Conflict, SupervisorError
 from supervisor.events import CoreState, CoreStateChanged, EngineAvailabilityChanged, EventBus
 from supervisor.managers.addons import AddonManager
@@ -80,6 +80,8 @@ class Lifecycle:
     `machine_booted` runs once in each run of the machine, before the stage `system`. `engine_up`
     is what needs a reachable engine (the internal network, our address in it) and runs each time one becomes reachable.
     `background` is begun when the daemon runs. `closing` are the stages of the stop; inside a stage all run at once.
+    `machine_stops` answers whether the end of the daemon is part of the end of the machine's run: then the add-ons are
+    stopped, too, in their order.
     """
 
     _state: StateKeeper
@@ -97,6 +99,8 @@ class Lifecycle:
     _engine_up: Callable[[], Awaitable[None]]
     _background: Callable[[], None]
     _closing: Sequence[Sequence[Step]]
+    _machine_stops: Callable[[], Awaitable[bool]] = system_is_stopping
+    _resumed: bool = False
     _booted: asyncio.Lock = attrs.field(factory=asyncio.Lock)
     _engine_tasks: set[asyncio.Task[None]] = attrs.field(factory=set)
 
@@ -171,21 +175,38 @@ class Lifecycle:
         known = self._configuration
         if boot_id != known.last_boot_id:
             for stage in BOOT_STAGES:
-                self._notifier.status(f"Starting add-ons of stage {stage.value}")
                 if stage is AddonStartup.SYSTEM:
                     await self._machine_booted()
-                await self._addons.booter.boot(stage, at_least_seconds=known.wait_boot)
-        elif run is not None and run != known.last_engine_run:
-            await self._addons.booter.resume()
+                await self._boot_stage(stage)
         else:
-            await self._addons.booter.resume(cut_off_only=True)
+            if not self._resumed:
+                # These come first in every run of the daemon, whatever ran before.
+                await self._boot_stage(AddonStartup.INITIALIZE)
+            engine_restarted = run is not None and run != known.last_engine_run
+            await self._addons.booter.resume(cut_off_only=not engine_restarted)
+        self._resumed = True
         # An engine that can't be told from the one before counts as the same.
         run = run or known.last_engine_run
         if (boot_id, run) != (known.last_boot_id, known.last_engine_run):
             await known.change(last_boot_id=boot_id, last_engine_run=run)
 
+    async def _boot_stage(self, stage: AddonStartup) -> None:
+        self._notifier.status(f"Starting add-ons of stage {stage.value}")
+        await self._addons.booter.boot(stage, at_least_seconds=self._configuration.wait_boot)
+
+    async def _shut_down(self) -> None:
+        """Stop the add-ons before the engine is stopped under them."""
+        await self._state.set(CoreState.SHUTDOWN)
+        self._notifier.status("Stopping the add-ons: the machine goes down")
+        try:
+            await self._addons.booter.shutdown()
+        except Exception:
+            _LOGGER.exception("Not every add-on was stopped")
+
     async def _close(self) -> None:
         self._notifier.stopping()
+        if self._end.exit_code == EXIT_OK and await self._machine_stops():
+            await self._shut_down()
         await self._state.set(CoreState.STOPPING)
         for stage in self._closing:
             await asyncio.gather(*(_bounded(name, step) for name, step in stage))

@@ -19,6 +19,7 @@ from supervisor.managers.addons.intents import INTENTS_SCHEMA, Intents
 from supervisor.managers.addons.options import AddonOptions
 from supervisor.managers.addons.record import addons_schema
 from supervisor.managers.addons.registry import AddonRegistry
+from supervisor.managers.addons.repair import AddonRepairs
 from supervisor.managers.addons.rollback import ROLLBACKS_SCHEMA, Rollbacks
 from supervisor.managers.addons.runner import AddonRunner
 from supervisor.managers.addons.secrets import SecretsFile
@@ -37,6 +38,7 @@ class AddonParts:
     """The add-ons, and what lives from what they say."""
 
     manager: AddonManager
+    images: AddonImages
     ingress: IngressManager
     services: ServiceManager
     discovery: DiscoveryManager
@@ -100,6 +102,7 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         runner,
         installer,
         rollbacks,
+        AddonRepairs(base.engine, base.jobs, parts.store, registry, images, runner, base.resolution),
         options,
         AddonBooter(registry, runner, base.resolution),
         ContainerWatchdog(base.bus, base.jobs, registry, runner, base.resolution),
@@ -107,11 +110,13 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         parts.store,
         parts.security,
         base.resolution,
+        base.jobs,
         base.bus,
         base.paths,
     )
     return AddonParts(
         manager,
+        images,
         ingress,
         ServiceManager(base.state_file("services.json", SERVICES_SCHEMA), registry, base.jobs, base.bus),
         DiscoveryManager(

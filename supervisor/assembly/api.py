@@ -17,6 +17,8 @@ from supervisor.api.views.addons import AddonViews
 from supervisor.drivers.logs_setup import Logging
 from supervisor.lifecycle import StateKeeper
 from supervisor.managers.daemon import Daemon
+from supervisor.managers.repair import SystemRepair
+from supervisor.managers.resolution import HealthCheck
 
 from .addons import AddonParts
 from .base import Base
@@ -24,7 +26,14 @@ from .parts import Parts
 
 
 def build_server(
-    base: Base, parts: Parts, addons: AddonParts, daemon: Daemon, state: StateKeeper, output: Logging
+    base: Base,
+    parts: Parts,
+    addons: AddonParts,
+    daemon: Daemon,
+    health: HealthCheck,
+    repair: SystemRepair,
+    state: StateKeeper,
+    output: Logging,
 ) -> ApiServer:
     manager = addons.manager
     views = AddonViews(manager, parts.store, base.host)
@@ -42,6 +51,8 @@ def build_server(
         state,
         base.address,
         output.set_level,
+        health,
+        repair,
     )
     routes = [
         *system.routes(),
@@ -49,7 +60,7 @@ def build_server(
         *StoreRoutes(parts.store, manager, views, base.jobs).routes(),
         *JobRoutes(base.jobs, base.resolution).routes(),
         *DockerRoutes(base.engine, parts.docker).routes(),
-        *ResolutionRoutes(base.resolution).routes(),
+        *ResolutionRoutes(base.resolution, health, base.jobs).routes(),
         *ServiceRoutes(addons.services, manager).routes(),
         *DiscoveryRoutes(addons.discovery, manager).routes(),
     ]

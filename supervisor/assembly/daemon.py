@@ -18,12 +18,14 @@ from supervisor.lifecycle import EXIT_CONFLICT, EXIT_RESTART, Lifecycle, StateKe
 from supervisor.managers.conditions import Judges
 from supervisor.managers.daemon import Daemon
 from supervisor.managers.logs import SupervisorLog
+from supervisor.managers.repair import SystemRepair
 from supervisor.managers.scheduler import Scheduler
 from supervisor.settings import Settings
 
 from .addons import build_addons
 from .api import build_server
 from .base import Base
+from .health import build_health
 from .parts import Parts
 from .steps import begin_background, closing_steps, engine_up, setup_steps
 
@@ -85,7 +87,17 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
     judges = Judges(state, base.resolution, base.host, parts.connectivity, parts.updater, daemon)
     judges.provide(base.jobs)
     addons = build_addons(base, parts)
-    server = build_server(base, parts, addons, daemon, state, output)
+    health = build_health(base, parts, addons, daemon, state)
+    repair = SystemRepair(
+        base.engine,
+        base.jobs,
+        parts.store,
+        addons.manager.registry,
+        addons.manager.repairs,
+        addons.images,
+        container_name=settings.container_name,
+    )
+    server = build_server(base, parts, addons, daemon, health, repair, state, output)
     scheduler = Scheduler(state)
     return Lifecycle(
         state,
@@ -99,8 +111,8 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
         addons.services.reset,
         Notifier(),
         end,
-        setup_steps(base, parts, addons, server, output),
+        setup_steps(base, parts, addons, health, server, output),
         partial(engine_up, base, parts, server),
-        partial(begin_background, parts, addons, base.jobs, scheduler),
+        partial(begin_background, parts, addons, health, base.jobs, scheduler),
         closing_steps(base, parts, addons, server, scheduler),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 
 from supervisor.api.server import ApiServer
@@ -10,6 +9,8 @@ from supervisor.const import SUPERVISOR_ADDRESS
 from supervisor.drivers.logs_setup import Logging
 from supervisor.jobs import JobManager
 from supervisor.lifecycle import Step
+from supervisor.managers.adoption import take_over
+from supervisor.managers.resolution import AUTO_REPAIR_SECONDS, HEALTH_CHECK_SECONDS, HealthCheck
 from supervisor.managers.scheduler import Scheduler
 
 from .addons import AddonParts
@@ -22,7 +23,9 @@ AUTO_UPDATE_SECONDS = 57600
 HEALTH_SECONDS = 120
 
 
-def setup_steps(base: Base, parts: Parts, addons: AddonParts, server: ApiServer, output: Logging) -> list[Step]:
+def setup_steps(
+    base: Base, parts: Parts, addons: AddonParts, health: HealthCheck, server: ApiServer, output: Logging
+) -> list[Step]:
     async def set_log_level() -> None:
         output.set_level(base.settings.log_level or parts.configuration.logging)
 
@@ -31,7 +34,7 @@ def setup_steps(base: Base, parts: Parts, addons: AddonParts, server: ApiServer,
         await parts.configuration.forget_old_repositories()
 
     return [
-        ("folders", partial(asyncio.to_thread, base.paths.create)),
+        ("folders", partial(take_over, base.paths, base.resolution)),
         ("configuration", parts.configuration.load),
         ("log level", set_log_level),
         ("jobs", base.jobs.load),
@@ -51,6 +54,7 @@ def setup_steps(base: Base, parts: Parts, addons: AddonParts, server: ApiServer,
         ("add-ons", addons.manager.load),
         ("services", addons.services.load),
         ("discovery", addons.discovery.load),
+        ("health check", health.load),
     ]
 
 
@@ -65,11 +69,15 @@ async def engine_up(base: Base, parts: Parts, server: ApiServer) -> None:
         await server.bind_tcp(str(base.address), base.settings.api_port)
 
 
-def begin_background(parts: Parts, addons: AddonParts, jobs: JobManager, scheduler: Scheduler) -> None:
+def begin_background(
+    parts: Parts, addons: AddonParts, health: HealthCheck, jobs: JobManager, scheduler: Scheduler
+) -> None:
     scheduler.every(STORE_RELOAD_SECONDS, "store reload", parts.store.reload)
     scheduler.every(UPDATER_RELOAD_SECONDS, "version file", parts.updater.fetch)
     scheduler.every(AUTO_UPDATE_SECONDS, "updates of add-ons", addons.auto_updates.run)
     scheduler.every(HEALTH_SECONDS, "health of add-ons", addons.health.check)
+    scheduler.every(HEALTH_CHECK_SECONDS, "health check", health.run)
+    scheduler.every(AUTO_REPAIR_SECONDS, "repairs", health.fixups.run_auto)
     jobs.spawn(partial(parts.connectivity.check, force=True))
 
 

@@ -56,3 +56,4 @@ REPOSITORY = _Identifier("repository", "/store/repositories", None, "slug", "nam
 JOB = _Identifier("uuid", "/jobs/info", "jobs", "uuid", "name")
 ISSUE = _Identifier("uuid", "/resolution/info", "issues", "uuid", "type")
 SUGGESTION = _Identifier("uuid", "/resolution/info", "suggestions", "uuid", "type")
+CHECK = _Identifier("check", "/resolution/info", "checks", "slug", "slug")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from supervisor.cli.answers import mapping, mappings, match_uuid, short
-from supervisor.cli.arguments import ISSUE, SUGGESTION
+from supervisor.cli.arguments import CHECK, ISSUE, SUGGESTION
 from supervisor.cli.client import route
 from supervisor.cli.columns import Column, show
 from supervisor.cli.command import Command, Group, Session, pass_session
@@ -17,8 +17,10 @@ _COLUMNS = (
     Column("UUID", short),
     Column("KIND", "kind"),
     Column("WHAT", "type"),
+    Column("BY ITSELF", lambda row: True if row.get("auto") else None),
     Column("ABOUT", lambda row: f"{row.get('context')} {row.get('reference') or ''}"),
 )
+_CHECK_COLUMNS = (Column("CHECK", "slug"), Column("ON", "enabled"))
 
 
 @click.command(cls=Command)
@@ -71,6 +73,32 @@ def healthcheck(session: Session) -> None:
     session.output.done("Looked for problems; see: supervisor resolution info", data=answer)
 
 
+@click.command(cls=Command)
+@pass_session
+def checks(session: Session) -> None:
+    """List what is looked for, and whether that is switched on."""
+    data = mappings(mapping(session.client.get("/resolution/info")), "checks")
+    session.output.rows(data, _CHECK_COLUMNS, name="slug", empty="Nothing is looked for.", data=data)
+
+
+@click.command(
+    cls=Command,
+    examples=("supervisor resolution check free_space", "supervisor resolution check addon_pwned --disable"),
+)
+@click.argument("check", type=CHECK)
+@click.option("--enable/--disable", "enabled", default=None, help="Switch it on or off instead of looking.")
+@pass_session
+def check(session: Session, check: str, enabled: bool | None) -> None:  # noqa: FBT001 - click's signature
+    """Look for one kind of problem now, or switch the looking on or off."""
+    if enabled is None:
+        with session.busy("Looking"):
+            answer = session.client.post(route("resolution", "check", check, "run"))
+        session.output.done(f"Looked for {check}; see: supervisor resolution info", name=check, data=answer)
+        return
+    answer = session.client.post(route("resolution", "check", check, "options"), {"enabled": enabled})
+    session.output.done(f"The check {check} is {'on' if enabled else 'off'}", name=check, data=answer)
+
+
 def _uuids(data: Mapping[str, Any], key: str) -> list[str]:
     return [str(row.get("uuid")) for row in mappings(data, key)]
 
@@ -79,5 +107,5 @@ resolution = Group(
     "resolution",
     default="info",
     help="See what is wrong with the system.",
-    commands=[info, dismiss, apply, healthcheck],
+    commands=[info, dismiss, apply, healthcheck, checks, check],
 )

@@ -1,4 +1,4 @@
-"""Telling systemd how the daemon does: ready, alive, what it is doing, stopping."""
+"""Telling systemd how the daemon does: ready, alive, what it is doing, stopping. And asking whether it stops all."""
 
 from __future__ import annotations
 
@@ -14,6 +14,29 @@ from systemd import daemon
 _LOGGER = logging.getLogger(__name__)
 
 _MAX_STATUS: Final = 512
+_ASK_SECONDS: Final = 5.0
+
+
+async def system_is_stopping() -> bool:
+    """Tell whether systemd is taking the whole machine down; False where there is no systemd to ask."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "systemctl",
+            "is-system-running",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except OSError:
+        return False
+    try:
+        async with asyncio.timeout(_ASK_SECONDS):
+            answer, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return False
+    return answer.strip() == b"stopping"
 
 
 class Notifier:

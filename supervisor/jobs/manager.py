@@ -28,8 +28,15 @@ HISTORY_LENGTH = 50
 ConditionCheck = Callable[[], Awaitable[str | None]]
 T = TypeVar("T")
 
+
+def _known_conditions(value: Any) -> list[str]:
+    """Drop what other versions know: a condition that this one lacks keeps nothing from running."""
+    known = {condition.value for condition in JobCondition}
+    return [name for name in vol.Schema([str])(value) if name in known]
+
+
 JOBS_SCHEMA = vol.Schema(
-    {vol.Optional("ignore_conditions", default=list): [vol.All(str, vol.In([c.value for c in JobCondition]))]},
+    {vol.Optional("ignore_conditions", default=list): _known_conditions},
     extra=vol.REMOVE_EXTRA,
 )
 

@@ -22,6 +22,13 @@ def _sources(value: Any) -> list[str]:
     return [source for source in value if isinstance(source, str)] if isinstance(value, list) else []
 
 
+def _known_flags(value: Any) -> dict[str, Any]:
+    """Drop the flags of other versions: they must not cost the user everything else."""
+    if not isinstance(value, dict):
+        raise vol.DictInvalid("expected a dictionary")
+    return {flag: value[flag] for flag in FEATURE_FLAGS if flag in value}
+
+
 CONFIGURATION_SCHEMA = vol.Schema(
     {
         vol.Optional("timezone", default=None): _text,
@@ -35,7 +42,7 @@ CONFIGURATION_SCHEMA = vol.Schema(
         vol.Optional("debug_block", default=False): bool,
         vol.Optional("diagnostics", default=None): vol.Any(None, bool),
         vol.Optional("detect_blocking_io", default=False): bool,
-        vol.Optional("feature_flags", default=dict): {vol.In(FEATURE_FLAGS): bool},
+        vol.Optional("feature_flags", default=dict): vol.All(_known_flags, {str: bool}),
         # Where older systems kept the repositories; the store takes them over.
         **{vol.Optional(key, default=list): _sources for key in OLD_REPOSITORY_LISTS},
         # Ours: which boot of the machine and which run of the engine the add-ons were last running under.

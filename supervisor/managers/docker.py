@@ -30,7 +30,9 @@ DOCKER_SCHEMA = vol.Schema(
         vol.Optional("registries", default=dict): {str: {vol.Required("username"): str, vol.Required("password"): str}},
         vol.Optional("enable_ipv6", default=None): vol.Any(None, bool),
         vol.Optional("mtu", default=None): vol.Any(None, vol.All(int, vol.Range(68, 65535))),
-    }
+    },
+    # A key of a newer version must not cost the user the logins.
+    extra=vol.REMOVE_EXTRA,
 )
 
 

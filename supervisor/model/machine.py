@@ -76,3 +76,13 @@ def check_availability(
         raise ADDON_UNSUPPORTED_MACHINE(**fields, machine_types=", ".join(manifest.machine))
     if is_newer(manifest.homeassistant, core_version):
         raise ADDON_UNSUPPORTED_CORE(**fields, version=manifest.homeassistant)
+
+
+def is_for_gone_machines(manifest: Manifest) -> bool:
+    """Tell whether an add-on is made for architectures or machines only that nothing runs on any more (§3.6)."""
+    machines = [name for name in manifest.machine if not name.startswith("!")]
+    return _only_gone(manifest.arch, DEAD_ARCHES) or _only_gone(machines, DEPRECATED_MACHINES)
+
+
+def _only_gone(names: Sequence[str], gone: frozenset[str]) -> bool:
+    return bool(names) and gone.issuperset(names)

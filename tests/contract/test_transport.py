@@ -78,6 +78,9 @@ async def test_failures_of_handlers_come_in_the_envelope_with_a_message(daemon: 
         ("POST", "/store/repositories/local/repair", 400),
         ("GET", f"/resolution/issue/{'0' * 32}/suggestions", 404),
         ("DELETE", f"/resolution/suggestion/{'0' * 32}", 404),
+        ("POST", f"/resolution/suggestion/{'0' * 32}", 404),
+        ("POST", "/resolution/check/nothing/run", 404),
+        ("POST", "/resolution/check/nothing/options", 404),
     ):
         answer = await daemon.ask(method, path)
         assert answer.status == status, (method, path, answer.text)
@@ -107,6 +110,7 @@ async def test_an_error_of_the_catalogue_has_its_key_and_fields(daemon: Daemon) 
         ("POST", "/store/addons/local_rich/update", "app_no_update_available_error", rich),
         ("GET", "/addons/local_rich/stats", "app_not_running_error", {"app": "local_rich"}),
         ("GET", f"/resolution/issue/{'0' * 32}/suggestions", "resolution_issue_not_found_error", {"uuid": "0" * 32}),
+        ("POST", "/resolution/check/nothing/run", "resolution_check_not_found_error", {"check": "nothing"}),
         ("GET", "/store/addons/nobody", "store_app_not_found_error", {"app": "nobody"}),
     ):
         answer = await daemon.ask(method, path)

@@ -12,9 +12,10 @@ import pytest
 
 from addon_house import House, port_taken, refused
 from supervisor.errors import Busy, Internal, SupervisorError
-from supervisor.events import AddonState, AddonTokenChanged
+from supervisor.events import AddonState, AddonStateChanged, AddonTokenChanged
 from supervisor.lifecycle import BOOT_STAGES
 from supervisor.managers.addons.record import hash_token
+from supervisor.managers.resolution import UnhealthyReason
 from supervisor.model.manifest import AddonStartup
 
 pytestmark = pytest.mark.usefixtures("no_blocking_calls")
@@ -212,14 +213,48 @@ async def test_after_the_engine_went_down_what_should_run_comes_back(house: Hous
     assert [spec.name for spec in house.engine.specs] == ["addon_local_on"]
 
 
-async def test_a_shutdown_stops_the_stage_and_forgets_nothing(house: House) -> None:
-    lamp = await house.install(startup="services")
-    other = await house.install("local_other", startup="system")
-    for addon in (lamp, other):
-        await house.runner.start(addon)
-    await house.booter.shutdown(AddonStartup.SERVICES)
-    assert (lamp.state, other.state) == (AddonState.STOPPED, AddonState.STARTED)
-    assert lamp.record.should_run
+async def test_a_shutdown_stops_programs_before_core_and_what_they_rest_on_after_it(house: House) -> None:
+    order = []
+    for startup in ("initialize", "system", "services", "application", "once"):
+        await house.runner.start(await house.install(f"local_{startup}", startup=startup))
+    await house.install("local_idle")
+    house.bus.subscribe(AddonStateChanged, lambda event: order.append(event.slug.removeprefix("local_")))
+
+    async def stop_core() -> None:
+        order.append("core")
+
+    await house.booter.shutdown(stop_core)
+    assert order == ["once", "application", "core", "services", "system", "initialize"]
+    assert house.registry.get("local_system").record.should_run
+    assert not house.registry.get("local_idle").record.should_run
+
+
+async def test_an_add_on_whose_image_is_still_fetched_holds_up_nobody_and_starts_later(house: House) -> None:
+    late = await house.install("local_late", startup="system")
+    await house.install("local_other", startup="system")
+    house.booter.await_image(late)
+    await house.booter.boot(AddonStartup.SYSTEM, at_least_seconds=0)
+    assert [spec.name for spec in house.engine.specs] == ["addon_local_other"]
+    await house.booter.catch_up(late)
+    await house.booter.catch_up(late)
+    assert [spec.name for spec in house.engine.specs] == ["addon_local_other", "addon_local_late"]
+    assert house.issues() == []
+
+
+async def test_an_image_that_nobody_waits_for_starts_nothing(house: House) -> None:
+    idle = await house.install("local_idle", boot="manual")
+    house.booter.await_image(idle)
+    await house.booter.boot(AddonStartup.APPLICATION, at_least_seconds=0)
+    await house.booter.catch_up(idle)
+    assert house.engine.specs == []
+
+
+async def test_without_a_protected_network_add_ons_on_the_host_s_network_are_not_booted(house: House) -> None:
+    await house.install("local_open", startup="system", host_network=True)
+    await house.install("local_inside", startup="system")
+    house.resolution.add_unhealthy(UnhealthyReason.DOCKER_GATEWAY_UNPROTECTED)
+    await house.booter.boot(AddonStartup.SYSTEM, at_least_seconds=0)
+    assert [spec.name for spec in house.engine.specs] == ["addon_local_inside"]
 
 
 async def test_the_log_of_a_container_is_kept_before_it_goes(house: House) -> None:

@@ -105,6 +105,13 @@ def test_store_search_needs_every_word(command: Run) -> None:
         ),
         (["docker", "mirrors", "remove", "ghcr.io"], "DELETE", "/docker/mirrors/ghcr.io", None),
         (["resolution", "healthcheck"], "POST", "/resolution/healthcheck", None),
+        (["resolution", "check", "free_space"], "POST", "/resolution/check/free_space/run", None),
+        (
+            ["resolution", "check", "free_space", "--disable"],
+            "POST",
+            "/resolution/check/free_space/options",
+            {"enabled": False},
+        ),
         (["api", "post", "core/check", "--data", '{"a": 1}'], "POST", "/core/check", {"a": 1}),
     ],
 )

@@ -186,9 +186,11 @@ async def test_ignored_conditions_last(jobs: JobManager, tmp_path: Path) -> None
     assert again.ignore_conditions == (JobCondition.OS_SUPPORTED,)
 
 
-def test_a_stored_condition_that_nobody_knows_does_not_fit() -> None:
+def test_a_stored_condition_of_another_version_is_dropped_and_nonsense_does_not_fit() -> None:
+    stored = JOBS_SCHEMA({"ignore_conditions": ["moon_phase", "healthy"]})
+    assert stored == {"ignore_conditions": ["healthy"]}
     with pytest.raises(vol.Invalid):
-        JOBS_SCHEMA({"ignore_conditions": ["moon_phase"]})
+        JOBS_SCHEMA({"ignore_conditions": [1]})
 
 
 async def test_a_condition_without_a_judge_fails_loudly(jobs: JobManager) -> None:

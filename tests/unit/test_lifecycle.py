@@ -16,7 +16,14 @@ from supervisor import lifecycle
 from supervisor.drivers.docker.instance import engine_run
 from supervisor.drivers.systemd import Notifier
 from supervisor.errors import Unavailable
-from supervisor.events import CoreState, CoreStateChanged, EngineAvailabilityChanged, EventBus
+from supervisor.events import (
+    AddonState,
+    AddonStateChanged,
+    CoreState,
+    CoreStateChanged,
+    EngineAvailabilityChanged,
+    EventBus,
+)
 from supervisor.lifecycle import EXIT_RESTART, Lifecycle, StateKeeper, StopRequest
 from supervisor.managers.configuration import CONFIGURATION_SCHEMA, Configuration
 
@@ -54,6 +61,7 @@ class Machine:
         self.end = StopRequest()
         self.configuration = Impatient(self.house.state_file("config.json", CONFIGURATION_SCHEMA))
         self.available = True
+        self.goes_down = False
         self.booter = self.house.booter
         self.engine_up = partial(self.step, "engine up")
         self.docker_url = docker_url
@@ -93,7 +101,11 @@ class Machine:
             self.engine_up,
             self.background,
             self.closing,
+            self.stops,
         )
+
+    async def stops(self) -> bool:
+        return self.goes_down
 
     async def once(self) -> int:
         """Run until everything is up, then stop."""
@@ -172,7 +184,7 @@ async def test_a_part_that_does_not_stop_is_left_behind(machine: Machine, monkey
 
 async def install(machine: Machine) -> None:
     await machine.house.install("local_late", startup="application")
-    await machine.house.install("local_early", startup="initialize")
+    await machine.house.install("local_early", startup="system")
     await machine.house.install("local_manual", boot="manual")
 
 
@@ -229,6 +241,56 @@ async def test_a_new_run_of_the_engine_brings_back_what_ran(machine: Machine) ->
     await following.configuration.change(last_engine_run="another run")
     await following.once()
     assert sorted(following.started) == ["addon_local_early", "addon_local_late"]
+
+
+async def test_add_ons_of_the_first_stage_start_with_every_run_of_the_daemon(machine: Machine) -> None:
+    await machine.house.install("local_first", startup="initialize")
+    await machine.house.install("local_manual", startup="initialize", boot="manual")
+    await install(machine)
+    await machine.once()
+    following = again(machine)
+    for name in ("addon_local_first", "addon_local_late"):
+        following.house.engine.present[name]["State"] = {"Status": "exited", "Running": False, "ExitCode": 0}
+    await following.once()
+    assert following.started == ["addon_local_first"]
+    third = again(following)
+    await third.once()
+    assert third.started == [], "what runs is left alone"
+
+
+async def test_when_the_machine_goes_down_every_add_on_is_stopped_in_order_and_starts_at_the_next_boot(
+    machine: Machine,
+) -> None:
+    for slug, startup in (("a", "initialize"), ("b", "system"), ("c", "services"), ("d", "application")):
+        await machine.house.install(f"local_{slug}", startup=startup)
+    once = await machine.house.install("local_once", startup="once")
+    stopped: list[str] = []
+    machine.bus.subscribe(
+        AddonStateChanged, lambda event: stopped.append(event.slug) if event.state is AddonState.STOPPED else None
+    )
+    running = asyncio.ensure_future(machine.build().run())
+    await until(lambda: "running" in machine.log)
+    await machine.house.runner.start(once)
+    stopped.clear()
+    machine.goes_down = True
+    machine.end.ask()
+    await running
+    assert stopped == ["local_once", "local_d", "local_c", "local_b", "local_a"]
+    assert machine.log[-5:] == ["shutdown", "stopping", "close one", "close two", "close"]
+    following = again(machine, boot="boot-2")
+    await following.once()
+    assert following.started == [f"addon_local_{slug}" for slug in "abcd"]
+
+
+async def test_a_restart_of_the_daemon_alone_stops_no_add_on(machine: Machine) -> None:
+    await install(machine)
+    machine.goes_down = True
+    running = asyncio.ensure_future(machine.build().run())
+    await until(lambda: "running" in machine.log)
+    machine.end.ask(EXIT_RESTART)
+    await running
+    assert "shutdown" not in machine.log
+    assert machine.house.registry.get("local_late").running
 
 
 async def test_an_engine_that_can_t_be_told_from_the_one_before_starts_nothing(machine: Machine) -> None:

@@ -23,7 +23,8 @@ from supervisor.managers.configuration import FEATURE_FLAGS, LOG_LEVELS, Configu
 from supervisor.managers.daemon import Daemon
 from supervisor.managers.host import Host
 from supervisor.managers.logs import LogManager, LogTarget
-from supervisor.managers.resolution import Resolution
+from supervisor.managers.repair import SystemRepair
+from supervisor.managers.resolution import HealthCheck, Resolution
 from supervisor.managers.store import StoreManager
 from supervisor.managers.updater import CHANNELS, Updater
 from supervisor.model.validators import lenient_bool, lenient_int, non_empty_text, unique_list
@@ -78,6 +79,8 @@ class SystemRoutes:
     _state: Callable[[], CoreState]
     _address: IPv4Address
     _set_log_level: Callable[[str], None]
+    _health: HealthCheck
+    _repair: SystemRepair
 
     def routes(self) -> list[Route]:
         logs = log_routes("/supervisor/logs", Access.MANAGER, self._logs, _log_target)
@@ -110,6 +113,7 @@ class SystemRoutes:
             Route("POST", f"{base}/options", manager, self._set_options, "Change the Supervisor's settings", OPTIONS),
             Route("GET", f"{base}/stats", manager, self._stats, "Show what the Supervisor uses", None, Stats),
             Route("POST", f"{base}/reload", manager, self._reload, "Fetch the versions, look at the system", NOTHING),
+            Route("POST", f"{base}/repair", manager, self._repair_all, "Mend the engine and missing images", NOTHING),
             Route("POST", f"{base}/restart", manager, self._restart, "Restart the Supervisor alone", NOTHING),
         ]
 
@@ -240,13 +244,20 @@ class SystemRoutes:
         if sources is not None:
             used = [addon.record.repository for addon in self._addons.registry.installed.values()]
             await self._jobs.spawn(lambda: self._store.replace_repositories(sources, in_use=used)).result()
+        await self._health.evaluations.run()
 
     async def _stats(self, _call: Call) -> Stats:
         return Stats(**attrs.asdict(await self._daemon.stats()))
 
     async def _reload(self, _call: Call) -> None:
         await self._host.load()
-        await self._jobs.spawn(self._updater.fetch).result()
+        try:
+            await self._jobs.spawn(self._updater.fetch).result()
+        finally:
+            await self._health.evaluations.run()
+
+    async def _repair_all(self, _call: Call) -> None:
+        await self._jobs.spawn(self._repair.run).result()
 
     async def _restart(self, _call: Call) -> None:
         async with self._jobs.run("supervisor_restart", conditions=(JobCondition.RUNNING,)):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from supervisor.drivers.docker.containers import Containers
 from supervisor.drivers.docker.images import Images
+from supervisor.drivers.docker.leftovers import Leftovers
 from supervisor.drivers.docker.link import Link
 from supervisor.drivers.docker.model import EngineInfo
 from supervisor.drivers.docker.network import InternalNetwork, NetworkSettings
@@ -42,6 +43,7 @@ class Engine:
         self.containers = Containers(self._link, network_name=settings.name, cid_files=cid_files)
         self.images = Images(self._link)
         self.network = InternalNetwork(self._link, settings)
+        self.leftovers = Leftovers(self._link, settings)
         self._watch = Watch(self._link, self.containers, bus)
 
     @property

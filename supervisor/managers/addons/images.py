@@ -81,9 +81,14 @@ class AddonImages:
         if store.manifest.needs_build:
             await self._build(store, job)
         else:
-            await self._pull(store.slug, self.name(store), store.manifest, job)
+            await self.pull(store.slug, self.name(store), store.manifest, job)
 
-    async def _pull(self, slug: str, image: str, manifest: Manifest, job: Job) -> None:
+    async def pull(self, slug: str, image: str, manifest: Manifest, job: Job) -> None:
+        """Pull the published image `image` of a manifest's version.
+
+        Raises:
+            RateLimited, Invalid, Internal: it can't be had.
+        """
         arch = match_arch(manifest.arch, self._host.supported_arch) or self._host.arch
         async with self._jobs.run("docker_interface_install", reference=image, internal=True):
             try:

@@ -12,16 +12,19 @@ import attrs
 
 from supervisor.errors import ADDON_BOOT_PINNED, SupervisorError
 from supervisor.events import (
+    AddonRemoved,
     AddonState,
     AddonStateChanged,
     AddonTokenChanged,
     ContainerStateChanged,
     EventBus,
 )
-from supervisor.managers.resolution import ContextType, IssueType, Resolution, SuggestionType
+from supervisor.jobs import JobManager
+from supervisor.managers.resolution import ContextType, IssueType, Resolution
 from supervisor.managers.security import Security
 from supervisor.managers.store import StoreManager
-from supervisor.model.manifest import AddonStage, AddonStartup
+from supervisor.model.machine import is_for_gone_machines
+from supervisor.model.manifest import AddonBoot, AddonStartup
 from supervisor.paths import DataPaths
 
 from .addon import Addon
@@ -31,6 +34,7 @@ from .intents import Intents
 from .options import AddonOptions
 from .ports import known_choices
 from .registry import AddonRegistry
+from .repair import AddonRepairs
 from .rollback import Rollbacks
 from .runner import AddonRunner
 from .watchdog import ContainerWatchdog
@@ -55,6 +59,7 @@ class AddonManager:
     runner: AddonRunner
     installer: AddonInstaller
     rollbacks: Rollbacks
+    repairs: AddonRepairs
     options: AddonOptions
     booter: AddonBooter
     watchdog: ContainerWatchdog
@@ -62,6 +67,7 @@ class AddonManager:
     _store: StoreManager
     _security: Security
     _resolution: Resolution
+    _jobs: JobManager
     _bus: EventBus
     _paths: DataPaths
     apparmor_profiles: frozenset[str] = frozenset()
@@ -74,10 +80,10 @@ class AddonManager:
         self.apparmor_profiles = await asyncio.to_thread(_file_names, self._paths.apparmor)
         self._bus.subscribe(ContainerStateChanged, self._container_changed)
         self._bus.subscribe(AddonStateChanged, self._addon_changed)
+        self._bus.subscribe(AddonRemoved, self._addon_removed)
         await self.attach_all()
         for addon in self.registry.installed.values():
             self._bus.publish(AddonTokenChanged(addon.slug))
-            self._judge(addon)
             with suppress(SupervisorError):
                 checked = await self.options.check(addon, self.options.effective(addon))
                 addon.option_devices = tuple(device.path for device in checked.devices)
@@ -121,6 +127,8 @@ class AddonManager:
         if addon.manifest.startup == AddonStartup.ONCE:
             values.pop("watchdog", None)
         await self.registry.change(addon, **values)
+        if addon.boot == AddonBoot.MANUAL:
+            self._resolution.dismiss_issue_of(IssueType.BOOT_FAIL, ContextType.ADDON, addon.slug)
 
     async def judge_options(self, addon: Addon, submitted: object) -> OptionsVerdict:
         """Check options without storing them; None checks what is in effect. Invalid options are no error here."""
@@ -139,24 +147,39 @@ class AddonManager:
         return OptionsVerdict(valid=True, message="", pwned=pwned)
 
     async def engine_reached(self) -> None:
-        """Mend what a crash cut off, and learn what runs; needs the engine and its internal network."""
+        """Mend what a crash cut off, learn what runs, begin to fetch missing images.
+
+        Needs the engine and its internal network.
+        """
         await self.installer.mend()
         await self.attach_all()
+        for addon in self.registry.installed.values():
+            if addon.state == AddonState.UNKNOWN and not is_for_gone_machines(addon.manifest):
+                self._image_missing(addon)
 
     async def attach_all(self) -> None:
+        """Learn from the engine what there is of each add-on."""
         for addon in self.registry.installed.values():
             try:
                 await self.runner.attach(addon)
             except SupervisorError as err:
                 _LOGGER.error("%s: the engine can't tell about it: %s", addon.slug, err)
-                continue
-            if addon.state == AddonState.UNKNOWN:
-                self._resolution.raise_issue(
-                    IssueType.MISSING_IMAGE,
-                    ContextType.ADDON,
-                    reference=addon.slug,
-                    suggestions=(SuggestionType.EXECUTE_REPAIR,),
-                )
+
+    def _image_missing(self, addon: Addon) -> None:
+        """Pull the image while the machine goes on booting; building takes longer, so that waits until it is up."""
+        if addon.manifest.needs_build:
+            self.repairs.report(addon)
+        else:
+            self.booter.await_image(addon)
+            self._jobs.spawn(lambda: self._fetch_image(addon))
+
+    async def _fetch_image(self, addon: Addon) -> None:
+        try:
+            await self.repairs.repair(addon)
+        except SupervisorError as err:
+            _LOGGER.error("%s: its image can't be fetched: %s", addon.slug, err, extra={"ADDON": addon.slug})
+            self.repairs.report(addon)
+        await self.booter.catch_up(addon)
 
     def _container_changed(self, event: ContainerStateChanged) -> None:
         addon = self.registry.by_container(event.name)
@@ -171,21 +194,8 @@ class AddonManager:
         elif event.state == AddonState.STOPPED:
             self._resolution.dismiss_issue_of(IssueType.DEVICE_ACCESS_MISSING, ContextType.ADDON, event.slug)
 
-    def _judge(self, addon: Addon) -> None:
-        """Raise the issues that an installed add-on brings with it."""
-        if addon.manifest.stage == AddonStage.DEPRECATED:
-            self._resolution.raise_issue(IssueType.DEPRECATED_ADDON, ContextType.ADDON, reference=addon.slug)
-        if addon.slug in self._store.addons:
-            return
-        if addon.record.repository in self._store.repositories:
-            self._resolution.raise_issue(
-                IssueType.DETACHED_ADDON_REMOVED,
-                ContextType.ADDON,
-                reference=addon.slug,
-                suggestions=(SuggestionType.EXECUTE_REMOVE,),
-            )
-        else:
-            self._resolution.raise_issue(IssueType.DETACHED_ADDON_MISSING, ContextType.ADDON, reference=addon.slug)
+    def _addon_removed(self, event: AddonRemoved) -> None:
+        self._resolution.forget(ContextType.ADDON, event.slug)
 
 
 def _file_names(folder: Path) -> frozenset[str]:

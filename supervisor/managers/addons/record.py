@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -15,8 +14,6 @@ from supervisor.errors import Invalid
 from supervisor.model.manifest import Manifest
 from supervisor.model.manifest_schema import validate_manifest
 from supervisor.model.validators import docker_image, network_ports, required_version, token, uuid_hex
-
-_LOGGER = logging.getLogger(__name__)
 
 _text = vol.Any(None, str)
 
@@ -148,24 +145,30 @@ class AddonRecord:
         return {**self.manifest.config, "repository": self.repository, "translations": dict(self.translations)}
 
 
+_PARTS = vol.Schema({str: object})
+_FILE = vol.Schema(
+    {vol.Optional("user", default=dict): _PARTS, vol.Optional("system", default=dict): _PARTS}, extra=vol.REMOVE_EXTRA
+)
+
+
 def addons_schema(data: Any) -> dict[str, dict[str, Any]]:
-    """Check `addons.json`. An entry that makes no sense is left out and logged; it never takes the others with it.
+    """Check the outline of `addons.json`; entries are judged one by one, so that none takes the others with it.
 
     Raises:
         vol.Invalid: the file as a whole is something else.
     """
-    outer = vol.Schema(
-        {vol.Optional("user", default=dict): {str: dict}, vol.Optional("system", default=dict): {str: dict}},
-        extra=vol.REMOVE_EXTRA,
-    )(data)
-    checked: dict[str, dict[str, Any]] = {"user": {}, "system": {}}
-    for slug, user in outer["user"].items():
-        if slug not in outer["system"]:
-            _LOGGER.critical("The stored entry of add-on %s is left out: its manifest is missing", slug)
-            continue
-        try:
-            checked["user"][slug] = USER_SCHEMA(user)
-            checked["system"][slug] = outer["system"][slug]
-        except vol.Invalid as err:
-            _LOGGER.critical("The stored entry of add-on %s is left out: %s", slug, err)
+    checked: dict[str, dict[str, Any]] = _FILE(data)
+    return checked
+
+
+def check_user_part(user: object) -> dict[str, Any]:
+    """Return the `user` part of an entry with its defaults.
+
+    Raises:
+        Invalid: it makes no sense.
+    """
+    try:
+        checked: dict[str, Any] = USER_SCHEMA(user)
+    except vol.Invalid as err:
+        raise Invalid(str(err)) from err
     return checked

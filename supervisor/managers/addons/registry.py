@@ -20,7 +20,8 @@ from supervisor.model.manifest_schema import image_name, validate_manifest
 from supervisor.state import StateFile
 
 from .addon import Addon
-from .record import INTERNAL_KEYS, AddonRecord, addons_schema
+from .record import INTERNAL_KEYS, AddonRecord, check_user_part
+from .refused import RefusedEntries
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class AddonRegistry:
         self._host = host
         self._store = store
         self._ingress = ingress
+        self._refused = RefusedEntries(state.path, bus)
         self._addons: dict[str, Addon] = {}
         # Different add-ons change side by side: without this one's change would be saved over the other's.
         self._changing = asyncio.Lock()
@@ -46,13 +48,15 @@ class AddonRegistry:
         self.kept_images: dict[str, str] = {}
 
     async def load(self) -> None:
+        """Read what is installed. An entry that makes no sense is put aside where nothing overwrites it."""
         data = await self._state.load()
-        for slug, user in sorted(data["user"].items()):
-            system = data["system"][slug]
+        users, systems = data["user"], data["system"]
+        for slug in sorted({*users, *systems}):
             try:
-                record = AddonRecord.from_stored(slug, user, system, self._image_of(system))
+                record = self._read(slug, users.get(slug), systems.get(slug))
             except Invalid as err:
                 _LOGGER.critical("%s: its stored entry can't be used: %s", slug, err)
+                await self._refused.keep(slug, users.get(slug), systems.get(slug), str(err))
                 continue
             addon = Addon(record, self._bus)
             self._addons[slug] = addon
@@ -60,6 +64,13 @@ class AddonRegistry:
                 addon.ingress_port = await self._ingress.port_of(slug, record.manifest)
             except SupervisorError as err:
                 _LOGGER.error("%s: its page has no port: %s", slug, err, extra={"ADDON": slug})
+
+    def _read(self, slug: str, user: object, system: object) -> AddonRecord:
+        if not isinstance(system, dict):
+            raise Invalid("its manifest is missing")
+        if user is None:
+            raise Invalid("what the user chose is missing")
+        return AddonRecord.from_stored(slug, check_user_part(user), system, self._image_of(system))
 
     def _image_of(self, system: dict[str, object]) -> str | None:
         try:
@@ -140,10 +151,11 @@ class AddonRegistry:
             "user": {slug: record.user_part() for slug, record in records.items()},
             "system": {slug: record.system_part() for slug, record in records.items()},
         }
-        # The file's schema leaves unusable entries out, which is right when reading only.
-        lost = data["user"].keys() - addons_schema(data)["user"].keys()
-        if lost:
-            raise Invalid(f"What should be stored of {', '.join(sorted(lost))} makes no sense")
+        for slug, user in data["user"].items():
+            try:
+                check_user_part(user)
+            except Invalid as err:
+                raise Invalid(f"What should be stored of {slug} makes no sense: {err}") from err
         await self._state.save(data)
 
     def _records(self) -> dict[str, AddonRecord]:

@@ -1,9 +1,10 @@
 """What is wrong with this system and what could help: issues, suggestions, unsupported and unhealthy reasons.
 
 Other managers raise into it; it keeps all in memory, answers what is there, and publishes every change (host contract
-§1).
+§1). Checks, evaluations and fix-ups are declared by the rooms that know about them and gathered by the assembly.
 """
 
+from .checks import OLDER_SLUGS, RESOLUTION_SCHEMA, Check, Checks
 from .data import (
     ContextType,
     Issue,
@@ -13,10 +14,24 @@ from .data import (
     UnhealthyReason,
     UnsupportedReason,
 )
+from .evaluations import Evaluation, Evaluations
+from .fixups import Fixup, Fixups
+from .health import AUTO_REPAIR_SECONDS, HEALTH_CHECK_SECONDS, HealthCheck
 from .manager import Resolution
 
 __all__ = [
+    "AUTO_REPAIR_SECONDS",
+    "HEALTH_CHECK_SECONDS",
+    "OLDER_SLUGS",
+    "RESOLUTION_SCHEMA",
+    "Check",
+    "Checks",
     "ContextType",
+    "Evaluation",
+    "Evaluations",
+    "Fixup",
+    "Fixups",
+    "HealthCheck",
     "Issue",
     "IssueType",
     "Resolution",

@@ -161,7 +161,7 @@ REMEDIES: dict[tuple[ContextType, SuggestionType], frozenset[IssueType]] = {
     ),
     (ContextType.ADDON, SuggestionType.EXECUTE_REBUILD): frozenset({IssueType.DOCKER_CONFIG}),
     (ContextType.ADDON, SuggestionType.EXECUTE_REMOVE): frozenset(
-        {IssueType.DETACHED_ADDON_REMOVED, IssueType.DEPRECATED_ARCH_ADDON}
+        {IssueType.DETACHED_ADDON_REMOVED, IssueType.DEPRECATED_ADDON, IssueType.DEPRECATED_ARCH_ADDON}
     ),
     (ContextType.ADDON, SuggestionType.EXECUTE_REPAIR): frozenset({IssueType.MISSING_IMAGE}),
     (ContextType.ADDON, SuggestionType.EXECUTE_RESTART): frozenset(
@@ -173,6 +173,7 @@ REMEDIES: dict[tuple[ContextType, SuggestionType], frozenset[IssueType]] = {
         {IssueType.CORRUPT_REPOSITORY, IssueType.FATAL_ERROR}
     ),
     (ContextType.SYSTEM, SuggestionType.CLEAR_FULL_BACKUP): frozenset({IssueType.FREE_SPACE}),
+    (ContextType.SYSTEM, SuggestionType.EXECUTE_REBUILD): frozenset({IssueType.DOCKER_CONFIG}),
     (ContextType.SYSTEM, SuggestionType.EXECUTE_REBOOT): frozenset({IssueType.REBOOT_REQUIRED}),
     (ContextType.SYSTEM, SuggestionType.REGISTRY_LOGIN): frozenset({IssueType.DOCKER_RATELIMIT}),
 }

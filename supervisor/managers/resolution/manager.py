@@ -12,6 +12,7 @@ from supervisor.events import (
     HealthChanged,
     IssueChanged,
     IssueRemoved,
+    StateEntryRefused,
     StateFileCorrupt,
     SupportedChanged,
 )
@@ -43,6 +44,7 @@ class Resolution:
         self._unsupported: set[UnsupportedReason] = set()
         self._unhealthy: set[UnhealthyReason] = set()
         bus.subscribe(StateFileCorrupt, self._state_file_corrupt)
+        bus.subscribe(StateEntryRefused, self._state_entry_refused)
 
     @property
     def issues(self) -> tuple[Issue, ...]:
@@ -112,13 +114,40 @@ class Resolution:
         Raises:
             NotFound: there is no such suggestion.
         """
+        self.withdraw_suggestion(self.suggestion(uuid))
+
+    def withdraw_suggestion(self, suggestion: Suggestion) -> None:
+        """Drop a suggestion that may be gone already; its issue stays."""
+        if suggestion not in self._suggestions:
+            return
+        self._suggestions.remove(suggestion)
+        for issue in self._issues:
+            if _helps(suggestion, issue):
+                self._bus.publish(IssueChanged(self._with_suggestions(issue)))
+
+    def withdraw(self, issue: Issue) -> None:
+        """Drop an issue that may be gone already."""
+        if issue in self._issues:
+            self._drop(issue)
+
+    def forget(self, context: ContextType, reference: str) -> None:
+        """Drop every issue and suggestion about a subject that is gone."""
+        for issue in self.issues:
+            if (issue.context, issue.reference) == (context, reference):
+                self._drop(issue)
+        self._suggestions = [
+            known for known in self._suggestions if (known.context, known.reference) != (context, reference)
+        ]
+
+    def suggestion(self, uuid: str) -> Suggestion:
+        """Return the suggestion.
+
+        Raises:
+            NotFound: there is no such suggestion.
+        """
         for suggestion in self._suggestions:
             if suggestion.uuid == uuid:
-                self._suggestions.remove(suggestion)
-                for issue in self._issues:
-                    if _helps(suggestion, issue):
-                        self._bus.publish(IssueChanged(self._with_suggestions(issue)))
-                return
+                return suggestion
         raise SUGGESTION_NOT_FOUND(uuid=uuid)
 
     def issue(self, uuid: str) -> Issue:
@@ -134,6 +163,10 @@ class Resolution:
 
     def suggestions_for(self, issue: Issue) -> tuple[Suggestion, ...]:
         return tuple(suggestion for suggestion in self._suggestions if _helps(suggestion, issue))
+
+    def helped_by(self, suggestion: Suggestion) -> tuple[Issue, ...]:
+        """Return the issues that a suggestion, present or not, helps against."""
+        return tuple(issue for issue in self._issues if _helps(suggestion, issue))
 
     def add_unhealthy(self, reason: UnhealthyReason) -> None:
         if reason not in self._unhealthy:
@@ -171,6 +204,14 @@ class Resolution:
             ContextType.SUPERVISOR,
             reference=event.path.name,
             extra={"kept": event.kept.name, "reason": event.reason[:500], "recovered": event.recovered},
+        )
+
+    def _state_entry_refused(self, event: StateEntryRefused) -> None:
+        self.raise_issue(
+            IssueType.CORRUPT_STATE_FILE,
+            ContextType.SUPERVISOR,
+            reference=event.path.name,
+            extra={"entry": event.entry, "kept": event.kept.name, "reason": event.reason[:500]},
         )
 
 
