@@ -35,7 +35,9 @@ def image(
     return {"tags": None if tags is None else list(tags), "config": config, "layers": list(layers)}
 
 
-def tarball(*images: dict[str, Any], mode: str = "w", manifest: Any = None, extra: dict[str, bytes] | None = None) -> bytes:
+def tarball(
+    *images: dict[str, Any], mode: str = "w", manifest: Any = None, extra: dict[str, bytes] | None = None
+) -> bytes:
     packed = io.BytesIO()
     listed = []
     with tarfile.open(fileobj=packed, mode=mode) as tar:  # type: ignore[call-overload] # the mode is one it knows

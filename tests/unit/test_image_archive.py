@@ -127,7 +127,7 @@ def test_a_header_that_claims_megabytes_is_not_held_in_memory(kind):
     content = io.BytesIO(gzip.compress(header("x", 60_000_000, kind) + bytes(60_000_000) + bytes(1024)))
     tracemalloc.start()
     try:
-        with pytest.raises(Invalid, match="too large|no archive"):
+        with pytest.raises(Invalid, match=r"too large|no archive"):
             read_archive(content, room=ROOM)
         assert tracemalloc.get_traced_memory()[1] < 15_000_000
     finally:
