@@ -149,7 +149,11 @@ ADDON_BUILD_ARCH = ErrorKind(
     Unsupported,
     "Add-on {app} can't be built here: it is made for {app_arches}, this machine runs {system_arches}",
 )
-ADDON_BUILD_FAILED = ErrorKind("app_build_failed_unknown_error", Internal, "Building add-on {app} failed. " + SEE_LOGS)
+ADDON_BUILD_FAILED = ErrorKind(
+    "app_build_failed_unknown_error",
+    Internal,
+    "Building add-on {app} failed. The log of the build has the reason (supervisor addons logs {app} --build)",
+)
 ADDON_UNKNOWN = ErrorKind("app_unknown_error", Internal, "The Docker engine refused work for add-on {app}. " + SEE_LOGS)
 ADDON_FILE_UNREADABLE = ErrorKind("app_file_read_error", Invalid, "A file of add-on {app} can't be read: {error}")
 

@@ -16,6 +16,7 @@ from supervisor.managers.addons.health import ApplicationWatchdog
 from supervisor.managers.addons.images import AddonImages
 from supervisor.managers.addons.installer import AddonInstaller
 from supervisor.managers.addons.intents import INTENTS_SCHEMA, Intents
+from supervisor.managers.addons.loader import ImageLoader
 from supervisor.managers.addons.options import AddonOptions
 from supervisor.managers.addons.record import addons_schema
 from supervisor.managers.addons.registry import AddonRegistry
@@ -43,6 +44,8 @@ class AddonParts:
     services: ServiceManager
     discovery: DiscoveryManager
     health: ApplicationWatchdog
+    images: AddonImages
+    loader: ImageLoader
     auto_updates: AutoUpdates
 
 
@@ -123,6 +126,18 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
             base.state_file("discovery.json", DISCOVERY_SCHEMA), registry, parts.store, base.jobs, base.bus
         ),
         ApplicationWatchdog(base.jobs, registry, runner, options, base.http),
+        images,
+        ImageLoader(
+            base.jobs,
+            base.host,
+            parts.store,
+            registry,
+            images,
+            installer,
+            runner,
+            base.resolution,
+            base.paths.tmp,
+        ),
         AutoUpdates(base.jobs, registry, parts.store, options, base.resolution, installer.update),
     )
 

@@ -7,6 +7,7 @@ from supervisor.api.docs import with_documentation
 from supervisor.api.routes.addons import AddonRoutes
 from supervisor.api.routes.discovery import DiscoveryRoutes
 from supervisor.api.routes.docker import DockerRoutes
+from supervisor.api.routes.images import ImageRoutes
 from supervisor.api.routes.jobs import JobRoutes
 from supervisor.api.routes.resolution import ResolutionRoutes
 from supervisor.api.routes.services import ServiceRoutes
@@ -60,6 +61,7 @@ def build_server(
         *StoreRoutes(parts.store, manager, views, base.jobs).routes(),
         *JobRoutes(base.jobs, base.resolution).routes(),
         *DockerRoutes(base.engine, parts.docker).routes(),
+        *ImageRoutes(addons.images, addons.loader, base.jobs).routes(),
         *ResolutionRoutes(base.resolution, health, base.jobs).routes(),
         *ServiceRoutes(addons.services, manager).routes(),
         *DiscoveryRoutes(addons.discovery, manager).routes(),

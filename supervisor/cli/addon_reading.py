@@ -12,7 +12,7 @@ from supervisor.cli.arguments import INSTALLED, STORE_ADDON
 from supervisor.cli.client import route
 from supervisor.cli.columns import Field, size
 from supervisor.cli.command import Command, Session, pass_session
-from supervisor.cli.logs import log_options, show_logs
+from supervisor.cli.logs import log_options, print_log, show_logs
 
 STATS_FIELDS = (
     Field("CPU", lambda row: f"{row.get('cpu_percent', 0)} %"),
@@ -32,14 +32,22 @@ STATS_FIELDS = (
     examples=(
         "supervisor addons logs core_ssh -f",
         "supervisor addons logs core_ssh -n 500 --boot -1",
+        "supervisor addons logs local_hello --build",
     ),
 )
 @click.argument("slug", type=INSTALLED)
 @log_options
+@click.option("--build", is_flag=True, help="What the last build of its image said; goes with --lines only.")
 @pass_session
-def logs(session: Session, /, slug: str, **options: Any) -> None:
+def logs(session: Session, /, slug: str, *, build: bool, **options: Any) -> None:
     """Print an add-on's log."""
-    show_logs(session, route("addons", slug), **options)
+    if not build:
+        show_logs(session, route("addons", slug), **options)
+        return
+    if any(value for name, value in options.items() if name != "lines"):
+        raise click.UsageError("--build goes with --lines only")
+    lines = "" if options["lines"] is None else f"?lines={options['lines']}"
+    print_log(session, f"{route('addons', slug, 'logs', 'build')}{lines}")
 
 
 @click.command(cls=Command)

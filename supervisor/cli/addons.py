@@ -9,6 +9,7 @@ import click
 
 from supervisor.cli import addon_reading, addon_settings
 from supervisor.cli.addon_check import check
+from supervisor.cli.addon_images import build_log_on_failure, load
 from supervisor.cli.answers import mapping, mappings
 from supervisor.cli.arguments import INSTALLED, STORE_ADDON
 from supervisor.cli.client import route
@@ -98,7 +99,8 @@ def info(session: Session, slug: str) -> None:
 def install(session: Session, slugs: tuple[str, ...], *, detach: bool) -> None:
     """Install add-ons from the store."""
     for slug in slugs:
-        _in_background(session, slug, "install", {}, detach=detach)
+        with build_log_on_failure(session, slug):
+            _in_background(session, slug, "install", {}, detach=detach)
 
 
 @click.command(cls=Command)
@@ -109,7 +111,8 @@ def install(session: Session, slugs: tuple[str, ...], *, detach: bool) -> None:
 def update(session: Session, slugs: tuple[str, ...], *, backup: bool, detach: bool) -> None:
     """Update add-ons to the version in the store."""
     for slug in slugs:
-        _in_background(session, slug, "update", {"backup": True} if backup else {}, detach=detach)
+        with build_log_on_failure(session, slug):
+            _in_background(session, slug, "update", {"backup": True} if backup else {}, detach=detach)
 
 
 def _in_background(session: Session, slug: str, verb: str, options: dict[str, Any], *, detach: bool) -> None:
@@ -162,7 +165,7 @@ def uninstall(session: Session, slug: str, *, remove_config: bool, yes: bool) ->
 @pass_session
 def rebuild(session: Session, slug: str, *, force: bool) -> None:
     """Build an add-on's image again and restart it."""
-    with session.busy(f"Rebuilding {slug}"):
+    with build_log_on_failure(session, slug), session.busy(f"Rebuilding {slug}"):
         data = session.client.post(route("addons", slug, "rebuild"), {"force": True} if force else {})
     session.output.done(f"Rebuilt {slug}", name=slug, data=data)
 
@@ -221,6 +224,7 @@ addons = Group(
         _life("stop", "Stopping", "Stopped", "Stop add-ons."),
         _life("restart", "Restarting", "Restarted", "Stop and start add-ons."),
         rebuild,
+        load,
         rollback,
         *addon_settings.COMMANDS,
         *addon_reading.COMMANDS,

@@ -12,7 +12,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
 import attrs
@@ -23,8 +23,15 @@ DEFAULT_SOCKET = "/run/supervisor/supervisor.sock"
 DEFAULT_URL = "http://supervisor"
 READ_TIMEOUT = 30.0
 CONNECT_TIMEOUT = 10.0
+BLOCK_BYTES = 256 * 1024
 _PATH = re.compile(r"/[!-~]*")
 _TOKEN = re.compile(r"[!-~]+")
+
+
+class Source(Protocol):
+    """Where the bytes of a large body come from."""
+
+    def read(self, amount: int = -1, /) -> bytes: ...
 
 
 @attrs.frozen
@@ -66,7 +73,7 @@ class Reply:
 class _Request:
     method: str
     path: str
-    body: bytes | None
+    body: bytes | Source | None
     headers: Mapping[str, str]
     timeout: float | None
 
@@ -78,7 +85,7 @@ def route(*parts: str) -> str:
 
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str, timeout: float | None) -> None:
-        super().__init__("supervisor", timeout=timeout)
+        super().__init__("supervisor", timeout=timeout, blocksize=BLOCK_BYTES)
         self._path = path
 
     def connect(self) -> None:
@@ -101,6 +108,13 @@ class Client:
         """Ask for something to be done; waits as long as that takes."""
         return self._data("POST", path, body, timeout=None)
 
+    def upload(self, path: str, source: Source, length: int | None) -> Any:
+        """Send a large body as it is read, `length` bytes or (None) as many as there are, and wait for the answer."""
+        headers = {"Content-Type": "application/octet-stream"}
+        if length is not None:
+            headers["Content-Length"] = str(length)
+        return self._envelope(self.request("POST", path, source, headers=headers), path)
+
     def delete(self, path: str) -> Any:
         return self._data("DELETE", path, None, timeout=None)
 
@@ -108,7 +122,7 @@ class Client:
         self,
         method: str,
         path: str,
-        body: bytes | None = None,
+        body: bytes | Source | None = None,
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
@@ -148,7 +162,9 @@ class Client:
 
     def _data(self, method: str, path: str, body: Mapping[str, Any] | None, *, timeout: float | None) -> Any:
         encoded = None if body is None else encode(body)
-        reply = self.request(method, path, encoded, timeout=timeout)
+        return self._envelope(self.request(method, path, encoded, timeout=timeout), path)
+
+    def _envelope(self, reply: Reply, path: str) -> Any:
         self.raise_for(reply, path)
         try:
             envelope = reply.json()
@@ -187,7 +203,12 @@ class Client:
             # Waiting without a limit must still notice that the other side is gone.
             connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.sock.settimeout(request.timeout)
-        connection.request(request.method, self._prefix() + request.path, request.body, sent)
+        try:
+            connection.request(request.method, self._prefix() + request.path, request.body, sent)
+        except (BrokenPipeError, ConnectionResetError):
+            if request.body is None:
+                raise
+            # The daemon wanted no more of the body; its answer tells why.
         return connection.getresponse()
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -202,7 +223,7 @@ class Client:
         if parts.scheme not in ("http", "https") or not host:
             raise Failure(f"not an http or https URL: {self.target.url}", ExitCode.USAGE)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        return kind(host, port, timeout=connect_timeout)
+        return kind(host, port, timeout=connect_timeout, blocksize=BLOCK_BYTES)
 
     def _prefix(self) -> str:
         return "" if self.target.socket is not None else urlsplit(self.target.url or DEFAULT_URL).path.rstrip("/")

@@ -55,7 +55,7 @@ _HINTS = {
     "app_not_running_error": "start it with: supervisor addons start {app}",
     "app_port_conflict": "choose another port with: supervisor addons network {name} --port CONTAINER=HOST",
     "app_build_dockerfile_missing_error": "fetch the repository again with: supervisor store repair REPOSITORY",
-    "app_build_failed_unknown_error": "read why with: supervisor supervisor logs",
+    "app_build_failed_unknown_error": "read all of it with: supervisor addons logs {app} --build",
     "app_unknown_error": "read why with: supervisor supervisor logs",
     "supervisor_unknown_error": "read why with: supervisor supervisor logs",
     "store_repository_unknown_error": "read why with: supervisor supervisor logs",
@@ -76,10 +76,13 @@ _PATH_HINTS = (
 
 
 class Failure(click.ClickException):
-    """Ends the command with a message on stderr, perhaps a hint below it, and an exit code."""
+    """Ends the command with a message on stderr, perhaps a hint below it, and an exit code; `key` is the API's."""
 
-    def __init__(self, message: str, code: ExitCode = ExitCode.GENERAL, *, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, code: ExitCode = ExitCode.GENERAL, *, hint: str | None = None, key: str | None = None
+    ) -> None:
         super().__init__(text.block(message).strip())
+        self.key = key
         self.exit_code = int(code)  # type: ignore[misc] # click reads it here, yet declares it for the class
         self.hint = None if hint is None else text.line(hint)
 
@@ -144,4 +147,5 @@ def failure_from_reply(status: int, path: str, body: object, plain: str, *, over
         )
     elif status == 404 and hint is None:
         hint = next((words for prefix, words in _PATH_HINTS if path.startswith(prefix)), None)
-    return Failure(message or f"the daemon answered with status {status}", exit_code_for(status, key), hint=hint)
+    message = message or f"the daemon answered with status {status}"
+    return Failure(message, exit_code_for(status, key), hint=hint, key=key)

@@ -70,7 +70,7 @@ def raise_for_errors(job: Mapping[str, Any]) -> None:
     messages = [str(error.get("message") or error.get("type") or "unknown error") for error in errors]
     key = next((error["error_key"] for error in errors if isinstance(error.get("error_key"), str)), None)
     fields = next((error["extra_fields"] for error in errors if isinstance(error.get("extra_fields"), dict)), None)
-    raise Failure("\n".join(dict.fromkeys(messages)), exit_code_for(0, key), hint=hint_for(key, fields))
+    raise Failure("\n".join(dict.fromkeys(messages)), exit_code_for(0, key), hint=hint_for(key, fields), key=key)
 
 
 def all_errors(job: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -53,8 +53,13 @@ def show_logs(
         query["verbose"] = ""
     if not colours:
         query["no_colors"] = ""
-    with session.client.stream(f"{path}?{urlencode(query)}" if query else path) as pieces:
-        _print(_split(pieces), colours=colours)
+    print_log(session, f"{path}?{urlencode(query)}" if query else path)
+
+
+def print_log(session: Session, path: str) -> None:
+    """Print a log as it comes."""
+    with session.client.stream(path) as pieces:
+        _print(_split(pieces), colours=session.output.colours)
 
 
 def _print(batches: Iterator[list[bytes]], *, colours: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from supervisor.errors import SupervisorError
-from supervisor.managers.addons.images import BuildPlan, plan_build
+from supervisor.managers.addons.images import BuildOutput, BuildPlan, plan_build
 from supervisor.managers.store import StoreAddon
 from supervisor.model.manifest import Manifest
 from supervisor.model.manifest_schema import validate_manifest
@@ -94,3 +94,17 @@ def test_a_base_for_other_architectures_only_is_an_error(folder: Path) -> None:
         plan(folder, {"build_from": {"aarch64": "example/base:1"}})
     assert caught.value.key == "app_build_architecture_not_supported_error"
     assert caught.value.fields == {"app": "local_lamp", "app_arches": "aarch64", "system_arches": "amd64"}
+
+
+def test_the_end_of_a_long_build_is_kept_and_says_that_its_beginning_is_not():
+    output = BuildOutput(limit=10)
+    for line in ("first\n", "second", "third"):
+        output.add(line)
+    assert output.text == "(the beginning is left out)\nthird\n"
+    short = BuildOutput(limit=10)
+    short.add("a")
+    short.add("b\n")
+    assert short.text == "a\nb\n"
+    wide = BuildOutput(limit=3)
+    wide.add("abcdef")
+    assert wide.text == "abc\n"

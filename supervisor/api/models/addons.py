@@ -139,3 +139,12 @@ class OptionsVerdict:
     message: str
     valid: bool
     pwned: bool | None
+
+
+@attrs.frozen(kw_only=True)
+class LoadedAddon:
+    """`job_id` is the job that goes on; None when it is done."""
+
+    slug: str
+    version: str
+    job_id: str | None

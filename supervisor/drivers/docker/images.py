@@ -7,18 +7,19 @@ import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from docker import APIClient
 
-from supervisor.drivers.docker import archive
+from supervisor.drivers.docker import archive as archives
 from supervisor.drivers.docker import build as builder
 from supervisor.drivers.docker import pull as puller
+from supervisor.drivers.docker.image_archive import ArchivedImage, ImageArchive
 from supervisor.drivers.docker.link import Link
 from supervisor.drivers.docker.model import ImageInfo, image_info
 from supervisor.drivers.docker.pull import PullProgress
 from supervisor.drivers.docker.registry import RegistryCredentials, check_reference, platform_of, split_reference
-from supervisor.errors import Internal, NotFound, SupervisorError
+from supervisor.errors import Internal, Invalid, NotFound, SupervisorError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -171,7 +172,7 @@ class Images:
     async def save(self, ref: str, path: Path) -> None:
         """Write the image as a tar archive; on failure no file is left. Raises NotFound, DOCKER_NO_SPACE."""
         check_reference(ref)
-        await self._link.stream(f"Saving {ref}", archive.save, ref, path)
+        await self._link.stream(f"Saving {ref}", archives.save, ref, path)
 
     async def load(self, path: Path) -> ImageInfo:
         """Read a tar archive of exactly one image.
@@ -179,7 +180,31 @@ class Images:
         Raises:
             Invalid: it is no such archive, or holds none or several images.
         """
-        return await self.inspect(await self._link.stream(f"Loading {path.name}", archive.load, path))
+        return await self.inspect(await self._link.stream(f"Loading {path.name}", archives.load, path))
+
+    async def load_single(
+        self,
+        file: BinaryIO,
+        archive: ImageArchive,
+        image: ArchivedImage,
+        ref: str,
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> ImageInfo:
+        """Load just one image of an archive that was read before, and call it `ref`.
+
+        `progress` is called on the loop with per cent.
+
+        Raises:
+            Invalid: the engine refuses it; SupervisorError: of kind DOCKER_NO_SPACE.
+        """
+        check_reference(ref)
+        report = _on_loop(progress)
+        await self._link.stream(f"Loading {ref}", archives.load_single, file, archive, image, ref, report)
+        try:
+            return await self.inspect(ref)
+        except NotFound as err:
+            raise Invalid(f"{ref} was loaded, but the Docker engine does not know it") from err
 
     async def _find(self, ref: str) -> ImageInfo | None:
         try:

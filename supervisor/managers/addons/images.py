@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
+from collections import deque
 from collections.abc import Collection
 from pathlib import Path
+from typing import BinaryIO
 
 import attrs
 
 from supervisor.const import LABEL_ARCH, LABEL_DESCRIPTION, LABEL_NAME, LABEL_TYPE, LABEL_URL, LABEL_VERSION
 from supervisor.drivers.docker.engine import Engine
-from supervisor.drivers.docker.registry import all_credentials
+from supervisor.drivers.docker.image_archive import ArchivedImage, ImageArchive
+from supervisor.drivers.docker.registry import (
+    all_credentials,
+    mirrored,
+    platform_of,
+    registry_of,
+    split_reference,
+)
 from supervisor.errors import (
     ADDON_BUILD_ARCH,
     ADDON_BUILD_FAILED,
     ADDON_DOCKERFILE_MISSING,
     ADDON_UNKNOWN,
     Internal,
+    Invalid,
+    NotFound,
     SupervisorError,
     Unavailable,
 )
@@ -34,6 +46,7 @@ from supervisor.model.manifest_schema import image_name
 from supervisor.state import write_atomic
 
 _LOGGER = logging.getLogger(__name__)
+_SLUG = re.compile(r"[-_.A-Za-z0-9]{1,128}")
 
 
 @attrs.frozen
@@ -45,6 +58,29 @@ class BuildPlan:
     tag: str
     build_args: dict[str, str]
     labels: dict[str, str]
+
+
+@attrs.define(eq=False)
+class BuildOutput:
+    """The last part of what a build says, at most `limit` characters of it."""
+
+    limit: int = 2 * 1024 * 1024
+    _lines: deque[str] = attrs.field(factory=deque)
+    _size: int = 0
+    _cut: bool = False
+
+    def add(self, line: str) -> None:
+        line = line.removesuffix("\n")[: self.limit]
+        self._lines.append(line)
+        self._size += len(line) + 1
+        while self._size > self.limit + 1:
+            self._size -= len(self._lines.popleft()) + 1
+            self._cut = True
+
+    @property
+    def text(self) -> str:
+        first = ["(the beginning is left out)"] if self._cut else []
+        return "".join(f"{line}\n" for line in (*first, *self._lines))
 
 
 class AddonImages:
@@ -99,18 +135,49 @@ class AddonImages:
                 message = f"The image of add-on {slug} can't be fetched. {err}"
                 raise Internal(message, key=ADDON_UNKNOWN.key, fields={"app": slug}) from err
 
+    async def present(self, reference: str) -> bool:
+        return await self._engine.images.exists(reference)
+
+    async def load(
+        self, store: StoreAddon, file: BinaryIO, archive: ImageArchive, image: ArchivedImage, job: Job
+    ) -> None:
+        """Make an image of an archive the image of the store's version; `job` shows how far that is.
+
+        Raises:
+            Invalid: the engine refuses it, or it turns out to be for other machines.
+        """
+        reference = f"{self.name(store)}:{store.manifest.version}"
+        arch = match_arch(store.manifest.arch, self._host.supported_arch) or self._host.arch
+        async with self._jobs.run("docker_app_import_image", reference=reference, internal=True):
+            job.stage("Loading")
+            info = await self._engine.images.load_single(
+                file, archive, image, reference, progress=lambda percent: job.update(progress=min(percent, 99.0))
+            )
+            if not info.platform.startswith(platform_of(arch)):
+                await self._engine.images.remove(reference)
+                raise Invalid(f"{reference} is made for {info.platform}, this machine runs {arch}")
+        _LOGGER.info("%s: loaded %s from an archive", store.slug, reference, extra={"ADDON": store.slug})
+
     async def remove(self, references: Collection[str], *, in_use: Collection[str]) -> None:
         """Remove images that no installed add-on uses."""
         for reference in references:
-            if reference not in in_use:
-                await self._engine.images.remove(reference)
+            if reference in in_use:
+                continue
+            name, tag = split_reference(reference)
+            # A pull that was cut off may have left the name that the image has at a mirror.
+            for known in (name, *self._at_mirrors(name)):
+                await self._engine.images.remove(f"{known}:{tag}")
 
     async def cleanup(self, *, keep: Collection[str], names: Collection[str]) -> None:
         """Remove older versions of the named images; what is kept or in use stays."""
+        everywhere = {known for name in names for known in (name, *self._at_mirrors(name))}
         try:
-            await self._engine.images.cleanup(keep=keep, names=names)
+            await self._engine.images.cleanup(keep=keep, names=everywhere)
         except SupervisorError as err:
             _LOGGER.warning("Old images of %s could not be removed: %s", ", ".join(sorted(names)), err)
+
+    def _at_mirrors(self, name: str) -> list[str]:
+        return [mirrored(name, mirror) for mirror in self._docker.mirrors.of(registry_of(name))]
 
     async def _build(self, store: StoreAddon, job: Job) -> None:
         arch = match_arch(store.manifest.arch, self._host.supported_arch)
@@ -122,7 +189,7 @@ class AddonImages:
             )
         plan = await asyncio.to_thread(plan_build, store, arch, self.name(store))
         job.update(stage="Building", extra={"log": str(self._log_file(store.slug).name)})
-        lines: list[str] = []
+        output = BuildOutput()
         _LOGGER.info("%s: building %s", store.slug, plan.tag)
         started = time.monotonic()
         try:
@@ -133,15 +200,27 @@ class AddonImages:
                 build_args=plan.build_args,
                 labels=plan.labels,
                 registries=all_credentials(self._docker.registries),
-                log=lines.append,
+                log=output.add,
             )
         except Internal as err:
+            # What the engine gives as the reason is not in the output; the rest of the message is its end.
+            output.add(str(err).partition("\n")[0])
             _LOGGER.error("%s: building failed: %s", store.slug, err, extra={"ADDON": store.slug})
             raise ADDON_BUILD_FAILED(app=store.slug) from err
         finally:
-            content = "".join(line if line.endswith("\n") else f"{line}\n" for line in lines).encode()
-            await asyncio.to_thread(self._keep_log, store.slug, content)
+            await asyncio.to_thread(self._keep_log, store.slug, output.text.encode())
         _LOGGER.info("%s: built in %.1f s", store.slug, time.monotonic() - started)
+
+    async def build_log(self, slug: str) -> str:
+        """Return the log of the add-on's last build, well or badly ended.
+
+        Raises:
+            NotFound: it was not built here yet.
+        """
+        content = await asyncio.to_thread(_content, self._log_file(slug)) if _SLUG.fullmatch(slug) else None
+        if content is None:
+            raise NotFound(f"Add-on {slug} was not built here yet")
+        return content.decode(errors="replace")
 
     def _log_file(self, slug: str) -> Path:
         return self._build_logs / f"build_{slug}.log"
@@ -149,6 +228,13 @@ class AddonImages:
     def _keep_log(self, slug: str, content: bytes) -> None:
         self._build_logs.mkdir(parents=True, exist_ok=True)
         write_atomic(self._log_file(slug), content)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def plan_build(store: StoreAddon, arch: str, image: str) -> BuildPlan:

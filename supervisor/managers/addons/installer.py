@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,7 +52,12 @@ INSTALL_CONDITIONS = (
     JobCondition.PLUGINS_UPDATED,
     JobCondition.SUPERVISOR_UPDATED,
 )
+# An image from a file needs no network, and where there is none nobody can update anything else first.
+LOAD_CONDITIONS = (JobCondition.FREE_SPACE, JobCondition.HEALTHY)
 REBUILD_CONDITIONS = (JobCondition.FREE_SPACE, JobCondition.INTERNET_HOST, JobCondition.HEALTHY)
+
+# Makes the image of the store's version present, and shows on the job how far that is.
+ImageSource = Callable[[StoreAddon, Job], Awaitable[None]]
 
 
 @attrs.define(eq=False)
@@ -98,8 +103,10 @@ class AddonInstaller:
             slug=slug,
         )
 
-    async def install(self, slug: str) -> None:
+    async def install(self, slug: str, *, source: ImageSource | None = None) -> None:
         """Install an add-on from the store; one installation runs at a time, others wait.
+
+        Its image comes from `source`; without one it is fetched or built.
 
         Raises:
             Invalid, Unsupported: it is installed already, unknown, or not for this machine.
@@ -108,7 +115,7 @@ class AddonInstaller:
         async with self._jobs.run(
             "app_manager_install",
             reference=slug,
-            conditions=INSTALL_CONDITIONS,
+            conditions=INSTALL_CONDITIONS if source is None else LOAD_CONDITIONS,
             lock="app_manager_install",
             wait=True,
             cancellable=True,
@@ -116,7 +123,7 @@ class AddonInstaller:
             store = self._installable(slug)
             job.validated()
             async with self._jobs.run("app_install", reference=slug, lock=f"app_{slug}"):
-                await self._install(store, job)
+                await self._install(store, job, source or self._images.fetch)
 
     def _installable(self, slug: str) -> StoreAddon:
         installed = self._registry.installed.get(slug)
@@ -128,7 +135,7 @@ class AddonInstaller:
         self.check_available(store)
         return store
 
-    async def _install(self, store: StoreAddon, job: Job) -> None:
+    async def _install(self, store: StoreAddon, job: Job, source: ImageSource) -> None:
         image = self._images.name(store)
         record = AddonRecord(
             store.slug, store.repository, store.manifest, store.translations, store.manifest.version, image
@@ -139,7 +146,7 @@ class AddonInstaller:
         await self._intents.begin(intent)
         try:
             job.stage("image")
-            await self._images.fetch(store, job)
+            await source(store, job)
             job.stage("data")
             await asyncio.to_thread((self._paths.addons_data / store.slug).mkdir, parents=True, exist_ok=True)
             job.stage("record")
@@ -194,16 +201,19 @@ class AddonInstaller:
         stage("finish")
         await self._intents.end(slug)
 
-    async def update(self, slug: str) -> None:
+    async def update(self, slug: str, *, source: ImageSource | None = None) -> None:
         """Bring an add-on to the store's version; it runs again afterwards when it ran before.
+
+        The new image comes from `source`; without one it is fetched or built.
 
         Raises:
             Invalid, NotFound, Unsupported: nothing to update to, or not for this machine.
             SupervisorError: the new image can't be had (the old version stays), or the new version doesn't start.
         """
         addon = self._registry.get(slug)
+        conditions = INSTALL_CONDITIONS if source is None else LOAD_CONDITIONS
         async with self._jobs.run(
-            "app_manager_update", reference=slug, conditions=INSTALL_CONDITIONS, cancellable=False
+            "app_manager_update", reference=slug, conditions=conditions, cancellable=False
         ) as job:
             store = self._in_store(addon)
             if store.manifest.version == addon.record.version:
@@ -211,7 +221,7 @@ class AddonInstaller:
             self.check_available(store)
             job.validated()
             async with self._jobs.run("app_update", reference=slug, lock=addon.lock):
-                await self._replace(addon, store, job, way_back=True)
+                await self._replace(addon, store, job, source or self._images.fetch, way_back=True)
 
     async def rebuild(self, slug: str, *, force: bool = False) -> None:
         """Make the image of the installed version anew and run it where the old one ran.
@@ -228,7 +238,7 @@ class AddonInstaller:
             if not store.manifest.needs_build and not force:
                 raise ADDON_REBUILD_IMAGE(app=addon.name, slug=slug)
             async with self._jobs.run("app_rebuild", reference=slug, lock=addon.lock):
-                await self._replace(addon, store, job, way_back=False)
+                await self._replace(addon, store, job, self._images.fetch, way_back=False)
 
     def _in_store(self, addon: Addon) -> StoreAddon:
         store = self._store.addons.get(addon.slug)
@@ -236,7 +246,7 @@ class AddonInstaller:
             raise ADDON_NOT_IN_STORE(app=addon.name, slug=addon.slug)
         return store
 
-    async def _replace(self, addon: Addon, store: StoreAddon, job: Job, *, way_back: bool) -> None:
+    async def _replace(self, addon: Addon, store: StoreAddon, job: Job, source: ImageSource, *, way_back: bool) -> None:
         """Get the store's image while the present one runs, then switch: stop, record, start.
 
         With `way_back` the present version and its data are kept until the new one has proved itself; a new version
@@ -249,7 +259,7 @@ class AddonInstaller:
         await self._intents.begin(Intent(addon.slug, Action.UPDATE, references, was_running=was_running))
         try:
             job.stage("image")
-            await self._images.fetch(store, job)
+            await source(store, job)
         except BaseException:
             await asyncio.shield(self._intents.end(addon.slug))
             raise
