@@ -16,6 +16,8 @@ from supervisor.managers.addons.health import ApplicationWatchdog
 from supervisor.managers.addons.images import AddonImages
 from supervisor.managers.addons.installer import AddonInstaller
 from supervisor.managers.addons.intents import INTENTS_SCHEMA, Intents
+from supervisor.managers.addons.limit_keeper import LimitKeeper
+from supervisor.managers.addons.memory import MemoryReports
 from supervisor.managers.addons.options import AddonOptions
 from supervisor.managers.addons.record import addons_schema
 from supervisor.managers.addons.registry import AddonRegistry
@@ -49,6 +51,7 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
     ingress = IngressManager(base.state_file("ingress.json", INGRESS_SCHEMA))
     registry = AddonRegistry(base.state_file("addons.json", addons_schema), base.bus, base.host, parts.store, ingress)
     options = AddonOptions(SecretsFile(base.paths.homeassistant / "secrets.yaml"), base.host)
+    limits = LimitKeeper(base.engine, base.host)
     runner = AddonRunner(
         base.engine,
         base.jobs,
@@ -57,6 +60,7 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         options,
         logs,
         registry=registry,
+        limits=limits,
         surroundings=partial(_surroundings, base, parts),
     )
     intents = Intents(base.state_file("intents.json", INTENTS_SCHEMA))
@@ -103,6 +107,8 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         options,
         AddonBooter(registry, runner, base.resolution),
         ContainerWatchdog(base.bus, base.jobs, registry, runner, base.resolution),
+        limits,
+        MemoryReports(base.bus, registry, base.resolution),
         intents,
         parts.store,
         parts.security,

@@ -102,6 +102,27 @@ class Containers:
         check_name(name)
         await self._link.change(f"Stopping {name}", lifecycle.stop, name, grace, self._cid_path(name), remove=remove)
 
+    async def update(
+        self, name: str, *, memory: int | None = None, nano_cpus: int | None = None, pids: int | None = None
+    ) -> None:
+        """Give a container other limits, at once if it runs; None leaves one as it is, `pids` 0 takes it away.
+
+        The engine can't take the others away: give what the machine has. `memory` includes what is swapped out.
+
+        Raises:
+            NotFound: there is none.
+            SupervisorError: the engine refused; a running one may use more memory than the new limit.
+        """
+        check_name(name)
+        changes = {
+            "Memory": memory,
+            "MemorySwap": memory,
+            "NanoCpus": nano_cpus,
+            "PidsLimit": pids,
+        }
+        given = {key: value for key, value in changes.items() if value is not None}
+        await self._link.change(f"Limits of {name}", lifecycle.update, name, given)
+
     async def remove(self, name: str) -> None:
         """Kill and remove it at once; an absent container is fine."""
         check_name(name)

@@ -28,6 +28,8 @@ from .addon import Addon
 from .boot import AddonBooter
 from .installer import AddonInstaller
 from .intents import Intents
+from .limit_keeper import LimitKeeper
+from .memory import MemoryReports
 from .options import AddonOptions
 from .ports import known_choices
 from .registry import AddonRegistry
@@ -58,6 +60,8 @@ class AddonManager:
     options: AddonOptions
     booter: AddonBooter
     watchdog: ContainerWatchdog
+    limits: LimitKeeper
+    _memory: MemoryReports
     _intents: Intents
     _store: StoreManager
     _security: Security
@@ -86,6 +90,7 @@ class AddonManager:
         """Stop looking after the add-ons; their containers go on."""
         await self.watchdog.stop()
         await self.rollbacks.stop()
+        self._memory.stop()
 
     def get(self, slug: str) -> Addon:
         """Return an installed add-on.
@@ -104,11 +109,12 @@ class AddonManager:
     async def set_options(self, addon: Addon, changes: dict[str, Any]) -> None:
         """Store what a user chose; nothing is stored when any part of it is wrong.
 
-        `changes` holds any of options, boot, network, auto_update, watchdog, ingress_panel, audio_input, audio_output;
-        None for options or network goes back to the manifest's.
+        `changes` holds any of options, boot, network, auto_update, watchdog, ingress_panel, audio_input, audio_output,
+        limits; None for options or network goes back to the manifest's, None for limits to none. Limits that can be
+        changed in a running container are changed at once.
 
         Raises:
-            Invalid: the options don't fit, or the boot mode is pinned.
+            Invalid: the options or limits don't fit, or the boot mode is pinned.
         """
         values = dict(changes)
         if "boot" in values and addon.manifest.boot_pinned and values["boot"] != addon.boot:
@@ -120,7 +126,12 @@ class AddonManager:
             values["network"] = known_choices(addon.manifest.ports, values["network"])
         if addon.manifest.startup == AddonStartup.ONCE:
             values.pop("watchdog", None)
+        if "limits" in values:
+            values["limits"] = self.limits.changed(addon, values["limits"])
         await self.registry.change(addon, **values)
+        if "limits" in values:
+            self._memory.dismiss(addon.slug)
+            await self.runner.apply_limits(addon)
 
     async def judge_options(self, addon: Addon, submitted: object) -> OptionsVerdict:
         """Check options without storing them; None checks what is in effect. Invalid options are no error here."""

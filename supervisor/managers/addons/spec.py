@@ -14,6 +14,8 @@ from supervisor.drivers.sysfs import Device, DeviceTable
 from supervisor.model.manifest import Manifest, MapType
 from supervisor.paths import DataPaths
 
+from .limits import Limits
+
 OOM_SCORE_ADJ = 200
 RT_RUNTIME_MICROSECONDS = 190_000
 RT_MEMLOCK_BYTES = 128 * 1024 * 1024
@@ -67,6 +69,7 @@ class AddonRun:
     options: Mapping[str, object]
     option_devices: tuple[Device, ...] = ()
     apparmor_profile: bool = False
+    limits: Limits = attrs.field(factory=Limits)
 
 
 def hostname_of(slug: str) -> str:
@@ -85,7 +88,7 @@ def container_spec(run: AddonRun, around: Surroundings) -> ContainerSpec:
     cid = around.paths.cid_files / f"{name}.cid"
     tmpfs = {"/tmp": ""} if manifest.tmpfs else {}  # noqa: S108 - a path inside the container
     if not manifest.host_ipc:
-        tmpfs["/dev/shm"] = ""  # noqa: S108 - a path inside the container
+        tmpfs["/dev/shm"] = f"size={run.limits.shm}" if run.limits.shm else ""  # noqa: S108 - a path inside the container
     return ContainerSpec(
         name=name,
         image=run.image,
@@ -112,6 +115,10 @@ def container_spec(run: AddonRun, around: Surroundings) -> ContainerSpec:
         uts_mode="host" if manifest.host_uts else None,
         cpu_rt_runtime=RT_RUNTIME_MICROSECONDS if manifest.realtime and around.realtime_supported else None,
         labels={LABEL_MANAGED: ""},
+        memory=run.limits.memory,
+        nano_cpus=run.limits.nano_cpus,
+        pids_limit=run.limits.pids,
+        shm_size=None if manifest.host_ipc else run.limits.shm,
         cid_file=CidFile(cid, around.paths.on_host(cid)),
     )
 
