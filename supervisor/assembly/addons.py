@@ -25,6 +25,7 @@ from supervisor.managers.addons.rollback import ROLLBACKS_SCHEMA, Rollbacks
 from supervisor.managers.addons.runner import AddonRunner
 from supervisor.managers.addons.secrets import SecretsFile
 from supervisor.managers.addons.watchdog import ContainerWatchdog
+from supervisor.managers.apparmor import AppArmor
 from supervisor.managers.discovery import DISCOVERY_SCHEMA, DiscoveryManager
 from supervisor.managers.image_puller import ImagePuller
 from supervisor.managers.ingress import INGRESS_SCHEMA, IngressManager
@@ -51,6 +52,8 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
     ingress = IngressManager(base.state_file("ingress.json", INGRESS_SCHEMA))
     registry = AddonRegistry(base.state_file("addons.json", addons_schema), base.bus, base.host, parts.store, ingress)
     options = AddonOptions(SecretsFile(base.paths.homeassistant / "secrets.yaml"), base.host)
+    # Nobody on this machine loads profiles for us yet: the host's agent will.
+    apparmor = AppArmor(base.paths, base.resolution, None)
     limits = LimitKeeper(base.engine, base.host)
     runner = AddonRunner(
         base.engine,
@@ -61,7 +64,7 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         logs,
         registry=registry,
         limits=limits,
-        surroundings=partial(_surroundings, base, parts),
+        surroundings=partial(_surroundings, base, parts, apparmor),
     )
     intents = Intents(base.state_file("intents.json", INTENTS_SCHEMA))
     images = AddonImages(
@@ -82,6 +85,7 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         registry,
         runner,
         images,
+        apparmor,
         window=base.settings.update_window,
     )
     installer = AddonInstaller(
@@ -96,6 +100,7 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         rollbacks,
         intents,
         logs,
+        apparmor,
         base.paths,
         lambda: None,
     )
@@ -114,7 +119,7 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         parts.security,
         base.resolution,
         base.bus,
-        base.paths,
+        apparmor,
     )
     return AddonParts(
         manager,
@@ -128,7 +133,7 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
     )
 
 
-def _surroundings(base: Base, parts: Parts) -> Surroundings:
+def _surroundings(base: Base, parts: Parts, apparmor: AppArmor) -> Surroundings:
     """Describe the machine for one start of an add-on."""
     in_container = base.settings.container_name is not None
     # From inside a container the host's own folders can't be seen; its operating system has them.
@@ -139,6 +144,7 @@ def _surroundings(base: Base, parts: Parts) -> Surroundings:
         base.address,
         parts.configuration.timezone or base.host.facts.timezone or "UTC",
         docker_socket=Path(base.settings.docker_url.removeprefix("unix://")),
+        apparmor=apparmor.available,
         propagation=takes_part_in_propagation(base.paths.root),
         missing=missing,
     )

@@ -270,7 +270,7 @@ class AddonViews:
         return True
 
     def _has_profile(self, slug: str) -> bool:
-        return slug in self._addons.apparmor_profiles
+        return slug in self._addons.apparmor.profiles
 
     async def _long_description(self, store: StoreAddon | None) -> str | None:
         if store is None or not store.readme:

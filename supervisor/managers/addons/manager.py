@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -18,11 +16,11 @@ from supervisor.events import (
     ContainerStateChanged,
     EventBus,
 )
+from supervisor.managers.apparmor import AppArmor
 from supervisor.managers.resolution import ContextType, IssueType, Resolution, SuggestionType
 from supervisor.managers.security import Security
 from supervisor.managers.store import StoreManager
 from supervisor.model.manifest import AddonStage, AddonStartup
-from supervisor.paths import DataPaths
 
 from .addon import Addon
 from .boot import AddonBooter
@@ -67,15 +65,14 @@ class AddonManager:
     _security: Security
     _resolution: Resolution
     _bus: EventBus
-    _paths: DataPaths
-    apparmor_profiles: frozenset[str] = frozenset()
+    apparmor: AppArmor
 
     async def load(self) -> None:
         """Read what is installed, and learn from the engine what runs, if it can be asked."""
         await self.registry.load()
         await self._intents.load()
         await self.rollbacks.load()
-        self.apparmor_profiles = await asyncio.to_thread(_file_names, self._paths.apparmor)
+        await self.apparmor.load()
         self._bus.subscribe(ContainerStateChanged, self._container_changed)
         self._bus.subscribe(AddonStateChanged, self._addon_changed)
         await self.attach_all()
@@ -197,10 +194,3 @@ class AddonManager:
             )
         else:
             self._resolution.raise_issue(IssueType.DETACHED_ADDON_MISSING, ContextType.ADDON, reference=addon.slug)
-
-
-def _file_names(folder: Path) -> frozenset[str]:
-    try:
-        return frozenset(entry.name for entry in folder.iterdir() if entry.is_file())
-    except FileNotFoundError:
-        return frozenset()
