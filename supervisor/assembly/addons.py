@@ -13,6 +13,7 @@ from supervisor.managers.addons import OPTIONAL_HOST_PATHS, AddonManager, LogKee
 from supervisor.managers.addons.auto_update import AutoUpdates
 from supervisor.managers.addons.boot import AddonBooter
 from supervisor.managers.addons.health import ApplicationWatchdog
+from supervisor.managers.addons.hotplug import DeviceHotplug
 from supervisor.managers.addons.images import AddonImages
 from supervisor.managers.addons.installer import AddonInstaller
 from supervisor.managers.addons.intents import INTENTS_SCHEMA, Intents
@@ -120,6 +121,7 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         base.resolution,
         base.bus,
         apparmor,
+        DeviceHotplug(base.bus, base.jobs, base.engine, base.host, registry, options, base.resolution),
     )
     return AddonParts(
         manager,

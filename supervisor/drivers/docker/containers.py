@@ -10,6 +10,7 @@ from docker import APIClient
 from docker.errors import APIError
 
 from supervisor.drivers.docker import lifecycle, talk
+from supervisor.drivers.docker.devices import allow_device
 from supervisor.drivers.docker.link import Link
 from supervisor.drivers.docker.logs import LogLine, read_log
 from supervisor.drivers.docker.model import (
@@ -122,6 +123,14 @@ class Containers:
         }
         given = {key: value for key, value in changes.items() if value is not None}
         await self._link.change(f"Limits of {name}", lifecycle.update, name, given)
+
+    async def allow_device(self, info: ContainerInfo, rule: str) -> None:
+        """Let a running container use one more device; see `allow_device` of `devices.py`.
+
+        Raises:
+            Unsupported: that is not possible from here; Internal: the kernel refused.
+        """
+        await asyncio.to_thread(allow_device, info, rule)
 
     async def remove(self, name: str) -> None:
         """Kill and remove it at once; an absent container is fine."""

@@ -24,6 +24,7 @@ from supervisor.model.manifest import AddonStage, AddonStartup
 
 from .addon import Addon
 from .boot import AddonBooter
+from .hotplug import DeviceHotplug
 from .installer import AddonInstaller
 from .intents import Intents
 from .limit_keeper import LimitKeeper
@@ -66,6 +67,7 @@ class AddonManager:
     _resolution: Resolution
     _bus: EventBus
     apparmor: AppArmor
+    _hotplug: DeviceHotplug
 
     async def load(self) -> None:
         """Read what is installed, and learn from the engine what runs, if it can be asked."""
@@ -88,6 +90,7 @@ class AddonManager:
         await self.watchdog.stop()
         await self.rollbacks.stop()
         self._memory.stop()
+        await self._hotplug.stop()
 
     def get(self, slug: str) -> Addon:
         """Return an installed add-on.

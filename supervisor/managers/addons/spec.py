@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -15,6 +16,8 @@ from supervisor.model.manifest import Manifest, MapType
 from supervisor.paths import DataPaths
 
 from .limits import Limits
+
+_LOGGER = logging.getLogger(__name__)
 
 OOM_SCORE_ADJ = 200
 RT_RUNTIME_MICROSECONDS = 190_000
@@ -108,7 +111,9 @@ def container_spec(run: AddonRun, around: Surroundings) -> ContainerSpec:
         stdin=manifest.stdin,
         capabilities=manifest.capabilities,
         security_opt=security_options(run, around),
-        device_cgroup_rules=tuple(device_rules(run, around.devices)),
+        device_cgroup_rules=device_rules(
+            manifest, around.devices, protected=run.protected, option_devices=run.option_devices
+        ),
         ulimits=ulimits(manifest),
         oom_score_adj=OOM_SCORE_ADJ,
         pid_mode="host" if manifest.host_pid and not run.protected else None,
@@ -151,10 +156,11 @@ def ulimits(manifest: Manifest) -> tuple[Ulimit, ...]:
     return tuple(limits.values())
 
 
-def device_rules(run: AddonRun, devices: DeviceTable) -> Iterable[str]:
-    """Yield the cgroup rules; devices that are not there get none."""
-    manifest = run.manifest
-    if manifest.full_access and not run.protected:
+def device_rules(
+    manifest: Manifest, devices: DeviceTable, *, protected: bool, option_devices: Iterable[Device]
+) -> tuple[str, ...]:
+    """Return the cgroup rules. Devices that are not there get none, and neither do those of the operating system."""
+    if manifest.full_access and not protected:
         return ("a *:* rwm",)
     majors: list[int] = []
     singles: list[Device] = []
@@ -162,13 +168,17 @@ def device_rules(run: AddonRun, devices: DeviceTable) -> Iterable[str]:
         majors += UART_MAJORS
         singles += [device for device in devices.by_subsystem("tty") if device.major not in UART_MAJORS]
     if manifest.usb:
-        majors += [*USB_MAJORS, *(device.major for device in devices.by_subsystem("hidraw"))]
+        majors += [*USB_MAJORS, *_majors(devices, ("hidraw",))]
     if manifest.video:
         majors += [*VIDEO_MAJORS, *_majors(devices, VIDEO_SUBSYSTEMS)]
     if manifest.gpio:
         majors += _majors(devices, GPIO_SUBSYSTEMS)
     named = (devices.find(path) for path in manifest.devices)
-    singles += [device for device in (*named, *run.option_devices) if device is not None]
+    for device in (*named, *option_devices):
+        if device is not None and devices.of_the_system(device):
+            _LOGGER.error("%s: not given %s, which the operating system lives on", manifest.name, device.path)
+        elif device is not None:
+            singles.append(device)
     rules = [f"c {major}:* rwm" for major in majors] + [device.cgroup_rule for device in singles]
     return tuple(dict.fromkeys(rules))
 
