@@ -155,6 +155,12 @@ ADDON_BUILD_FAILED = ErrorKind(
     "Building add-on {app} failed. The log of the build has the reason (supervisor addons logs {app} --build)",
 )
 ADDON_UNKNOWN = ErrorKind("app_unknown_error", Internal, "The Docker engine refused work for add-on {app}. " + SEE_LOGS)
+# Ours, beyond the contract's list.
+ADDON_LIMIT_INVALID = ErrorKind("app_limit_invalid_error", Invalid, "The limit {limit} can't be set so: {reason}")
+ADDON_NOT_POSSIBLE_HERE = ErrorKind("app_not_possible_here_error", Unsupported, "Add-on {app} can't start: {reason}")
+ADDON_PROFILE_INVALID = ErrorKind(
+    "app_apparmor_profile_invalid_error", Invalid, "The AppArmor profile of add-on {app} can't be used: {reason}"
+)
 ADDON_FILE_UNREADABLE = ErrorKind("app_file_read_error", Invalid, "A file of add-on {app} can't be read: {error}")
 
 # Store.

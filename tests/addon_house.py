@@ -9,6 +9,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from supervisor.drivers.docker.engine import Engine
 from supervisor.drivers.docker.model import ContainerInfo, ImageInfo, container_info, image_info
 from supervisor.drivers.docker.spec import ContainerSpec, engine_config
@@ -20,6 +22,8 @@ from supervisor.jobs import JobManager
 from supervisor.jobs.manager import JOBS_SCHEMA
 from supervisor.managers.addons import Addon, LogKeeper, Surroundings
 from supervisor.managers.addons.boot import AddonBooter
+from supervisor.managers.addons.limit_keeper import LimitKeeper
+from supervisor.managers.addons.memory import MemoryReports
 from supervisor.managers.addons.options import AddonOptions
 from supervisor.managers.addons.record import AddonRecord, addons_schema
 from supervisor.managers.addons.registry import AddonRegistry
@@ -50,7 +54,7 @@ class Table:
 
     async def run(self, spec: ContainerSpec) -> ContainerInfo:
         await asyncio.sleep(0)
-        engine_config(spec)
+        host_config = engine_config(spec)["HostConfig"]
         if self.refuse:
             raise self.refuse.pop(0)
         self.specs.append(spec)
@@ -58,6 +62,7 @@ class Table:
             "Id": f"id{next(self._ids)}",
             "Name": f"/{spec.name}",
             "State": {"Status": "running", "Running": True, "ExitCode": 0},
+            "HostConfig": host_config,
             "NetworkSettings": {"Networks": {"hassio": {"IPAddress": "172.30.33.5"}}},
         }
         info = await self.inspect(spec.name)
@@ -129,6 +134,8 @@ class House:
             self.state_file("addons.json", addons_schema), self.bus, self.host, store, self.ingress
         )
         self.kept_logs: list[str] = []
+        # What of the surroundings a test wants otherwise.
+        self.around: dict[str, Any] = {}
         self.runner = AddonRunner(
             self.engine,
             self.jobs,
@@ -137,8 +144,12 @@ class House:
             AddonOptions(SecretsFile(self.paths.homeassistant / "secrets.yaml"), self.host),
             LogKeeper(self._keep, self._keep),
             registry=self.registry,
-            surroundings=lambda: Surroundings(self.paths, DeviceTable(), IPv4Address("172.30.32.2"), "UTC"),
+            limits=LimitKeeper(self.engine, self.host),
+            surroundings=lambda: attrs.evolve(
+                Surroundings(self.paths, DeviceTable(), IPv4Address("172.30.32.2"), "UTC"), **self.around
+            ),
         )
+        self.memory = MemoryReports(self.bus, self.registry, self.resolution)
         self.booter = AddonBooter(self.registry, self.runner, self.resolution)
         self.bus.subscribe(ContainerStateChanged, self._container_changed)
 

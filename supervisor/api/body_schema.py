@@ -13,7 +13,7 @@ from voluptuous_openapi import (  # type: ignore[import-untyped]  # the package 
     convert,
 )
 
-from supervisor.model import validators
+from supervisor.model import sizes, validators
 
 _ANYTHING: Final = {"type": ["null", "boolean", "number", "string", "array", "object"]}
 _DIGITS: Final = {"type": "string", "pattern": r"^\s*[+-]?[0-9]+\s*$"}
@@ -36,6 +36,12 @@ _KNOWN: Final[Mapping[Any, dict[str, Any]]] = {
     },
     validators.lenient_int: {"anyOf": [{"type": "number"}, _DIGITS]},
     validators.lenient_float: {"anyOf": [{"type": "number"}, {"type": "string", "description": "A number"}]},
+    sizes.size: {
+        "anyOf": [
+            {"type": "integer", "minimum": 1},
+            {"type": "string", "description": "Bytes, or with a unit: 512M, 1.5G"},
+        ]
+    },
     validators.version: {"type": ["string", "number", "null"], "maxLength": validators.MAX_VERSION_LENGTH},
     validators.required_version: {"type": ["string", "number"], "maxLength": validators.MAX_VERSION_LENGTH},
     validators.port: {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, _DIGITS]},

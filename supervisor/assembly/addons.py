@@ -13,10 +13,13 @@ from supervisor.managers.addons import OPTIONAL_HOST_PATHS, AddonManager, LogKee
 from supervisor.managers.addons.auto_update import AutoUpdates
 from supervisor.managers.addons.boot import AddonBooter
 from supervisor.managers.addons.health import ApplicationWatchdog
+from supervisor.managers.addons.hotplug import DeviceHotplug
 from supervisor.managers.addons.images import AddonImages
 from supervisor.managers.addons.installer import AddonInstaller
 from supervisor.managers.addons.intents import INTENTS_SCHEMA, Intents
+from supervisor.managers.addons.limit_keeper import LimitKeeper
 from supervisor.managers.addons.loader import ImageLoader
+from supervisor.managers.addons.memory import MemoryReports
 from supervisor.managers.addons.options import AddonOptions
 from supervisor.managers.addons.record import addons_schema
 from supervisor.managers.addons.registry import AddonRegistry
@@ -25,6 +28,7 @@ from supervisor.managers.addons.rollback import ROLLBACKS_SCHEMA, Rollbacks
 from supervisor.managers.addons.runner import AddonRunner
 from supervisor.managers.addons.secrets import SecretsFile
 from supervisor.managers.addons.watchdog import ContainerWatchdog
+from supervisor.managers.apparmor import AppArmor
 from supervisor.managers.discovery import DISCOVERY_SCHEMA, DiscoveryManager
 from supervisor.managers.image_puller import ImagePuller
 from supervisor.managers.ingress import INGRESS_SCHEMA, IngressManager
@@ -44,7 +48,6 @@ class AddonParts:
     services: ServiceManager
     discovery: DiscoveryManager
     health: ApplicationWatchdog
-    images: AddonImages
     loader: ImageLoader
     auto_updates: AutoUpdates
 
@@ -54,6 +57,9 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
     ingress = IngressManager(base.state_file("ingress.json", INGRESS_SCHEMA))
     registry = AddonRegistry(base.state_file("addons.json", addons_schema), base.bus, base.host, parts.store, ingress)
     options = AddonOptions(SecretsFile(base.paths.homeassistant / "secrets.yaml"), base.host)
+    # Nobody on this machine loads profiles for us yet: the host's agent will.
+    apparmor = AppArmor(base.paths, base.resolution, None)
+    limits = LimitKeeper(base.engine, base.host)
     runner = AddonRunner(
         base.engine,
         base.jobs,
@@ -62,7 +68,8 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         options,
         logs,
         registry=registry,
-        surroundings=partial(_surroundings, base, parts),
+        limits=limits,
+        surroundings=partial(_surroundings, base, parts, apparmor),
     )
     intents = Intents(base.state_file("intents.json", INTENTS_SCHEMA))
     images = AddonImages(
@@ -83,6 +90,7 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         registry,
         runner,
         images,
+        apparmor,
         window=base.settings.update_window,
     )
     installer = AddonInstaller(
@@ -97,6 +105,7 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         rollbacks,
         intents,
         logs,
+        apparmor,
         base.paths,
         lambda: None,
     )
@@ -109,13 +118,16 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         options,
         AddonBooter(registry, runner, base.resolution),
         ContainerWatchdog(base.bus, base.jobs, registry, runner, base.resolution),
+        limits,
+        MemoryReports(base.bus, registry, base.resolution),
         intents,
         parts.store,
         parts.security,
         base.resolution,
         base.jobs,
         base.bus,
-        base.paths,
+        apparmor,
+        DeviceHotplug(base.bus, base.jobs, base.engine, base.host, registry, options, base.resolution),
     )
     return AddonParts(
         manager,
@@ -126,7 +138,6 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
             base.state_file("discovery.json", DISCOVERY_SCHEMA), registry, parts.store, base.jobs, base.bus
         ),
         ApplicationWatchdog(base.jobs, registry, runner, options, base.http),
-        images,
         ImageLoader(
             base.jobs,
             base.host,
@@ -142,7 +153,7 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
     )
 
 
-def _surroundings(base: Base, parts: Parts) -> Surroundings:
+def _surroundings(base: Base, parts: Parts, apparmor: AppArmor) -> Surroundings:
     """Describe the machine for one start of an add-on."""
     in_container = base.settings.container_name is not None
     # From inside a container the host's own folders can't be seen; its operating system has them.
@@ -153,6 +164,7 @@ def _surroundings(base: Base, parts: Parts) -> Surroundings:
         base.address,
         parts.configuration.timezone or base.host.facts.timezone or "UTC",
         docker_socket=Path(base.settings.docker_url.removeprefix("unix://")),
+        apparmor=apparmor.available,
         propagation=takes_part_in_propagation(base.paths.root),
         missing=missing,
     )

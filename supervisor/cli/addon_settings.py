@@ -13,7 +13,7 @@ from supervisor.cli import option_edits
 from supervisor.cli.answers import mapping, mappings
 from supervisor.cli.arguments import INSTALLED
 from supervisor.cli.client import route
-from supervisor.cli.columns import Column, show
+from supervisor.cli.columns import Column, show, size
 from supervisor.cli.command import Command, Session, confirm, pass_session
 from supervisor.cli.failures import ExitCode, Failure
 from supervisor.cli.output import dump_yaml
@@ -220,6 +220,66 @@ def _parse_port(given: str) -> tuple[str, int | None]:
     return key, int(host)
 
 
+_LIMIT_COLUMNS = (Column("LIMIT", "limit"), Column("VALUE", "value"), Column("RUNNING", "running", flexible=True))
+_TAKEN_AWAY = ("none", "off", "null", "")
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "supervisor addons limits core_nginx --memory 512M --cpus 1.5",
+        "supervisor addons limits core_nginx --memory none",
+    ),
+)
+@click.argument("slug", type=INSTALLED)
+@click.option("--memory", metavar="SIZE", help="What it may use of the memory, such as 512M or 1.5G.")
+@click.option("--cpus", metavar="NUMBER", help="How many of the CPUs it may keep busy, such as 1.5.")
+@click.option("--pids", metavar="NUMBER", help="How many processes and threads it may have.")
+@click.option("--shm", metavar="SIZE", help="The size of its /dev/shm; counts from its next start.")
+@click.option("--reset", is_flag=True, help="Take all limits away.")
+@pass_session
+def limits(session: Session, /, slug: str, *, reset: bool, **given: str | None) -> None:
+    """Show or change how much of the machine an add-on may take; `none` takes a limit away."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if chosen and reset:
+        raise click.UsageError("choose limits or --reset")
+    if not chosen and not reset:
+        _show_limits(session, slug)
+        return
+    values = {name: None if value in _TAKEN_AWAY else value for name, value in chosen.items()}
+    session.client.post(route("addons", slug, "options"), {"limits": None if reset else values})
+    waiting = _info(session, slug).get("limits_pending")
+    later = f"; {show(waiting)} counts from its next start" if waiting else ""
+    session.output.done(f"Saved the limits of {slug}{later}", name=slug)
+
+
+def _show_limits(session: Session, slug: str) -> None:
+    info = _info(session, slug)
+    values, waiting = mapping(info.get("limits")), info.get("limits_pending")
+    rows = [
+        {
+            "limit": name,
+            "value": _limit_text(name, values.get(name)),
+            "running": "from its next start" if isinstance(waiting, list) and name in waiting else None,
+        }
+        for name in ("memory", "cpus", "pids", "shm")
+    ]
+    session.output.rows(rows, _LIMIT_COLUMNS, name="limit", empty=f"{slug} has no limits", data=dict(values))
+
+
+def _limit_text(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    return size(value) if name in ("memory", "shm") else show(value)
+
+
+def limits_text(limits: object) -> str | None:
+    """Return the limits that are set as `memory 512.0 MiB, cpus 1.5`."""
+    found = {key: value for key, value in mapping(limits).items() if value is not None}
+    texts = (f"{key} {_limit_text(key, value)}" for key, value in found.items())
+    return ", ".join(texts) or None
+
+
 def ports_text(ports: object) -> str | None:
     """Return the published ports as `8080 -> 80/tcp`."""
     published = {key: host for key, host in mapping(ports).items() if host is not None}
@@ -278,6 +338,7 @@ COMMANDS: tuple[click.Command, ...] = (
     options,
     validate,
     network,
+    limits,
     set_,
     boot,
     _switch("watchdog", "watchdog", "Have an add-on started again when it fails."),

@@ -46,6 +46,8 @@ _FIELDS = (
     Field("Repository", "repository"),
     Field("Boot", "boot"),
     Field("Last exit code", "last_exit_code", optional=True),
+    Field("Last error", "last_error", optional=True),
+    Field("Limits", lambda row: addon_settings.limits_text(row.get("limits")), optional=True),
     Field("Can return to", "rollback_version", optional=True),
     Field("Watchdog", "watchdog"),
     Field("Auto update", "auto_update"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import attrs
 
+from supervisor.drivers.capacity import read_capacity
 from supervisor.drivers.sysfs import DeviceTable
 from supervisor.model.machine import detect_arch, supported_arch
 
@@ -38,6 +39,7 @@ class Host:
         self._root = root
         self.machine = machine
         self.arch = detect_arch()
+        self.capacity = read_capacity()
         self.supported_arch = tuple(supported_arch(machine, self.arch))
         self.facts = HostFacts(None, None, "", None, None, None)
         self.devices = DeviceTable()

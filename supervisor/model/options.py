@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
@@ -136,6 +136,11 @@ class OptionSchema:
                 self._root = parse_schema(dict(schema))
             except vol.Invalid as err:
                 raise Invalid(f"The option schema of {self._who} is wrong: {err}") from err
+
+    def option_devices(self, options: Mapping[str, Any], devices: DeviceLookup) -> tuple[DeviceLike, ...]:
+        """Return the devices that options name and that are there now; the options need not be valid."""
+        found = {} if self._root is None else {device.path: device for device in _devices(self._root, options, devices)}
+        return tuple(found.values())
 
     def validate(self, options: object, *, secrets: SecretLookup, devices: DeviceLookup) -> ValidatedOptions:
         """Check options and return what to store and what to hand to the add-on.
@@ -278,6 +283,19 @@ class _Run:
                 f"Device {shown} of option '{path}' doesn't match the filter subsystem={rule.subsystem} in {self.who}"
             )
         self.found.setdefault(device.path, device)
+
+
+def _devices(rule: Rule | None, value: object, devices: DeviceLookup) -> Iterator[DeviceLike]:
+    if isinstance(rule, MappingRule) and isinstance(value, Mapping):
+        for key, field in rule.fields.items():
+            yield from _devices(field, value.get(key), devices)
+    elif isinstance(rule, ListRule) and isinstance(value, list):
+        for item in value:
+            yield from _devices(rule.member, item, devices)
+    elif isinstance(rule, TypeRule) and rule.kind is Kind.DEVICE and isinstance(value, str):
+        device = devices.find(value)
+        if device is not None and rule.subsystem in (None, device.subsystem):
+            yield device
 
 
 def _redacted(value: Any, rule: Rule | None) -> Any:

@@ -45,7 +45,7 @@ INFO = (
     "discovery:[str] translations:obj webui:str|null ingress_entry:str|null ingress_url:str|null "
     "ingress_port:int|null ingress_panel:bool|null audio_input:str|null audio_output:str|null auto_update:bool "
     "ip_address:ip watchdog:bool devices:[str] system_managed:bool system_managed_config_entry:str|null "
-    "log_format:str auto_uart:bool services_role:[str]"
+    "log_format:str auto_uart:bool services_role:[str] limits:obj limits_pending:[str] last_error:str|null"
 )
 ROOT = (
     "supervisor:str homeassistant:str|null hassos:str|null docker:str hostname:str|null operating_system:str|null "

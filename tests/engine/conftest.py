@@ -6,6 +6,7 @@ Everything they make is removed at the end.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from addon_stage import SLUG, STAYS, MakeImage
 from engine_stage import (
     BASE_IMAGE,
     LABEL,
@@ -28,6 +30,7 @@ from engine_stage import (
     serve_registry,
 )
 
+from addon_house import House
 from supervisor.drivers.docker.engine import Engine
 from supervisor.events import EventBus
 
@@ -109,3 +112,30 @@ def private_engine() -> Iterator[PrivateEngine]:
     own.start()
     yield own
     own.clear()
+
+
+@pytest.fixture
+def make_image(docker_client: docker.APIClient, base_image: str) -> MakeImage:
+    """Make the image of an add-on that runs a shell command."""
+
+    def make(command: str = STAYS, *, slug: str = SLUG, changes: tuple[str, ...] = ()) -> None:
+        container = docker_client.create_container(base_image, command="true")
+        cmd = f"CMD {json.dumps(['sh', '-c', command])}"
+        docker_client.commit(container, repository=f"local/{slug}", tag="1", changes=[cmd, *changes])
+        docker_client.remove_container(container)
+
+    return make
+
+
+@pytest.fixture
+async def house(
+    tmp_path: Path, engine: Engine, network: None, bus: EventBus, docker_client: docker.APIClient
+) -> AsyncIterator[House]:
+    """A house on the engine; afterwards none of its add-ons is left."""
+    house = House(tmp_path, bus=bus, engine=engine)
+    house.paths.create()
+    yield house
+    for addon in house.registry.installed.values():
+        await engine.containers.remove(addon.container_name)
+        if await engine.images.exists(addon.record.image_reference):
+            docker_client.remove_image(addon.record.image_reference, force=True)

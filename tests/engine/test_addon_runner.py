@@ -7,59 +7,16 @@ import hashlib
 import json
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import Any
 
 import docker
 import pytest
+from addon_stage import SLUG, STAYS, MakeImage, lamp, output
 from engine_stage import free_port, until
 
 from addon_house import House
 from supervisor.drivers.docker.engine import Engine
 from supervisor.errors import SupervisorError
 from supervisor.events import AddonState, EventBus
-from supervisor.managers.addons import Addon
-
-# Ends at once when it is asked to, as a well-made program does.
-STAYS = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
-SLUG = "svtest_lamp"
-
-MakeImage = Callable[..., None]
-
-
-@pytest.fixture
-def make_image(docker_client: docker.APIClient, base_image: str) -> MakeImage:
-    def make(command: str = STAYS, *, slug: str = SLUG, changes: tuple[str, ...] = ()) -> None:
-        container = docker_client.create_container(base_image, command="true")
-        cmd = f"CMD {json.dumps(['sh', '-c', command])}"
-        docker_client.commit(container, repository=f"local/{slug}", tag="1", changes=[cmd, *changes])
-        docker_client.remove_container(container)
-
-    return make
-
-
-@pytest.fixture
-async def house(
-    tmp_path: Path, engine: Engine, network: None, bus: EventBus, docker_client: docker.APIClient
-) -> AsyncIterator[House]:
-    house = House(tmp_path, bus=bus, engine=engine)
-    house.paths.create()
-    yield house
-    for addon in house.registry.installed.values():
-        await engine.containers.remove(addon.container_name)
-        if await engine.images.exists(addon.record.image_reference):
-            docker_client.remove_image(addon.record.image_reference, force=True)
-
-
-async def output(house: House, addon: Addon, command: str) -> str:
-    result = await house.engine.containers.exec(addon.container_name, ["sh", "-c", command], timeout=10)
-    assert result.exit_code == 0, result.output
-    return str(result.output.decode()).strip()
-
-
-async def lamp(house: House, **keys: Any) -> Addon:
-    return await house.install(SLUG, init=False, **keys)
 
 
 async def test_an_add_on_starts_restarts_in_a_new_container_and_stops(house: House, make_image: MakeImage) -> None:

@@ -346,6 +346,21 @@ def test_our_dns_serves_add_ons_when_it_runs() -> None:
     assert (uts.domainname, uts.dns) == (None, ("172.30.32.3",))
 
 
+def test_nobody_is_given_the_disk_of_the_operating_system(caplog: pytest.LogCaptureFixture) -> None:
+    disk = Device("sdb", "/dev/sdb", "/sys/devices/a/sdb", "block", 8, 16, children=("/sys/devices/a/sdb/sdb1",))
+    label = {"ID_FS_LABEL": "hassos-data"}
+    part = Device("sdb1", "/dev/sdb1", "/sys/devices/a/sdb/sdb1", "block", 8, 17, attributes=label)
+    table = DeviceTable([disk, part, *DEVICES.devices])
+    found = spec(
+        around=surroundings(devices=table),
+        devices=["/dev/sdb", "/dev/sdb1", "/dev/sda1"],
+        run={"option_devices": (part,)},
+    )
+    assert found.device_cgroup_rules == ("b 8:1 rwm",)
+    assert [record.levelname for record in caplog.records] == ["ERROR"] * 3
+    assert "/dev/sdb1" in caplog.text
+
+
 def test_real_time_is_budgeted_where_the_kernel_can_do_that() -> None:
     assert spec(realtime=True, around=surroundings(realtime_supported=True)).cpu_rt_runtime == 190_000
     assert spec(around=surroundings(realtime_supported=True)).cpu_rt_runtime is None

@@ -150,8 +150,8 @@ def test_each_change_is_told_once() -> None:
     lamp = addon(bus)
     lamp.attach(container(), image_present=True)
     lamp.apply(ContainerState.HEALTHY)
-    lamp.fail()
-    lamp.fail()
+    lamp.fail("refused")
+    lamp.fail("refused")
     assert heard == ["started", "error"]
 
 

@@ -82,6 +82,18 @@ def test_store_search_needs_every_word(command: Run) -> None:
             "/addons/x/options",
             {"boot": "auto", "watchdog": False},
         ),
+        (
+            ["addons", "limits", "local_hello", "--memory", "512M", "--cpus", "none"],
+            "POST",
+            "/addons/local_hello/options",
+            {"limits": {"memory": "512M", "cpus": None}},
+        ),
+        (
+            ["addons", "limits", "local_hello", "--reset"],
+            "POST",
+            "/addons/local_hello/options",
+            {"limits": None},
+        ),
         (["addons", "set", "x", "--no-protected"], "POST", "/addons/x/security", {"protected": False}),
         (["store", "reload"], "POST", "/store/reload", None),
         (["store", "add", "https://a/b#dev"], "POST", "/store/repositories", {"repository": "https://a/b#dev"}),

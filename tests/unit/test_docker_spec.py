@@ -141,6 +141,7 @@ def test_everything_asked_for_reaches_the_engine():
         "UTSMode": "host",
         "CpuRealtimeRuntime": 190000,
         "Memory": 1,
+        "MemorySwap": 1,
         "NanoCpus": 2,
         "PidsLimit": 3,
         "ShmSize": 4,

@@ -321,3 +321,24 @@ def test_a_machine_without_hardware_has_no_devices() -> None:
         OptionSchema({"x": "device"}, "Lamp", "local_lamp").validate(
             {"x": "/dev/null"}, secrets=SECRETS.get, devices=NoDevices()
         )
+
+
+@pytest.mark.parametrize(
+    ("schema", "options", "there"),
+    [
+        ({"a": "device"}, {"a": "/dev/ttyUSB0"}, True),
+        ({"a": "device(subsystem=tty)?"}, {"a": "/dev/serial/by-id/usb-stick"}, True),
+        ({"a": "device(subsystem=usb)"}, {"a": "/dev/ttyUSB0"}, False),
+        ({"a": ["device"]}, {"a": ["/dev/none", "/dev/ttyUSB0"]}, True),
+        ({"a": [{"b": "device"}], "c": "int"}, {"a": [{"b": "/dev/ttyUSB0"}]}, True),
+        ({"a": "str"}, {"a": "/dev/ttyUSB0"}, False),
+        ({"a": "device"}, {"a": ["/dev/ttyUSB0"]}, False),
+        ({"a": "device"}, {}, False),
+        (None, {"a": "/dev/ttyUSB0"}, False),
+    ],
+)
+def test_devices_are_found_in_options_valid_or_not(
+    schema: dict[str, Any] | None, options: dict[str, Any], there: bool
+) -> None:
+    found = OptionSchema(schema, "Lamp", "local_lamp").option_devices(options, OneStick())
+    assert found == ((OneStick.stick,) if there else ())

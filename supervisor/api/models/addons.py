@@ -50,8 +50,21 @@ class AddonList:
 
 
 @attrs.frozen(kw_only=True)
+class Limits:
+    """Bytes, CPUs, processes, bytes of /dev/shm; null is as much as there is."""
+
+    memory: int | None = None
+    cpus: float | None = None
+    pids: int | None = None
+    shm: int | None = None
+
+
+@attrs.frozen(kw_only=True)
 class AddonInfo:
-    """`version` is the installed one; a store add-on that is not installed shows the store's there."""
+    """`version` is the installed one; a store add-on that is not installed shows the store's there.
+
+    `limits_pending` names the limits that the running container gets with its next start only.
+    """
 
     name: str
     slug: str
@@ -131,6 +144,9 @@ class AddonInfo:
     log_format: str = "plain"
     installed: bool = True
     last_exit_code: int | None = None
+    last_error: str | None = None
+    limits: Limits = Limits()
+    limits_pending: list[str] = attrs.field(factory=list)
     rollback_version: str | None = None
 
 

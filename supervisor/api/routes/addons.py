@@ -17,6 +17,7 @@ from supervisor.api.views.addons import AddonViews
 from supervisor.errors import Forbidden, Invalid
 from supervisor.jobs import JobManager
 from supervisor.managers.addons import Addon, AddonManager
+from supervisor.managers.addons.limits import LIMITS_SCHEMA
 from supervisor.managers.logs import LogManager, LogTarget
 from supervisor.managers.store import StoreManager
 from supervisor.model.validators import lenient_bool, network_ports
@@ -42,6 +43,7 @@ OPTIONS = vol.Schema(
         vol.Optional("audio_input"): vol.Any(None, str),
         vol.Optional("ingress_panel"): lenient_bool,
         vol.Optional("watchdog"): lenient_bool,
+        vol.Optional("limits"): vol.Any(None, LIMITS_SCHEMA.schema),
     }
 )
 SYSTEM_OPTIONS = vol.Schema(
@@ -200,6 +202,8 @@ class AddonRoutes:
         self._views.drop(slug)
 
     async def _set_options(self, call: Call) -> None:
+        if "limits" in call.body and not call.caller.may_manage:
+            raise Forbidden("An add-on can't change its own limits")
         await self._addons.set_options(self._addon(call), call.body)
 
     async def _validate_options(self, call: Call) -> wire.OptionsVerdict:

@@ -57,6 +57,8 @@ class AddonViews:
             addon.ip_address,
             addon.ingress_port,
             addon.last_exit_code,
+            addon.last_error,
+            addon.resources,
             addon.option_devices,
             self._addons.rollbacks.way(addon.slug),
             self._store.addons.get(addon.slug),
@@ -134,6 +136,9 @@ class AddonViews:
             system_managed=record.system_managed,
             system_managed_config_entry=record.system_managed_config_entry if record.system_managed else None,
             last_exit_code=addon.last_exit_code,
+            last_error=addon.last_error,
+            limits=wire.Limits(**attrs.asdict(record.limits)),
+            limits_pending=list(self._addons.limits.pending(addon)),
             rollback_version=way.version if (way := self._addons.rollbacks.way(addon.slug)) else None,
         )
 
@@ -265,7 +270,7 @@ class AddonViews:
         return True
 
     def _has_profile(self, slug: str) -> bool:
-        return slug in self._addons.apparmor_profiles
+        return slug in self._addons.apparmor.profiles
 
     async def _long_description(self, store: StoreAddon | None) -> str | None:
         if store is None or not store.readme:

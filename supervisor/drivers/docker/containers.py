@@ -10,6 +10,7 @@ from docker import APIClient
 from docker.errors import APIError
 
 from supervisor.drivers.docker import lifecycle, talk
+from supervisor.drivers.docker.devices import allow_device
 from supervisor.drivers.docker.link import Link
 from supervisor.drivers.docker.logs import LogLine, read_log
 from supervisor.drivers.docker.model import (
@@ -101,6 +102,35 @@ class Containers:
         """Ask it to end, kill it after `grace` seconds, and remove it; an absent container is fine."""
         check_name(name)
         await self._link.change(f"Stopping {name}", lifecycle.stop, name, grace, self._cid_path(name), remove=remove)
+
+    async def update(
+        self, name: str, *, memory: int | None = None, nano_cpus: int | None = None, pids: int | None = None
+    ) -> None:
+        """Give a container other limits, at once if it runs; None leaves one as it is, `pids` 0 takes it away.
+
+        The engine can't take the others away: give what the machine has. `memory` includes what is swapped out.
+
+        Raises:
+            NotFound: there is none.
+            SupervisorError: the engine refused; a running one may use more memory than the new limit.
+        """
+        check_name(name)
+        changes = {
+            "Memory": memory,
+            "MemorySwap": memory,
+            "NanoCpus": nano_cpus,
+            "PidsLimit": pids,
+        }
+        given = {key: value for key, value in changes.items() if value is not None}
+        await self._link.change(f"Limits of {name}", lifecycle.update, name, given)
+
+    async def allow_device(self, info: ContainerInfo, rule: str) -> None:
+        """Let a running container use one more device; see `allow_device` of `devices.py`.
+
+        Raises:
+            Unsupported: that is not possible from here; Internal: the kernel refused.
+        """
+        await asyncio.to_thread(allow_device, info, rule)
 
     async def remove(self, name: str) -> None:
         """Kill and remove it at once; an absent container is fine."""

@@ -6,15 +6,20 @@ import contextlib
 import logging
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import requests
 from docker import APIClient
-from docker.errors import APIError
+from docker.errors import APIError, create_api_error_from_http_exception
 from docker.errors import NotFound as Absent
 
+from supervisor.drivers.docker.refusals import refused_wish
 from supervisor.drivers.docker.spec import ContainerSpec, engine_config
 from supervisor.drivers.docker.translate import FOREIGN, explanation_of, port_conflict
+from supervisor.drivers.docker.wire import EngineClient
 from supervisor.errors import Internal, NotFound, Timeout
 
 _LOGGER = logging.getLogger(__name__)
@@ -30,10 +35,12 @@ def run(client: APIClient, spec: ContainerSpec, network_name: str) -> dict[str, 
     identity = create(client, spec, network_name)
     try:
         return start(client, spec.name, _network_of(spec, network_name))
-    except BaseException:
+    except BaseException as err:
         # The reason of the failed start is what counts, also when the engine went away in between.
         with contextlib.suppress(*FOREIGN):
             _clear(client, identity, _path(spec))
+        if isinstance(err, APIError) and (refusal := refused_wish(spec, explanation_of(err))) is not None:
+            raise refusal from err
         raise
 
 
@@ -48,6 +55,8 @@ def create(client: APIClient, spec: ContainerSpec, network_name: str) -> str:
         _remove_file(_path(spec))
         if err.status_code == 404 and "image" in explanation_of(err).lower():
             raise NotFound(f"{spec.name} can't start: image {spec.image} is not here") from err
+        if (refusal := refused_wish(spec, explanation_of(err))) is not None:
+            raise refusal from err
         raise
     identity = str(created["Id"])
     for warning in created.get("Warnings") or ():
@@ -89,6 +98,16 @@ def stop(client: APIClient, name: str, grace: int, cid_path: Path | None, *, rem
             client.stop(name, timeout=grace)
     if remove:
         _clear(client, name, cid_path)
+
+
+def update(client: EngineClient, name: str, changes: Mapping[str, int]) -> None:
+    """Change resources of a container; the SDK's own call knows only some of them."""
+    url = f"{client.base_url}/v{client.api_version}/containers/{quote(name, safe='')}/update"
+    response = client.post(url, json=dict(changes), timeout=client.timeout)
+    try:
+        response.raise_for_status()
+    except requests.HTTPError as err:
+        create_api_error_from_http_exception(err)
 
 
 def remove(client: APIClient, name: str, cid_path: Path | None) -> None:

@@ -35,6 +35,16 @@ class Mount:
 
 
 @attrs.frozen
+class Resources:
+    """What a container may take: bytes of memory, 1e-9 CPUs, processes, bytes of /dev/shm; 0 is as much as there is."""
+
+    memory: int = 0
+    nano_cpus: int = 0
+    pids: int = 0
+    shm: int = 0
+
+
+@attrs.frozen
 class ContainerInfo:
     """What the engine knows about one container.
 
@@ -46,6 +56,7 @@ class ContainerInfo:
         has_healthcheck: whether somebody starting it should wait for `health` to settle.
         ip_address: on the internal network; known only while it runs.
         pid: of its first process as the engine's host counts; 0 when it does not run.
+        device_rules: the cgroup rules it was made with.
         raw: the engine's inspect answer.
     """
 
@@ -71,6 +82,8 @@ class ContainerInfo:
     oom_killed: bool
     tty: bool
     pid: int
+    resources: Resources
+    device_rules: tuple[str, ...]
     raw: Mapping[str, Any] = attrs.field(repr=False, eq=False)
 
     @property
@@ -184,7 +197,24 @@ def container_info(raw: Mapping[str, Any], *, network_name: str) -> ContainerInf
         oom_killed=bool(state.get("OOMKilled")),
         tty=bool(config.get("Tty")),
         pid=int(state.get("Pid") or 0),
+        resources=_resources(host),
+        device_rules=tuple(map(str, host.get("DeviceCgroupRules") or ())),
         raw=raw,
+    )
+
+
+_SHM_SIZE = re.compile(r"(?:^|,)size=(\d+)(?:,|$)")
+
+
+def _resources(host: Mapping[str, Any]) -> Resources:
+    options = str((host.get("Tmpfs") or {}).get("/dev/shm") or "")  # noqa: S108 - a path inside the container
+    shm = _SHM_SIZE.search(options)
+    return Resources(
+        memory=int(host.get("Memory") or 0),
+        nano_cpus=int(host.get("NanoCpus") or 0),
+        # Some engines say -1 for "no limit".
+        pids=max(0, int(host.get("PidsLimit") or 0)),
+        shm=int(shm[1]) if shm else 0,
     )
 
 

@@ -60,7 +60,8 @@ class ContainerSpec:
         stdin: keep standard input open, so that `Containers.write_stdin` works.
         cpu_rt_runtime: microseconds of real-time CPU per second's period.
         labels: on top of the label every container of ours carries.
-        memory: bytes; `nano_cpus`: 1e-9 CPUs; `shm_size`: bytes.
+        memory: bytes, what is swapped out included; `nano_cpus`: 1e-9 CPUs; `shm_size`: bytes, of the engine's own
+            `/dev/shm`, which one of `tmpfs` replaces.
     """
 
     name: str
@@ -158,6 +159,7 @@ def _host_config(spec: ContainerSpec, network_name: str) -> dict[str, Any]:
         UTSMode=spec.uts_mode,
         CpuRealtimeRuntime=spec.cpu_rt_runtime,
         Memory=spec.memory,
+        MemorySwap=spec.memory,
         NanoCpus=spec.nano_cpus,
         PidsLimit=spec.pids_limit,
         ShmSize=spec.shm_size,

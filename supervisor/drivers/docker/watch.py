@@ -17,7 +17,13 @@ from supervisor.drivers.docker.ours import is_ours
 from supervisor.drivers.docker.translate import FOREIGN, translate
 from supervisor.drivers.docker.wire import OpenSockets
 from supervisor.errors import NotFound, SupervisorError, Unavailable
-from supervisor.events import ContainerState, ContainerStateChanged, EngineAvailabilityChanged, EventBus
+from supervisor.events import (
+    ContainerOutOfMemory,
+    ContainerState,
+    ContainerStateChanged,
+    EngineAvailabilityChanged,
+    EventBus,
+)
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -206,6 +212,8 @@ class Watch:
                     _LOGGER.warning("%s: its state can't be told: %s", summary.name, err)
                 continue
             self._seen[info.id] = looked
+            if info.oom_killed:
+                self._bus.publish(ContainerOutOfMemory(info.name, info.id, looked))
             self._bus.publish(_present(info, looked))
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
@@ -226,7 +234,7 @@ class Watch:
             self._containers.forget(identity)
         elif not self._is_old(identity, moment):
             if action == "oom":
-                _LOGGER.warning("%s: the kernel ended a process of it for lack of memory", name)
+                self._bus.publish(ContainerOutOfMemory(name, identity, moment))
             self._publish(name, identity, action, attributes, moment)
 
     def _is_old(self, identity: str, moment: float) -> bool:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from ipaddress import IPv4Address
 
 import attrs
 
 from supervisor.const import GATEWAY_ADDRESS, UNKNOWN_ADDRESS
-from supervisor.drivers.docker.model import ContainerInfo
+from supervisor.drivers.docker.model import ContainerInfo, Resources
 from supervisor.events import AddonState, AddonStateChanged, ContainerState, ContainerStateChanged, EventBus
 from supervisor.model.manifest import AddonBoot, Manifest
+from supervisor.model.sizes import size_text
 
 from .ports import Ports, effective_ports
 from .record import AddonRecord
@@ -19,7 +21,10 @@ from .spec import container_name, hostname_of
 
 _LOGGER = logging.getLogger(__name__)
 
-
+# The exit code of a program that was killed.
+KILLED = 137
+# An end so soon after a process was killed for lack of memory comes from that.
+STARVED_SECONDS = 10.0
 _LIVELY = (ContainerState.RUNNING, ContainerState.HEALTHY)
 
 
@@ -28,7 +33,8 @@ class Addon:
     """`record` is what lasts; the rest is the present, driven by what the engine reports (add-on contract §3.7).
 
     `stop_requested` is set from a requested stop until the next start, so that the end of the container is no error.
-    `option_devices` are the devices that the options of the last start gave it.
+    `option_devices` are the devices that the options of the last start gave it; `resources` is what its container may
+    take now. `last_error` says why it is in error, or why part of it was ended; none while all is well.
     """
 
     record: AddonRecord
@@ -43,6 +49,10 @@ class Addon:
     last_exit_code: int | None = None
     ingress_port: int | None = None
     option_devices: tuple[str, ...] = ()
+    resources: Resources = attrs.field(factory=Resources)
+    last_error: str | None = None
+    # When a process of the container was killed for lack of memory, by the clock of the loop.
+    _starved: float | None = None
     _changed: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     @property
@@ -98,11 +108,14 @@ class Addon:
             self._gone_id = self.container_id or self._gone_id
             self.container_id = None
             self.ip_address = UNKNOWN_ADDRESS
+            self.last_error = None
             self._set(AddonState.STOPPED if image_present else AddonState.UNKNOWN)
             return
         self.container_id = info.id
         self.has_healthcheck = info.has_healthcheck
+        self.resources = info.resources
         self.ip_address = info.ip_address or UNKNOWN_ADDRESS
+        self._starved = time.monotonic() if info.oom_killed else None
         self.apply(info.state, info.exit_code)
 
     def started(self, info: ContainerInfo) -> None:
@@ -111,6 +124,7 @@ class Addon:
             self.attach(info, image_present=True)
             return
         self.has_healthcheck = info.has_healthcheck
+        self.resources = info.resources
         if self.running:
             self.ip_address = info.ip_address or UNKNOWN_ADDRESS
 
@@ -125,6 +139,7 @@ class Addon:
         self.unhealthy = state == ContainerState.UNHEALTHY
         match state:
             case ContainerState.RUNNING:
+                self._starved = self.last_error = None
                 self._set(AddonState.STARTUP if self.has_healthcheck else AddonState.STARTED)
             case ContainerState.HEALTHY | ContainerState.UNHEALTHY:
                 self._set(AddonState.STARTED)
@@ -135,9 +150,33 @@ class Addon:
             case ContainerState.UNKNOWN:
                 self.attach(None, image_present=False)
 
-    def fail(self) -> None:
-        """Remember that the last start or stop failed; the next word from the engine overrides it."""
+    def fail(self, reason: str) -> None:
+        """Remember that the last start or stop failed, and why; the next word from the engine overrides it."""
+        self.last_error = reason
         self._set(AddonState.ERROR)
+
+    def starved(self) -> None:
+        """Note that a process of the container was killed for lack of memory; the container itself may go on."""
+        self._starved = time.monotonic()
+        if self.state == AddonState.ERROR and self.last_exit_code == KILLED:
+            self._explain_end(self.last_exit_code)
+        elif self.running:
+            self.last_error = f"a process of it was {self._out_of_memory_text}"
+            _LOGGER.warning("%s: %s", self.slug, self.last_error, extra={"ADDON": self.slug})
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether lack of memory ended it, as far as anybody can tell."""
+        return self.state == AddonState.ERROR and self._starved_lately and self.last_exit_code == KILLED
+
+    @property
+    def _starved_lately(self) -> bool:
+        return self._starved is not None and time.monotonic() - self._starved < STARVED_SECONDS
+
+    @property
+    def _out_of_memory_text(self) -> str:
+        limit = f"limit {size_text(self.resources.memory)}" if self.resources.memory else "the machine had no more"
+        return f"killed: out of memory ({limit})"
 
     async def settle(self, seconds: float) -> AddonState:
         """Wait until the start is decided, well or badly, `seconds` at most; return the state then."""
@@ -154,8 +193,15 @@ class Addon:
         self.last_exit_code = exit_code
         self.ip_address = UNKNOWN_ADDRESS
         if state == AddonState.ERROR:
-            _LOGGER.error("%s: ended with exit code %s", self.slug, exit_code, extra={"ADDON": self.slug})
+            self._explain_end(exit_code)
         self._set(state)
+
+    def _explain_end(self, exit_code: int | None) -> None:
+        self.last_error = f"ended with exit code {exit_code}"
+        if self._starved_lately:
+            killed = exit_code == KILLED
+            self.last_error = self._out_of_memory_text if killed else f"{self.last_error}, {self._out_of_memory_text}"
+        _LOGGER.error("%s: %s", self.slug, self.last_error, extra={"ADDON": self.slug})
 
     def _set(self, state: AddonState) -> None:
         if state == self.state:

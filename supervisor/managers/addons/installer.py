@@ -21,15 +21,19 @@ from supervisor.errors import (
     ADDON_NO_UPDATE,
     ADDON_NOT_FOUND,
     ADDON_NOT_IN_STORE,
+    ADDON_PROFILE_INVALID,
     ADDON_REBUILD_IMAGE,
     ADDON_REBUILD_VERSION,
     ADDON_UNKNOWN,
+    Invalid,
     SupervisorError,
 )
 from supervisor.events import AddonRemoved, AddonTokenChanged, EventBus
 from supervisor.jobs import Job, JobCondition, JobManager
+from supervisor.managers.apparmor import AppArmor
 from supervisor.managers.host import Host
 from supervisor.managers.store import StoreAddon, StoreManager
+from supervisor.model.apparmor import adjusted_profile
 from supervisor.model.machine import check_availability
 from supervisor.model.manifest import Manifest
 from supervisor.paths import DataPaths
@@ -75,6 +79,7 @@ class AddonInstaller:
     _rollbacks: Rollbacks
     _intents: Intents
     _logs: LogKeeper
+    _apparmor: AppArmor
     _paths: DataPaths
     _core_version: Callable[[], str | None]
 
@@ -141,6 +146,7 @@ class AddonInstaller:
             store.slug, store.repository, store.manifest, store.translations, store.manifest.version, image
         )
         job.stage("prepare")
+        profile = await self._profile(store)
         had_data = await asyncio.to_thread((self._paths.addons_data / store.slug).exists)
         intent = Intent(store.slug, Action.INSTALL, (record.image_reference,), keep_data=had_data)
         await self._intents.begin(intent)
@@ -149,6 +155,7 @@ class AddonInstaller:
             await source(store, job)
             job.stage("data")
             await asyncio.to_thread((self._paths.addons_data / store.slug).mkdir, parents=True, exist_ok=True)
+            await self._apparmor.install(store.slug, profile)
             job.stage("record")
             addon = await self._registry.add(record)
         except BaseException:
@@ -158,6 +165,18 @@ class AddonInstaller:
         await self._intents.end(store.slug)
         await self._runner.attach(addon)
         _LOGGER.info("%s: installed version %s", store.slug, record.version, extra={"ADDON": store.slug})
+
+    async def _profile(self, store: StoreAddon) -> str | None:
+        """Return the store's AppArmor profile as it may be used; None when it has none.
+
+        Raises:
+            Invalid: it can't be used.
+        """
+        content = await self._store.read_profile(store.slug)
+        try:
+            return None if content is None else adjusted_profile(content, store.slug)
+        except Invalid as err:
+            raise ADDON_PROFILE_INVALID(app=store.slug, reason=str(err)) from err
 
     async def uninstall(self, slug: str, *, remove_config: bool = False) -> None:
         """Remove an add-on with its container, image and data.
@@ -193,6 +212,7 @@ class AddonInstaller:
         stage("image")
         await self._images.remove(intent.images, in_use=self._registry.images_in_use(without=slug))
         stage("data")
+        await self._apparmor.remove(slug)
         await self._remove_files(slug, remove_config=intent.remove_config)
         stage("record")
         await self._registry.remove(slug)
@@ -256,6 +276,7 @@ class AddonInstaller:
         image = self._images.name(store)
         references = (addon.record.image_reference, f"{image}:{store.manifest.version}")
         job.stage("prepare")
+        profile, before = await self._profile(store), await self._apparmor.text(addon.slug)
         await self._intents.begin(Intent(addon.slug, Action.UPDATE, references, was_running=was_running))
         try:
             job.stage("image")
@@ -271,10 +292,11 @@ class AddonInstaller:
                 job.stage("snapshot")
                 await self._rollbacks.keep(addon)
             job.stage("record")
+            await self._apparmor.install(addon.slug, profile)
             await self._registry.switch(addon, store, image)
             self._bus.publish(AddonTokenChanged(addon.slug))
         except BaseException:
-            await asyncio.shield(self._give_up(addon, start=was_running))
+            await asyncio.shield(self._give_up(addon, before, start=was_running))
             raise
         job.stage("start")
         try:
@@ -295,9 +317,10 @@ class AddonInstaller:
         else:
             await self._runner.attach(addon)
 
-    async def _give_up(self, addon: Addon, *, start: bool) -> None:
+    async def _give_up(self, addon: Addon, profile: str | None, *, start: bool) -> None:
         """Go on with the present version. What that meets is logged: why the change failed is the news."""
         try:
+            await self._apparmor.install(addon.slug, profile)
             await self._resume(addon, start=start)
             await self._intents.end(addon.slug)
         except SupervisorError as err:
@@ -339,6 +362,7 @@ class AddonInstaller:
 
     async def _undo_install(self, intent: Intent) -> None:
         await self._images.remove(intent.images, in_use=self._registry.images_in_use())
+        await self._apparmor.remove(intent.slug)
         if not intent.keep_data:
             await self._remove_files(intent.slug, remove_config=False)
         await self._intents.end(intent.slug)

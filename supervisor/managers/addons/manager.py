@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -20,17 +18,20 @@ from supervisor.events import (
     EventBus,
 )
 from supervisor.jobs import JobManager
+from supervisor.managers.apparmor import AppArmor
 from supervisor.managers.resolution import ContextType, IssueType, Resolution
 from supervisor.managers.security import Security
 from supervisor.managers.store import StoreManager
 from supervisor.model.machine import is_for_gone_machines
 from supervisor.model.manifest import AddonBoot, AddonStartup
-from supervisor.paths import DataPaths
 
 from .addon import Addon
 from .boot import AddonBooter
+from .hotplug import DeviceHotplug
 from .installer import AddonInstaller
 from .intents import Intents
+from .limit_keeper import LimitKeeper
+from .memory import MemoryReports
 from .options import AddonOptions
 from .ports import known_choices
 from .registry import AddonRegistry
@@ -63,21 +64,23 @@ class AddonManager:
     options: AddonOptions
     booter: AddonBooter
     watchdog: ContainerWatchdog
+    limits: LimitKeeper
+    _memory: MemoryReports
     _intents: Intents
     _store: StoreManager
     _security: Security
     _resolution: Resolution
     _jobs: JobManager
     _bus: EventBus
-    _paths: DataPaths
-    apparmor_profiles: frozenset[str] = frozenset()
+    apparmor: AppArmor
+    _hotplug: DeviceHotplug
 
     async def load(self) -> None:
         """Read what is installed, and learn from the engine what runs, if it can be asked."""
         await self.registry.load()
         await self._intents.load()
         await self.rollbacks.load()
-        self.apparmor_profiles = await asyncio.to_thread(_file_names, self._paths.apparmor)
+        await self.apparmor.load()
         self._bus.subscribe(ContainerStateChanged, self._container_changed)
         self._bus.subscribe(AddonStateChanged, self._addon_changed)
         self._bus.subscribe(AddonRemoved, self._addon_removed)
@@ -92,6 +95,8 @@ class AddonManager:
         """Stop looking after the add-ons; their containers go on."""
         await self.watchdog.stop()
         await self.rollbacks.stop()
+        self._memory.stop()
+        await self._hotplug.stop()
 
     def get(self, slug: str) -> Addon:
         """Return an installed add-on.
@@ -110,11 +115,12 @@ class AddonManager:
     async def set_options(self, addon: Addon, changes: dict[str, Any]) -> None:
         """Store what a user chose; nothing is stored when any part of it is wrong.
 
-        `changes` holds any of options, boot, network, auto_update, watchdog, ingress_panel, audio_input, audio_output;
-        None for options or network goes back to the manifest's.
+        `changes` holds any of options, boot, network, auto_update, watchdog, ingress_panel, audio_input, audio_output,
+        limits; None for options or network goes back to the manifest's, None for limits to none. Limits that can be
+        changed in a running container are changed at once.
 
         Raises:
-            Invalid: the options don't fit, or the boot mode is pinned.
+            Invalid: the options or limits don't fit, or the boot mode is pinned.
         """
         values = dict(changes)
         if "boot" in values and addon.manifest.boot_pinned and values["boot"] != addon.boot:
@@ -126,9 +132,14 @@ class AddonManager:
             values["network"] = known_choices(addon.manifest.ports, values["network"])
         if addon.manifest.startup == AddonStartup.ONCE:
             values.pop("watchdog", None)
+        if "limits" in values:
+            values["limits"] = self.limits.changed(addon, values["limits"])
         await self.registry.change(addon, **values)
         if addon.boot == AddonBoot.MANUAL:
             self._resolution.dismiss_issue_of(IssueType.BOOT_FAIL, ContextType.ADDON, addon.slug)
+        if "limits" in values:
+            self._memory.dismiss(addon.slug)
+            await self.runner.apply_limits(addon)
 
     async def judge_options(self, addon: Addon, submitted: object) -> OptionsVerdict:
         """Check options without storing them; None checks what is in effect. Invalid options are no error here."""
@@ -196,10 +207,3 @@ class AddonManager:
 
     def _addon_removed(self, event: AddonRemoved) -> None:
         self._resolution.forget(ContextType.ADDON, event.slug)
-
-
-def _file_names(folder: Path) -> frozenset[str]:
-    try:
-        return frozenset(entry.name for entry in folder.iterdir() if entry.is_file())
-    except FileNotFoundError:
-        return frozenset()

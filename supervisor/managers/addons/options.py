@@ -31,6 +31,12 @@ class AddonOptions:
             return {}
         return merge_options(addon.manifest.options, addon.record.options)
 
+    def devices(self, addon: Addon) -> tuple[Device, ...]:
+        """Return the devices that the options in effect name, as far as they are there now."""
+        schema = OptionSchema(addon.manifest.schema, addon.name, addon.slug)
+        found = schema.option_devices(self.effective(addon), self._host.devices)
+        return tuple(device for device in found if isinstance(device, Device))
+
     async def check(self, addon: Addon, options: object) -> ValidatedOptions:
         """Check options as they were submitted.
 

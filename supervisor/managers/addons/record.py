@@ -15,6 +15,8 @@ from supervisor.model.manifest import Manifest
 from supervisor.model.manifest_schema import validate_manifest
 from supervisor.model.validators import docker_image, network_ports, required_version, token, uuid_hex
 
+from .limits import Limits
+
 _text = vol.Any(None, str)
 
 USER_SCHEMA = vol.Schema(
@@ -37,6 +39,7 @@ USER_SCHEMA = vol.Schema(
         vol.Optional("audio_input"): _text,
         vol.Optional("audio_output"): _text,
         vol.Optional("should_run", default=False): bool,
+        vol.Optional("limits", default=dict): object,
     },
     extra=vol.REMOVE_EXTRA,
 )
@@ -57,7 +60,7 @@ class AddonRecord:
     """The user's side and the frozen copy of the manifest that the add-on was installed with.
 
     The API token is kept as its SHA-256 only: the add-on's container has the token itself. `should_run` is the intent:
-    the add-on was started and nobody stopped it since.
+    the add-on was started and nobody stopped it since. `limits` are ours; another system drops them.
     """
 
     slug: str
@@ -81,6 +84,7 @@ class AddonRecord:
     audio_input: str | None = None
     audio_output: str | None = None
     should_run: bool = False
+    limits: Limits = attrs.field(factory=Limits)
 
     @property
     def image_reference(self) -> str:
@@ -125,6 +129,7 @@ class AddonRecord:
             system_managed_config_entry=user["system_managed_config_entry"],
             protected=user["protected"],
             should_run=user["should_run"],
+            limits=Limits.from_stored(user["limits"]),
             **plain,
         )
 
@@ -136,6 +141,9 @@ class AddonRecord:
         for key in ("boot", "network", "audio_input", "audio_output"):
             if fields[key] is None:
                 del fields[key]
+        del fields["limits"]
+        if limits := self.limits.as_stored():
+            fields["limits"] = limits
         if self.token_hash is not None:
             fields["access_token_sha256"] = self.token_hash
         return fields

@@ -30,6 +30,7 @@ from supervisor.events import (
     EventBus,
 )
 from supervisor.jobs import Job, JobManager
+from supervisor.managers.apparmor import AppArmor
 from supervisor.managers.resolution import ContextType, IssueType, Resolution
 from supervisor.model.manifest import Manifest
 from supervisor.model.manifest_schema import validate_manifest
@@ -57,6 +58,7 @@ ROLLBACKS_SCHEMA = vol.Schema(
                     vol.Required("manifest"): dict,
                     vol.Required("translations"): dict,
                     vol.Required("options"): dict,
+                    vol.Optional("profile", default=None): vol.Any(None, str),
                 },
                 extra=vol.REMOVE_EXTRA,
             )
@@ -68,7 +70,7 @@ ROLLBACKS_SCHEMA = vol.Schema(
 
 @attrs.frozen
 class WayBack:
-    """The version that an add-on can return to."""
+    """The version that an add-on can return to; `profile` is its AppArmor profile."""
 
     version: str
     image: str
@@ -76,13 +78,14 @@ class WayBack:
     manifest: Manifest
     translations: dict[str, Any]
     options: dict[str, Any]
+    profile: str | None = None
 
     @property
     def image_reference(self) -> str:
         return f"{self.image}:{self.version}"
 
     @classmethod
-    def of(cls, addon: Addon) -> WayBack:
+    def of(cls, addon: Addon, profile: str | None) -> WayBack:
         record = addon.record
         return cls(
             record.version,
@@ -91,6 +94,7 @@ class WayBack:
             record.manifest,
             dict(record.translations),
             record.options,
+            profile,
         )
 
     @classmethod
@@ -102,6 +106,12 @@ class WayBack:
         """
         config, _ = validate_manifest(stored["manifest"])
         return cls(**{**stored, "manifest": Manifest.from_config(config)})
+
+    def of_record(self) -> dict[str, Any]:
+        """Return what of it belongs into the add-on's record."""
+        fields = attrs.asdict(self, recurse=False)
+        del fields["profile"]
+        return fields
 
     def as_stored(self) -> dict[str, Any]:
         return {**attrs.asdict(self, recurse=False), "manifest": self.manifest.config}
@@ -121,6 +131,7 @@ class Rollbacks:
         registry: AddonRegistry,
         runner: AddonRunner,
         images: AddonImages,
+        apparmor: AppArmor,
         *,
         window: float = WINDOW_SECONDS,
     ) -> None:
@@ -134,6 +145,7 @@ class Rollbacks:
         self._registry = registry
         self._runner = runner
         self._images = images
+        self._apparmor = apparmor
         self._window = window
         self._ways: dict[str, WayBack] = {}
         self._probations: dict[str, asyncio.Task[None]] = {}
@@ -178,7 +190,7 @@ class Rollbacks:
         Raises:
             Internal: its data can't be copied.
         """
-        way = WayBack.of(addon)
+        way = WayBack.of(addon, await self._apparmor.text(addon.slug))
         target = self._snapshots / addon.slug
         fresh = target.with_name(f"{addon.slug}.new")
         await asyncio.to_thread(_clear, fresh)
@@ -228,7 +240,8 @@ class Rollbacks:
             stage("data")
             await asyncio.to_thread(_replace, self._snapshots / addon.slug, self._data / addon.slug)
             stage("record")
-            await self._registry.change(addon, **attrs.asdict(way, recurse=False))
+            await self._apparmor.install(addon.slug, way.profile)
+            await self._registry.change(addon, **way.of_record())
             self._bus.publish(AddonTokenChanged(addon.slug))
             stage("cleanup")
             await self._drop(addon.slug)

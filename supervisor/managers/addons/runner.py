@@ -16,14 +16,17 @@ from supervisor.drivers.docker.engine import Engine
 from supervisor.drivers.docker.model import ContainerInfo, Stats
 from supervisor.errors import (
     ADDON_NO_STDIN,
+    ADDON_NOT_POSSIBLE_HERE,
     ADDON_NOT_RUNNING,
     ADDON_PORT_CONFLICT,
     ADDON_UNKNOWN,
     DOCKER_PORT_CONFLICT,
+    Busy,
     Internal,
     NotFound,
     SupervisorError,
     Unavailable,
+    Unsupported,
 )
 from supervisor.events import AddonTokenChanged, EventBus
 from supervisor.jobs import JobManager
@@ -32,6 +35,7 @@ from supervisor.state import write_atomic
 
 from .addon import Addon
 from .audio import write_audio_files
+from .limit_keeper import LimitKeeper
 from .options import AddonOptions, option_devices
 from .ports import published_ports
 from .record import hash_token
@@ -65,6 +69,7 @@ class AddonRunner:
         logs: LogKeeper,
         *,
         registry: AddonRegistry,
+        limits: LimitKeeper,
         surroundings: Callable[[], Surroundings],
     ) -> None:
         self._engine = engine
@@ -74,6 +79,7 @@ class AddonRunner:
         self._options = options
         self._logs = logs
         self._registry = registry
+        self._limits = limits
         self._surroundings = surroundings
 
     def busy(self, addon: Addon) -> bool:
@@ -88,6 +94,16 @@ class AddonRunner:
             info = None
         present = info is not None or await self._engine.images.exists(addon.record.image_reference)
         addon.attach(info, image_present=present)
+        if addon.running:
+            await self._limits.apply(addon)
+
+    async def apply_limits(self, addon: Addon) -> None:
+        """Give the running add-on the limits that its user chose; those that need a restart wait for one."""
+        try:
+            async with self._jobs.run("app_limits", reference=addon.slug, lock=addon.lock, internal=True):
+                await self._limits.apply(addon)
+        except Busy:
+            _LOGGER.debug("%s: is being changed; its limits follow with its next start", addon.slug)
 
     async def start(self, addon: Addon) -> None:
         """Start the add-on in a fresh container; one that runs already is left alone.
@@ -208,7 +224,7 @@ class AddonRunner:
             has_profile = await asyncio.to_thread(write)
         except OSError as err:
             # The folder is the add-on's own: it may have put anything in the way.
-            addon.fail()
+            addon.fail(f"its files can't be written: {err.strerror or err}")
             _LOGGER.error("%s: its files can't be written: %s", addon.slug, err, extra={"ADDON": addon.slug})
             raise Internal(f"The files of add-on {addon.slug} can't be written: {err.strerror or err}") from err
         return AddonRun(
@@ -221,6 +237,7 @@ class AddonRunner:
             options=checked.resolved,
             option_devices=devices,
             apparmor_profile=has_profile,
+            limits=self._limits.possible(addon.record.limits),
         )
 
     async def _run_container(self, addon: Addon, run: AddonRun, around: Surroundings) -> None:
@@ -229,22 +246,29 @@ class AddonRunner:
             await self._logs.keep(addon.container_name)
             addon.stop_requested = False
             info = await self._engine.containers.run(container_spec(run, around))
-        except Unavailable:
-            addon.fail()
-            raise
-        except NotFound as err:
-            addon.fail()
-            self._raise_issue(IssueType.MISSING_IMAGE, addon, SuggestionType.EXECUTE_REPAIR)
-            raise ADDON_UNKNOWN(app=addon.slug) from err
         except SupervisorError as err:
-            addon.fail()
-            if err.key == DOCKER_PORT_CONFLICT.key:
-                raise self._port_conflict(addon, err) from err
-            _LOGGER.error("%s: the engine refused to start it: %s", addon.slug, err, extra={"ADDON": addon.slug})
-            raise ADDON_UNKNOWN(app=addon.slug) from err
+            raise self._start_failed(addon, err) from err
         addon.started(info)
         self._resolution.dismiss_issue_of(IssueType.MISSING_IMAGE, ContextType.ADDON, addon.slug)
         self._resolution.dismiss_issue_of(IssueType.APP_PORT_CONFLICT, ContextType.ADDON, addon.slug)
+        # They may have been changed while the container was being made.
+        await self._limits.apply(addon)
+
+    def _start_failed(self, addon: Addon, err: SupervisorError) -> SupervisorError:
+        """Put the add-on in error and return what its caller is told."""
+        addon.fail(str(err))
+        if isinstance(err, Unavailable):
+            return err
+        if isinstance(err, NotFound):
+            self._raise_issue(IssueType.MISSING_IMAGE, addon, SuggestionType.EXECUTE_REPAIR)
+            return ADDON_UNKNOWN(app=addon.slug)
+        if err.key == DOCKER_PORT_CONFLICT.key:
+            return self._port_conflict(addon, err)
+        _LOGGER.error("%s: the engine refused to start it: %s", addon.slug, err, extra={"ADDON": addon.slug})
+        if isinstance(err, Unsupported):
+            reason = str(err).removeprefix(f"{addon.container_name} can't start: ")
+            return ADDON_NOT_POSSIBLE_HERE(app=addon.slug, reason=reason)
+        return ADDON_UNKNOWN(app=addon.slug)
 
     def _port_conflict(self, addon: Addon, err: SupervisorError) -> SupervisorError:
         port = (err.fields or {}).get("port")
@@ -268,11 +292,11 @@ class AddonRunner:
             await self._engine.containers.stop(addon.container_name, grace=addon.manifest.timeout, remove=False)
             await self._logs.keep(addon.container_name)
             await self._engine.containers.remove(addon.container_name)
-        except Unavailable:
-            addon.fail()
+        except Unavailable as err:
+            addon.fail(str(err))
             raise
         except SupervisorError as err:
-            addon.fail()
+            addon.fail(str(err))
             _LOGGER.error("%s: the engine refused to stop it: %s", addon.slug, err, extra={"ADDON": addon.slug})
             raise ADDON_UNKNOWN(app=addon.slug) from err
         addon.attach(None, image_present=await self._engine.images.exists(addon.record.image_reference))

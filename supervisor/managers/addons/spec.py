@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -13,6 +14,10 @@ from supervisor.drivers.docker.spec import Bind, CidFile, ContainerSpec, Ulimit
 from supervisor.drivers.sysfs import Device, DeviceTable
 from supervisor.model.manifest import Manifest, MapType
 from supervisor.paths import DataPaths
+
+from .limits import Limits
+
+_LOGGER = logging.getLogger(__name__)
 
 OOM_SCORE_ADJ = 200
 RT_RUNTIME_MICROSECONDS = 190_000
@@ -67,6 +72,7 @@ class AddonRun:
     options: Mapping[str, object]
     option_devices: tuple[Device, ...] = ()
     apparmor_profile: bool = False
+    limits: Limits = attrs.field(factory=Limits)
 
 
 def hostname_of(slug: str) -> str:
@@ -85,7 +91,7 @@ def container_spec(run: AddonRun, around: Surroundings) -> ContainerSpec:
     cid = around.paths.cid_files / f"{name}.cid"
     tmpfs = {"/tmp": ""} if manifest.tmpfs else {}  # noqa: S108 - a path inside the container
     if not manifest.host_ipc:
-        tmpfs["/dev/shm"] = ""  # noqa: S108 - a path inside the container
+        tmpfs["/dev/shm"] = f"size={run.limits.shm}" if run.limits.shm else ""  # noqa: S108 - a path inside the container
     return ContainerSpec(
         name=name,
         image=run.image,
@@ -105,13 +111,19 @@ def container_spec(run: AddonRun, around: Surroundings) -> ContainerSpec:
         stdin=manifest.stdin,
         capabilities=manifest.capabilities,
         security_opt=security_options(run, around),
-        device_cgroup_rules=tuple(device_rules(run, around.devices)),
+        device_cgroup_rules=device_rules(
+            manifest, around.devices, protected=run.protected, option_devices=run.option_devices
+        ),
         ulimits=ulimits(manifest),
         oom_score_adj=OOM_SCORE_ADJ,
         pid_mode="host" if manifest.host_pid and not run.protected else None,
         uts_mode="host" if manifest.host_uts else None,
         cpu_rt_runtime=RT_RUNTIME_MICROSECONDS if manifest.realtime and around.realtime_supported else None,
         labels={LABEL_MANAGED: ""},
+        memory=run.limits.memory,
+        nano_cpus=run.limits.nano_cpus,
+        pids_limit=run.limits.pids,
+        shm_size=None if manifest.host_ipc else run.limits.shm,
         cid_file=CidFile(cid, around.paths.on_host(cid)),
     )
 
@@ -144,10 +156,11 @@ def ulimits(manifest: Manifest) -> tuple[Ulimit, ...]:
     return tuple(limits.values())
 
 
-def device_rules(run: AddonRun, devices: DeviceTable) -> Iterable[str]:
-    """Yield the cgroup rules; devices that are not there get none."""
-    manifest = run.manifest
-    if manifest.full_access and not run.protected:
+def device_rules(
+    manifest: Manifest, devices: DeviceTable, *, protected: bool, option_devices: Iterable[Device]
+) -> tuple[str, ...]:
+    """Return the cgroup rules. Devices that are not there get none, and neither do those of the operating system."""
+    if manifest.full_access and not protected:
         return ("a *:* rwm",)
     majors: list[int] = []
     singles: list[Device] = []
@@ -155,13 +168,17 @@ def device_rules(run: AddonRun, devices: DeviceTable) -> Iterable[str]:
         majors += UART_MAJORS
         singles += [device for device in devices.by_subsystem("tty") if device.major not in UART_MAJORS]
     if manifest.usb:
-        majors += [*USB_MAJORS, *(device.major for device in devices.by_subsystem("hidraw"))]
+        majors += [*USB_MAJORS, *_majors(devices, ("hidraw",))]
     if manifest.video:
         majors += [*VIDEO_MAJORS, *_majors(devices, VIDEO_SUBSYSTEMS)]
     if manifest.gpio:
         majors += _majors(devices, GPIO_SUBSYSTEMS)
     named = (devices.find(path) for path in manifest.devices)
-    singles += [device for device in (*named, *run.option_devices) if device is not None]
+    for device in (*named, *option_devices):
+        if device is not None and devices.of_the_system(device):
+            _LOGGER.error("%s: not given %s, which the operating system lives on", manifest.name, device.path)
+        elif device is not None:
+            singles.append(device)
     rules = [f"c {major}:* rwm" for major in majors] + [device.cgroup_rule for device in singles]
     return tuple(dict.fromkeys(rules))
 

@@ -59,6 +59,7 @@ class IssueType(StrEnum):
     UPDATE_ROLLBACK = "update_rollback"
     # Ours, beyond the contract's list: clients take any value here.
     ADDON_CRASH_LOOP = "addon_crash_loop"
+    ADDON_OUT_OF_MEMORY = "addon_out_of_memory"
     CORRUPT_STATE_FILE = "corrupt_state_file"
 
 
@@ -165,7 +166,7 @@ REMEDIES: dict[tuple[ContextType, SuggestionType], frozenset[IssueType]] = {
     ),
     (ContextType.ADDON, SuggestionType.EXECUTE_REPAIR): frozenset({IssueType.MISSING_IMAGE}),
     (ContextType.ADDON, SuggestionType.EXECUTE_RESTART): frozenset(
-        {IssueType.DEVICE_ACCESS_MISSING, IssueType.ADDON_CRASH_LOOP}
+        {IssueType.DEVICE_ACCESS_MISSING, IssueType.ADDON_CRASH_LOOP, IssueType.ADDON_OUT_OF_MEMORY}
     ),
     (ContextType.STORE, SuggestionType.EXECUTE_RELOAD): frozenset({IssueType.FATAL_ERROR}),
     (ContextType.STORE, SuggestionType.EXECUTE_RESET): frozenset({IssueType.CORRUPT_REPOSITORY, IssueType.FATAL_ERROR}),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from supervisor.const import MIB
 from supervisor.errors import ADDON_FILE_UNREADABLE
+from supervisor.model.apparmor import MAX_PROFILE_BYTES, PROFILE_FILE
 from supervisor.model.assets import MAX_ASSET_BYTES, AssetKind
 
 from .addon import StoreAddon
@@ -34,6 +35,18 @@ def read_asset(addon: StoreAddon, kind: AssetKind) -> bytes | None:
     if content is not None and len(content) > MAX_ASSET_BYTES:
         raise ADDON_FILE_UNREADABLE(app=addon.slug, error=f"larger than {MAX_ASSET_BYTES // MIB} MiB")
     return content
+
+
+def read_profile(addon: StoreAddon) -> bytes | None:
+    """Return the add-on's AppArmor profile as it is; None when there is none, or none below the repository.
+
+    Raises:
+        Invalid: the file can't be read.
+    """
+    try:
+        return read_inside(addon.folder / PROFILE_FILE, addon.root, MAX_PROFILE_BYTES + 1)
+    except OSError as err:
+        raise ADDON_FILE_UNREADABLE(app=addon.slug, error=err.strerror or "unreadable") from err
 
 
 def read_inside(path: Path, root: Path, most: int) -> bytes | None:

@@ -30,7 +30,7 @@ from supervisor.paths import DataPaths
 from supervisor.state import StateFile
 
 from .addon import StoreAddon
-from .assets import read_asset
+from .assets import read_asset, read_profile
 from .checkouts import Checkouts, GitClient
 from .index import Place, Scan, StoreIndex
 from .problems import Problems
@@ -121,6 +121,15 @@ class StoreManager:
             Invalid: the file can't be read.
         """
         return await asyncio.to_thread(read_asset, self.get(slug), kind)
+
+    async def read_profile(self, slug: str) -> bytes | None:
+        """Return an add-on's AppArmor profile, unchecked; None when it has none.
+
+        Raises:
+            NotFound: the store has no such add-on.
+            Invalid: the file can't be read.
+        """
+        return await asyncio.to_thread(read_profile, self.get(slug))
 
     async def read_text(self, slug: str, kind: AssetKind) -> str | None:
         """As `read_file`, decoded; what is no UTF-8 is replaced."""
