@@ -1,0 +1,68 @@
+"""The daemon as a service of a box, and the means to look at what it did from outside."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import attrs
+
+from daemon import ROOT, Daemon
+from hostbox.box import Box
+
+STATE = Path("run/supervisor/state")
+DROP_IN = """\
+[Service]
+ExecStart=
+ExecStart={python} -m supervisor run --data /mnt/data/supervisor --log-format journal --no-builtin-remotes
+WorkingDirectory={root}
+Environment=PYTHONDONTWRITEBYTECODE=1
+# The sources may lie in somebody's home, and the data must lie on a disk.
+ProtectHome=no
+ReadWritePaths=/mnt/data
+"""
+
+
+@attrs.define(eq=False)
+class BoxDaemon(Daemon):
+    """The daemon as a service of the box; `box` is what to look at for what it did."""
+
+    box: Box = attrs.field(kw_only=True)
+
+    @property
+    def socket(self) -> Path:
+        return self.box.root / "run/supervisor/supervisor.sock"
+
+    @property
+    def log(self) -> str:
+        return self.box.run("journalctl", "-u", "supervisor", "-n", "200", "-o", "cat", "--no-pager")
+
+    def state(self) -> str:
+        try:
+            return (self.box.root / STATE).read_text()
+        except (FileNotFoundError, AssertionError):
+            return ""
+
+    async def start(self, *, state: str = "running") -> BoxDaemon:
+        await self.box.ask("systemctl", "start", "supervisor")
+        return self
+
+    async def restart(self) -> None:
+        await self.close_session()
+        await self.box.ask("systemctl", "restart", "supervisor")
+
+
+def install(tree: Path) -> Path:
+    """Fill `tree` with what an installation of the daemon puts on a host."""
+    shutil.copytree(ROOT / "rootfs", tree)
+    unit = tree / "etc/systemd/system/supervisor.service.d"
+    unit.mkdir(parents=True)
+    (unit / "box.conf").write_text(DROP_IN.format(python=sys.executable, root=ROOT))
+    return tree
+
+
+def sources() -> list[tuple[Path, Path, bool]]:
+    """What of this machine the daemon in a box runs from: the sources, the virtualenv in them, and its Python."""
+    folders = [ROOT] if Path(sys.base_prefix) == Path("/usr") else [ROOT, Path(sys.base_prefix)]
+    return [(folder, folder, True) for folder in folders]
