@@ -79,6 +79,34 @@ class Internal(SupervisorError):
     """A failure the caller can't do anything about; the log has the details."""
 
 
+class BackupError(Invalid):
+    """A backup could not be made, kept or restored (backup contract §18; clients read the names of these classes)."""
+
+
+class BackupInvalidError(BackupError):
+    """The backup is damaged, hostile, of a newer daemon, elsewhere, or its password is another."""
+
+
+class WrongPassword(BackupInvalidError):
+    """What is encrypted does not open with this password, or with none."""
+
+
+class ArchiveDamaged(BackupInvalidError):
+    """An archive is cut off, altered, or no archive at all."""
+
+
+class ArchiveRefused(BackupInvalidError):
+    """An archive asks for something that no archive may do: reach outside, make a device, fill the disk."""
+
+
+class SourceUnreadable(BackupError):
+    """Something that was to be saved can't be read."""
+
+
+class BackupFatalIOError(BackupError):
+    """The disk refused; what was being written is worth nothing."""
+
+
 @attrs.frozen
 class ErrorKind:
     """A catalogued error: calling it with its fields makes the exception to raise."""

@@ -1,0 +1,94 @@
+"""What a strange archive may do where it is unpacked."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+import attrs
+
+from supervisor.drivers.archive.names import shown, stays_inside
+from supervisor.drivers.archive.tar import Kind, Member
+from supervisor.errors import ArchiveRefused
+
+MIB: Final = 1024 * 1024
+
+
+class ForeignLinks(Enum):
+    """What becomes of symbolic links that lead, or may lead, out of the folder. None is ever followed."""
+
+    REFUSE = "refuse"
+    LEAVE_OUT = "leave out"
+    KEEP = "keep"
+
+
+@attrs.frozen
+class Limits:
+    """How much one inner archive may unpack to.
+
+    `ratio` is the most that the plain bytes may be of the stored ones; it counts from `ratio_from` bytes on, for a
+    small archive of an empty database is no attack.
+    """
+
+    members: int = 5_000_000
+    size: int = 2**50
+    ratio: int = 200
+    ratio_from: int = 512 * MIB
+
+
+@attrs.frozen
+class Rules:
+    """Without more said: nothing that leads outside, no set-id bits on files, and the limits."""
+
+    links: ForeignLinks = ForeignLinks.REFUSE
+    set_id: bool = False
+    limits: Limits = attrs.field(factory=Limits)
+
+    def allows(self, member: Member, parts: tuple[str, ...]) -> bool:
+        """Tell whether the member is unpacked; False leaves it out.
+
+        Raises:
+            ArchiveRefused: the whole archive is not to be trusted.
+        """
+        if member.kind is Kind.DEVICE:
+            raise ArchiveRefused(f"{shown(member.name)}: a device")
+        if member.kind is Kind.FIFO:
+            # Programs make their pipes themselves, and honest archives hold some.
+            return False
+        if not parts and member.kind is not Kind.FOLDER:
+            raise ArchiveRefused(f"{shown(member.name)}: a {member.kind.value} in the place of the folder itself")
+        if member.kind is Kind.SYMLINK and not stays_inside(parts, member.link):
+            if self.links is ForeignLinks.REFUSE or not member.link or "\0" in member.link:
+                raise ArchiveRefused(f"{shown(member.name)}: a link to {shown(member.link)}, outside of its folder")
+            return self.links is ForeignLinks.KEEP
+        return True
+
+    def mode(self, member: Member) -> int:
+        """Return the permissions to set. That folders hand on their group is no privilege."""
+        if self.set_id:
+            return member.mode
+        return member.mode & (0o3777 if member.kind is Kind.FOLDER else 0o777)
+
+
+class Budget:
+    """Watches the limits while an archive of `stored` bytes is read."""
+
+    def __init__(self, limits: Limits, stored: int) -> None:
+        self._limits = limits
+        self._stored = max(1, stored)
+        self._size = 0
+        self._members = 0
+
+    def member(self, member: Member) -> None:
+        self._members += 1
+        if self._members > self._limits.members:
+            raise ArchiveRefused(f"The archive holds more than {self._limits.members} members")
+        if member.size > self._limits.size - self._size:
+            raise ArchiveRefused(f"{shown(member.name)}: the archive unpacks to more than {self._limits.size} bytes")
+
+    def spend(self, size: int) -> None:
+        self._size += size
+        if self._size > self._limits.size:
+            raise ArchiveRefused(f"The archive unpacks to more than {self._limits.size} bytes")
+        if self._size > self._limits.ratio_from and self._size > self._limits.ratio * self._stored:
+            raise ArchiveRefused(f"The archive unpacks to more than {self._limits.ratio} times its size")

@@ -1,0 +1,330 @@
+"""Inner archives: unpacked into a folder, picked from, or only checked. Nothing in them is trusted."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import attrs
+
+from supervisor.drivers.archive.keys import Keyring
+from supervisor.drivers.archive.names import parts_of, shown
+from supervisor.drivers.archive.reader import Inner, plain_stream
+from supervisor.drivers.archive.rules import Budget, ForeignLinks, Rules
+from supervisor.drivers.archive.tar import Kind, Member, members, padded
+from supervisor.drivers.archive.work import Work
+from supervisor.errors import ArchiveDamaged, ArchiveRefused, BackupError
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@attrs.define
+class Unpacked:
+    """What an inner archive held. `left_out` counts pipes and links that the rules don't want."""
+
+    files: int = 0
+    size: int = 0
+    left_out: int = 0
+
+
+class PlainStream:
+    """The tar stream of an inner archive as the tar reader wants it, counting against the budget."""
+
+    def __init__(self, pieces: Iterator[bytes], budget: Budget, work: Work) -> None:
+        self._pieces = pieces
+        self._budget = budget
+        self._work = work
+        self._piece = memoryview(b"")
+
+    def _more(self) -> bool:
+        for piece in self._pieces:
+            self._budget.spend(len(piece))
+            self._work.advance(len(piece))
+            self._piece = memoryview(piece)
+            return True
+        return False
+
+    def parts(self, size: int) -> Iterator[memoryview]:
+        """Yield the next `size` bytes in parts; fewer when the stream ends."""
+        while size:
+            if not self._piece and not self._more():
+                return
+            part = self._piece[:size]
+            self._piece = self._piece[size:]
+            size -= len(part)
+            yield part
+
+    def take(self, size: int) -> bytes:
+        return b"".join(self.parts(size))
+
+    def skip(self, size: int) -> None:
+        if size != sum(len(part) for part in self.parts(size)):
+            raise ArchiveDamaged("The archive is cut off in a file")
+
+    def drain(self) -> None:
+        """Read what is left, for what is checked last stands at the end."""
+        self._piece = memoryview(b"")
+        while self._more():
+            self._piece = memoryview(b"")
+
+
+def _walk(
+    part: Inner, keyring: Keyring | None, rules: Rules, work: Work
+) -> Iterator[tuple[Member, tuple[str, ...], PlainStream, bool]]:
+    """Yield each member of an inner archive with the stream standing at its content, and whether the rules want it."""
+    budget = Budget(rules.limits, part.size)
+    with plain_stream(part, keyring) as pieces:
+        stream = PlainStream(pieces, budget, work)
+        for member in members(stream):
+            parts = parts_of(member.name)
+            budget.member(member)
+            yield member, parts, stream, rules.allows(member, parts)
+        stream.drain()
+
+
+def check(part: Inner, keyring: Keyring | None, rules: Rules, work: Work) -> Unpacked:
+    """Read an inner archive to its end without writing anything.
+
+    Raises:
+        WrongPassword, ArchiveDamaged, ArchiveRefused: what unpacking would raise for the archive's sake.
+    """
+    found = Unpacked()
+    for member, _, stream, wanted in _walk(part, keyring, rules, work):
+        _count(found, member, wanted=wanted)
+        stream.skip(padded(member.size))
+    return found
+
+
+def _count(found: Unpacked, member: Member, *, wanted: bool) -> None:
+    if not wanted:
+        found.left_out += 1
+    elif member.kind is Kind.FILE:
+        found.files += 1
+        found.size += member.size
+
+
+def pick(
+    part: Inner, keyring: Keyring | None, names: set[str], work: Work, *, limit: int = 16 * 1024 * 1024
+) -> dict[str, bytes]:
+    """Return the contents of the files `names` of an inner archive; what is not there is left out.
+
+    Raises:
+        WrongPassword, ArchiveDamaged: as `check`.
+        ArchiveRefused: also when one of them is larger than `limit`.
+    """
+    picked: dict[str, bytes] = {}
+    for member, parts, stream, _ in _walk(part, keyring, Rules(links=ForeignLinks.KEEP), work):
+        name = "/".join(parts)
+        if member.kind is Kind.FILE and name in names:
+            if member.size > limit:
+                raise ArchiveRefused(f"{shown(name)} is larger than it may be")
+            content = stream.take(padded(member.size))
+            if len(content) < padded(member.size):
+                raise ArchiveDamaged("The archive is cut off in a file")
+            picked[name] = content[: member.size]
+        else:
+            stream.skip(padded(member.size))
+    return picked
+
+
+def unpack(part: Inner, keyring: Keyring | None, target: Path, rules: Rules, work: Work) -> Unpacked:
+    """Unpack an inner archive into the existing folder `target`.
+
+    Owners are set when we may. What was written before an error stays: `target` should be a folder of its own.
+
+    Raises:
+        WrongPassword, ArchiveDamaged: the archive's fault; nothing of it is to be used.
+        ArchiveRefused: it wants what the rules forbid.
+        BackupError: the disk refused.
+        Stopped: the work was told to stop.
+    """
+    found = Unpacked()
+    with _Place(target, rules) as place:
+        for member, parts, stream, wanted in _walk(part, keyring, rules, work):
+            _count(found, member, wanted=wanted)
+            if wanted:
+                place.put(member, parts, stream)
+            else:
+                stream.skip(padded(member.size))
+    return found
+
+
+@attrs.define
+class _Open:
+    """A folder that is being filled. `member` tells what it shall look like, `mtime` what its time was before."""
+
+    name: str
+    descriptor: int
+    mtime: int
+    member: Member | None = None
+
+
+class _Place:
+    """The folder that is filled. Every path is walked from its root, and no link on the way is ever followed."""
+
+    def __init__(self, target: Path, rules: Rules) -> None:
+        self._target = target
+        self._rules = rules
+        self._path: list[_Open] = []
+        self._owners = os.geteuid() == 0
+
+    def __enter__(self) -> Self:
+        root = os.open(self._target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._path.append(_Open("", root, os.fstat(root).st_mtime_ns))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        with ExitStack() as stack:
+            for folder in self._path:
+                stack.callback(os.close, folder.descriptor)
+            for folder in reversed(self._path):
+                if kind is None:
+                    with _disk_errors(folder.name):
+                        self._finish(folder)
+            self._path.clear()
+
+    def put(self, member: Member, parts: tuple[str, ...], stream: PlainStream) -> None:
+        with _disk_errors(member.name):
+            if not parts:
+                self._leave(1)
+                self._path[0].member = member
+                return
+            self._go(parts[:-1], member)
+            if member.kind is Kind.FOLDER:
+                self._enter(parts[-1], member)
+                self._path[-1].member = member
+                return
+            folder, name = self._path[-1].descriptor, parts[-1]
+            if member.kind is Kind.FILE:
+                self._write(folder, name, member, stream)
+            elif member.kind is Kind.SYMLINK:
+                self._link(folder, name, member)
+            else:
+                self._hard_link(parts, member)
+
+    def _go(self, folders: tuple[str, ...], member: Member) -> None:
+        """Stand in the folder with this path; what is missing on the way is made."""
+        same = 0
+        for step, name in zip(self._path[1:], folders, strict=False):
+            if step.name != name:
+                break
+            same += 1
+        self._leave(same + 1)
+        for name in folders[same:]:
+            self._enter(name, member)
+
+    def _leave(self, depth: int) -> None:
+        while len(self._path) > depth:
+            folder = self._path[-1]
+            self._finish(folder)
+            os.close(folder.descriptor)
+            self._path.pop()
+
+    def _enter(self, name: str, member: Member) -> None:
+        above = self._path[-1].descriptor
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=above)
+        descriptor = _open_folder(name, above, member)
+        self._path.append(_Open(name, descriptor, os.fstat(descriptor).st_mtime_ns))
+
+    def _finish(self, folder: _Open) -> None:
+        """Give a folder its looks; that comes last, for writing into it changes its time."""
+        member = folder.member
+        if member is None:
+            os.utime(folder.descriptor, ns=(folder.mtime, folder.mtime))
+            return
+        self._dress(folder.descriptor, member)
+
+    def _dress(self, descriptor: int, member: Member) -> None:
+        if self._owners:
+            os.fchown(descriptor, member.uid, member.gid)
+        os.fchmod(descriptor, self._rules.mode(member))
+        os.utime(descriptor, ns=(member.mtime, member.mtime))
+
+    def _write(self, folder: int, name: str, member: Member, stream: PlainStream) -> None:
+        descriptor = _replacing(lambda: os.open(name, _NEW_FILE, 0o600, dir_fd=folder), folder, name, member)
+        try:
+            missing = member.size
+            for part in stream.parts(member.size):
+                missing -= len(part)
+                while part:
+                    part = part[os.write(descriptor, part) :]  # noqa: PLW2901 - the rest of it is written next
+            if missing:
+                raise ArchiveDamaged("The archive is cut off in a file")
+            self._dress(descriptor, member)
+        finally:
+            os.close(descriptor)
+        stream.skip(padded(member.size) - member.size)
+
+    def _link(self, folder: int, name: str, member: Member) -> None:
+        _replacing(lambda: os.symlink(member.link, name, dir_fd=folder), folder, name, member)
+        if self._owners:
+            os.chown(name, member.uid, member.gid, dir_fd=folder, follow_symlinks=False)
+        os.utime(name, ns=(member.mtime, member.mtime), dir_fd=folder, follow_symlinks=False)
+
+    def _hard_link(self, parts: tuple[str, ...], member: Member) -> None:
+        """Link to a file of this archive. A link to a link would lead elsewhere from its new place."""
+        target = parts_of(member.link)
+        if not target:
+            raise ArchiveRefused(f"{shown(member.name)}: a hard link to a folder")
+        folder, name = self._path[-1].descriptor, parts[-1]
+        with ExitStack() as stack:
+            at = os.dup(self._path[0].descriptor)
+            stack.callback(os.close, at)
+            for step in target[:-1]:
+                at = _open_folder(step, at, member)
+                stack.callback(os.close, at)
+            try:
+                status = os.stat(target[-1], dir_fd=at, follow_symlinks=False)
+            except FileNotFoundError:
+                raise ArchiveRefused(
+                    f"{shown(member.name)}: a hard link to {shown(member.link)}, which is not there"
+                ) from None
+            if not stat.S_ISREG(status.st_mode):
+                raise ArchiveRefused(f"{shown(member.name)}: a hard link to {shown(member.link)}, which is no file")
+            if target == parts:
+                raise ArchiveRefused(f"{shown(member.name)}: a hard link to itself")
+            _replacing(
+                lambda: os.link(target[-1], name, src_dir_fd=at, dst_dir_fd=folder, follow_symlinks=False),
+                folder,
+                name,
+                member,
+            )
+
+
+def _open_folder(name: str, above: int, member: Member) -> int:
+    try:
+        return os.open(name, _FOLDER, dir_fd=above)
+    except OSError as err:
+        if err.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENOENT):
+            raise ArchiveRefused(f"{shown(member.name)}: {shown(name)} is no folder") from None
+        raise
+
+
+def _replacing(make: Callable[[], int | None], folder: int, name: str, member: Member) -> int:
+    """Make something new; a file or a link of an earlier member in its place goes first."""
+    for last in (False, True):
+        try:
+            return make() or 0
+        except FileExistsError:
+            if last or stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                raise ArchiveRefused(f"{shown(member.name)}: there is a folder of that name") from None
+            os.unlink(name, dir_fd=folder)
+    raise AssertionError
+
+
+@contextmanager
+def _disk_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as err:
+        if err.errno == errno.ENOSPC:
+            raise BackupError(f"{shown(name)} can't be written: the disk is full") from err
+        raise BackupError(f"{shown(name)} can't be written: {err.strerror}") from err
