@@ -20,6 +20,7 @@ MAX_PATTERN_LENGTH: Final = 4 * 1024
 # A manifest's pattern may take exponential time on a value that the same manifest supplies.
 MATCH_SECONDS: Final = 0.2
 _MAX_PATTERN_WEIGHT: Final = 50_000
+_MAX_BOUND_LENGTH: Final = 64
 
 _TYPE = re.compile(
     r"(?:(?P<plain>bool|email|url|port)"
@@ -111,8 +112,8 @@ def password_hash(password: str) -> str:
 def _bound(written: str | None) -> float | None:
     if written is None:
         return None
-    if len(written) > 18:
-        raise vol.Invalid("expected bounds of at most 18 characters")
+    if len(written) > _MAX_BOUND_LENGTH:
+        raise vol.Invalid(f"expected bounds of at most {_MAX_BOUND_LENGTH} characters")
     return float(written)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -89,6 +90,11 @@ class ValidatedOptions:
     devices: tuple[DeviceLike, ...] = ()
     password_hashes: frozenset[str] = attrs.field(default=frozenset(), repr=False)
     dropped: tuple[str, ...] = ()
+
+    @property
+    def rendered(self) -> bytes:
+        """The content of the `options.json` that the add-on finds."""
+        return json.dumps(self.resolved, indent=2, ensure_ascii=False).encode()
 
 
 def parse_schema(schema: object) -> MappingRule:

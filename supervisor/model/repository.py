@@ -20,7 +20,6 @@ MAX_SOURCE_LENGTH: Final = 2048
 SCHEMES: Final = frozenset({"https", "http", "ssh", "file"})
 
 _BRANCH = re.compile(r"[A-Za-z0-9_./-]{1,255}")
-_HEX_SLUG = re.compile(r"[0-9a-f]{8}")
 
 
 @attrs.frozen
@@ -81,15 +80,9 @@ def repository_slug(source: str) -> str:
     if source.lower() == CORE_REPOSITORY_URL:
         return REPOSITORY_CORE
     known = BUILTIN_REPOSITORIES.get(source.lower())
-    # Folder names need not be UTF-8.
-    content = source.lower().encode("utf-8", "surrogateescape")
+    # What was stored may be any text that JSON can write.
+    content = source.lower().encode("utf-8", "surrogatepass")
     return known or hashlib.sha1(content, usedforsecurity=False).hexdigest()[:8]
-
-
-def folder_slug(name: str) -> str:
-    """Return the slug of a repository found on disk: the folder's name when it begins like one, else its hash."""
-    found = _HEX_SLUG.match(name)
-    return name if found else repository_slug(name)
 
 
 def parse_source(source: str) -> Source:

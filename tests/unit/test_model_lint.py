@@ -62,8 +62,9 @@ def test_a_good_add_on_gets_no_remark(addon: Path) -> None:
 
 ADVICE = {
     "typo": ("ingres: true\n", "unknown-key", 8, ("ingres", "did you mean 'ingress'?")),
+    "word as a key": ("schema:\n  off: str?\n", "word-as-key", 9, ("write 'off'",)),
     "unknown": ("zzz: 1\n", "unknown-key", 8, ("zzz: is no key",)),
-    "key that is no text": ("on: 1\n", "unknown-key", 8, ("is no key",)),
+    "key that is no text": ("2: 1\n", "unknown-key", 8, ("is no key",)),
     "map key": ("map:\n  - type: share\n    readonly: false\n", "unknown-key", 10, ("map[0].readonly", "read_only")),
     "ulimit": ("ulimits: {nofile: {soft: 1, hard: 2, herd: 3}}\n", "unknown-key", 8, ("herd", "'hard'")),
     "snapshot": ("snapshot: cold\n", "deprecated-key", 8, ("snapshot: is now called 'backup'",)),

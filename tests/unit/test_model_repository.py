@@ -15,7 +15,6 @@ from supervisor.errors import Invalid
 from supervisor.model.repository import (
     RepositoryInfo,
     Source,
-    folder_slug,
     parse_source,
     read_repository_info,
     repository_slug,
@@ -50,10 +49,8 @@ def test_case_makes_no_other_slug_but_anything_else_does() -> None:
     assert len({repository_slug(base + end) for end in ("", "/", ".git", "#main")}) == 4
 
 
-def test_folders_named_like_a_slug_keep_it() -> None:
-    assert folder_slug("a0d7b954") == "a0d7b954"
-    assert folder_slug("my-repo") == repository_slug("my-repo")
-    assert len(folder_slug("\udcff")) == 8
+def test_any_text_that_json_can_hold_has_a_slug() -> None:
+    assert len(repository_slug("\ud800")) == len(repository_slug("")) == 8
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
@@ -204,7 +203,7 @@ class AddonRunner:
         devices = option_devices(checked)
         addon.option_devices = tuple(device.path for device in devices)
         paths = around.paths
-        content = json.dumps(checked.resolved, indent=2, ensure_ascii=False).encode()
+        content = checked.rendered
 
         def write() -> bool:
             folder = paths.addons_data / addon.slug

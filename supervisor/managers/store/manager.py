@@ -40,6 +40,12 @@ _LOGGER = logging.getLogger(__name__)
 
 # Whether a remote can be reached is seen by asking it: a repository may lie on this machine or in its network.
 FETCH_CONDITIONS: Final = (JobCondition.FREE_SPACE,)
+# A store that is newer than the rest of the system may hold what that does not understand.
+RELOAD_CONDITIONS: Final = (
+    JobCondition.SUPERVISOR_UPDATED,
+    JobCondition.OS_SUPPORTED,
+    JobCondition.HOME_ASSISTANT_CORE_SUPPORTED,
+)
 PARALLEL_FETCHES: Final = 3
 
 
@@ -174,9 +180,14 @@ class StoreManager:
 
         Raises:
             NotFound: there is no such repository.
+            Blocked: the system is too old; what lies on this machine alone is looked at nevertheless.
             SupervisorError: the one that was named can't be fetched.
         """
-        async with self._jobs.run("store_manager_reload", reference=repository, lock="store", wait=True) as job:
+        conditions = () if repository == REPOSITORY_LOCAL else RELOAD_CONDITIONS
+        run = self._jobs.run(
+            "store_manager_reload", reference=repository, conditions=conditions, lock="store", wait=True
+        )
+        async with run as job:
             if repository is not None:
                 chosen = [self.get_repository(repository)]
             else:
@@ -190,10 +201,12 @@ class StoreManager:
         """Clone a repository, list it and offer what it holds. When it fails, nothing of it stays.
 
         Raises:
+            Blocked: the disk is nearly full, or the system too old.
             Conflict: it is listed already.
             Invalid: the source is not accepted, can't be cloned or is no repository of add-ons.
         """
-        async with self._jobs.run("store_manager_add_repository", conditions=FETCH_CONDITIONS) as job:
+        conditions = (*FETCH_CONDITIONS, *RELOAD_CONDITIONS)
+        async with self._jobs.run("store_manager_add_repository", conditions=conditions) as job:
             repository = make_repository(source, self._paths, self._builtin)
             async with self._fetching[repository.slug]:
                 if repository.slug in self._repositories:
@@ -355,7 +368,12 @@ class StoreManager:
     async def _update(self, repository: Repository) -> bool:
         cloned_before = await self._checkouts.present(repository)
         try:
-            changed = await self._checkouts.update(repository)
+            if repository.local:
+                changed = await self._checkouts.update(repository)
+            else:
+                name = "git_repo_pull" if cloned_before else "git_repo_clone"
+                async with self._jobs.run(name, reference=repository.slug, conditions=FETCH_CONDITIONS):
+                    changed = await self._checkouts.update(repository)
         except SupervisorError as err:
             (self._problems.not_updated if cloned_before else self._problems.missing)(repository, err)
             raise
@@ -365,7 +383,13 @@ class StoreManager:
     async def _ensure(self, repository: Repository) -> bool:
         cloned_before = await self._checkouts.present(repository)
         try:
-            changed = await self._checkouts.ensure(repository)
+            # Looking after what is there needs neither space nor network.
+            conditions = () if cloned_before else FETCH_CONDITIONS
+            run = self._jobs.run(
+                "git_repo_clone", reference=repository.slug, conditions=conditions, internal=cloned_before
+            )
+            async with run:
+                changed = await self._checkouts.ensure(repository)
         except SupervisorError as err:
             (self._problems.damaged if cloned_before else self._problems.missing)(repository, err)
             raise

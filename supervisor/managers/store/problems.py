@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from supervisor.errors import Internal, SupervisorError, Unavailable
+from supervisor.errors import Blocked, Internal, SupervisorError, Unavailable
 from supervisor.managers.resolution import ContextType, IssueType, Resolution, SuggestionType
 
 from .index import Scan
@@ -24,7 +24,7 @@ class Problems:
 
     def missing(self, repository: Repository, error: SupervisorError) -> None:
         """It could not be cloned."""
-        passing = isinstance(error, Unavailable) or repository.builtin
+        passing = isinstance(error, Unavailable | Blocked) or repository.builtin
         helps = SuggestionType.EXECUTE_RELOAD if passing else SuggestionType.EXECUTE_REMOVE
         self._raise(repository, IssueType.FATAL_ERROR, helps)
 

@@ -48,7 +48,7 @@ class Document:
     def place(self, path: Sequence[object]) -> Place:
         """Return line and column of a key or item, or of the nearest thing around it that is there."""
         mark = self._walk(path)[0]
-        return (None, None) if mark is None else (mark.line + 1, mark.column + 1)
+        return (None, None) if mark is None else _place(mark)
 
     def scalar(self, path: Sequence[object]) -> yaml.ScalarNode | None:
         """Return the scalar as it was written."""
@@ -57,6 +57,22 @@ class Document:
 
     def duplicates(self) -> Iterator[tuple[str, Place]]:
         """Yield each key that stands a second time in its mapping; what stood first has no effect."""
+        for mapping in self._mappings():
+            names: set[str] = set()
+            for key in mapping:
+                if key.value in names:
+                    yield key.value, _place(key.start_mark)
+                names.add(key.value)
+
+    def words_as_keys(self) -> Iterator[tuple[str, Place]]:
+        """Yield each key such as `on` or `no`, which is true or false to YAML."""
+        for mapping in self._mappings():
+            for key in mapping:
+                if key.tag == _BOOL and key.value.lower() not in ("true", "false"):
+                    yield key.value, _place(key.start_mark)
+
+    def _mappings(self) -> Iterator[list[yaml.ScalarNode]]:
+        """Yield the plain keys of every mapping."""
         pending = [] if self.root is None else [self.root]
         seen: set[int] = set()
         while pending:
@@ -67,14 +83,8 @@ class Document:
             if isinstance(node, yaml.SequenceNode):
                 pending += node.value
             if isinstance(node, yaml.MappingNode):
-                names: set[str] = set()
-                for key, value in node.value:
-                    pending.append(value)
-                    if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
-                        continue
-                    if key.value in names:
-                        yield key.value, (key.start_mark.line + 1, key.start_mark.column + 1)
-                    names.add(key.value)
+                pending += [value for _, value in node.value]
+                yield [key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE]
 
     def _walk(self, path: Sequence[object]) -> tuple[yaml.Mark | None, yaml.Node | None, bool]:
         """Return the mark of the last step that was found, its node, and whether that is the end of the path."""
@@ -94,8 +104,12 @@ def error_place(error: Invalid) -> Place:
     if isinstance(cause, json.JSONDecodeError):
         return cause.lineno, cause.colno
     if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark is not None:
-        return cause.problem_mark.line + 1, cause.problem_mark.column + 1
+        return _place(cause.problem_mark)
     return None, None
+
+
+def _place(mark: yaml.Mark) -> tuple[int, int]:
+    return mark.line + 1, mark.column + 1
 
 
 def _step(node: yaml.Node | None, step: object) -> tuple[yaml.Mark, yaml.Node] | None:

@@ -38,9 +38,7 @@ def check_manifest(notes: Notes) -> Manifest | None:
     if not isinstance(raw, dict):
         notes.error("no-manifest", (), "a manifest is a mapping of keys to values")
         return None
-    for key, (line, column) in notes.document.duplicates():
-        message = f"the key {key[:80]!r} stands here a second time: what was written first has no effect"
-        notes.findings.advice("duplicate-key", message, notes.document.file, line, column)
+    _keys_as_written(notes)
     config, remarks = migrate(raw)
     _unknown_keys(notes, raw)
     _old_forms(notes, raw)
@@ -62,6 +60,15 @@ def check_manifest(notes: Notes) -> Manifest | None:
             notes.advice("no-effect", (key,), f"has no effect without {needed}: true")
     check_options(notes, manifest)
     return manifest
+
+
+def _keys_as_written(notes: Notes) -> None:
+    for key, place in notes.document.duplicates():
+        message = f"the key {key[:80]!r} stands here a second time: what was written first has no effect"
+        notes.findings.advice("duplicate-key", message, notes.document.file, *place)
+    for key, place in notes.document.words_as_keys():
+        message = f"the key {key} means true or false without quotes: write '{key}'"
+        notes.findings.advice("word-as-key", message, notes.document.file, *place)
 
 
 def suggestion(word: str, known: Collection[str]) -> str:
