@@ -14,6 +14,7 @@ from supervisor.managers.addons.auto_update import AutoUpdates
 from supervisor.managers.addons.boot import AddonBooter
 from supervisor.managers.addons.health import ApplicationWatchdog
 from supervisor.managers.addons.hotplug import DeviceHotplug
+from supervisor.managers.addons.image_check import ImageCheck
 from supervisor.managers.addons.images import AddonImages
 from supervisor.managers.addons.installer import AddonInstaller
 from supervisor.managers.addons.intents import INTENTS_SCHEMA, Intents
@@ -49,6 +50,7 @@ class AddonParts:
     discovery: DiscoveryManager
     health: ApplicationWatchdog
     loader: ImageLoader
+    image_check: ImageCheck
     auto_updates: AutoUpdates
 
 
@@ -149,6 +151,7 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
             base.resolution,
             base.paths.tmp,
         ),
+        ImageCheck(base.engine, base.jobs, base.host, registry, images, runner, base.resolution),
         AutoUpdates(base.jobs, registry, parts.store, options, base.resolution, installer.update),
     )
 

@@ -79,6 +79,7 @@ def begin_background(
     scheduler.every(HEALTH_CHECK_SECONDS, "health check", health.run)
     scheduler.every(AUTO_REPAIR_SECONDS, "repairs", health.fixups.run_auto)
     jobs.spawn(partial(parts.connectivity.check, force=True))
+    jobs.spawn(addons.image_check.check_all)
 
 
 def closing_steps(

@@ -140,7 +140,7 @@ def test_control_groups_of_version_2(kernel):
     write(folder / "io.stat", "8:0 rbytes=1 wbytes=2 rios=9\n8:16 rbytes=10 wbytes=20\n")
     sample = read(kernel)
     assert sample is not None
-    assert attrs.astuple(sample)[1:] == (3000, 360_000_000, 60, 1_024_000, 11, 22, 11, 22)
+    assert attrs.astuple(sample)[1:] == (3000, 280_000_000, 60, 1_024_000, 11, 22, 11, 22)
     hosted = read(kernel, host_network=True)
     assert hosted is not None
     assert (hosted.network_rx, hosted.network_tx) == (0, 0)
@@ -158,7 +158,7 @@ def test_control_groups_of_version_1(kernel):
     write(cgroup / "blkio" / "docker" / ID / "blkio.throttle.io_service_bytes_recursive", blocks)
     sample = read(kernel)
     assert sample is not None
-    assert attrs.astuple(sample)[1:] == (77, 360_000_000, 60, 500, 11, 22, 1, 2)
+    assert attrs.astuple(sample)[1:] == (77, 280_000_000, 60, 500, 11, 22, 1, 2)
 
 
 def test_a_process_that_is_not_the_containers_or_not_there_gives_nothing(kernel):
@@ -169,3 +169,67 @@ def test_a_process_that_is_not_the_containers_or_not_there_gives_nothing(kernel)
     assert read(kernel) is None
     write(proc / "7" / "cgroup", f"0::/docker/{ID}\n")
     assert read(kernel) is None
+
+
+def version_2(cgroup: Path, group: str) -> None:
+    folder = cgroup / group
+    write(folder / "memory.stat", "inactive_file 40\n")
+    write(folder / "memory.current", "100\n")
+    write(folder / "memory.max", "900\n")
+    write(folder / "cpu.stat", "usage_usec 3\n")
+
+
+@pytest.mark.parametrize(
+    ("group", "below"),
+    [
+        (f"system.slice/docker-{ID}.scope", ""),
+        (f"system.slice/docker-{ID}.scope", "/init.scope"),
+        (f"docker/{ID}", ""),
+        (f"docker/{ID}", "/a/b"),
+    ],
+)
+def test_version_2_of_either_driver_is_read_where_the_container_begins(kernel, group, below):
+    proc, cgroup = kernel
+    write(proc / "7" / "cgroup", f"0::/{group}{below}\n")
+    version_2(cgroup, group)
+    sample = read(kernel)
+    assert sample is not None
+    assert (sample.cpu, sample.memory_usage, sample.memory_limit, sample.blk_read) == (3000, 60, 900, 0)
+
+
+@pytest.mark.parametrize("blocks", ["blkio.throttle.io_service_bytes", "blkio.io_service_bytes_recursive"])
+def test_version_1_as_systemd_mounts_it_and_on_older_kernels(kernel, blocks):
+    proc, cgroup = kernel
+    group = f"system.slice/docker-{ID}.scope"
+    lines = f"4:memory:/{group}\n3:cpu,cpuacct:/{group}\n2:blkio:/{group}\n1:name=systemd:/{group}\n"
+    write(proc / "7" / "cgroup", lines)
+    write(cgroup / "memory" / group / "memory.stat", "total_inactive_file 40\n")
+    write(cgroup / "memory" / group / "memory.usage_in_bytes", "100\n")
+    write(cgroup / "memory" / group / "memory.limit_in_bytes", "9223372036854771712\n")
+    write(cgroup / "cpu,cpuacct" / group / "cpuacct.usage", "77\n")
+    write(cgroup / "blkio" / group / blocks, "8:0 Read 1\n8:16 Read 10\n8:0 Write 2\nTotal 13\n")
+    sample = read(kernel)
+    assert sample is not None
+    assert (sample.cpu, sample.memory_usage, sample.memory_limit) == (77, 60, 1_024_000)
+    assert (sample.blk_read, sample.blk_write) == (11, 2)
+
+
+def test_a_group_that_is_not_mounted_here_gives_nothing(kernel):
+    proc, cgroup = kernel
+    write(proc / "7" / "cgroup", f"0::/../../docker/{ID}\n")
+    version_2(cgroup, f"docker/{ID}")
+    assert read(kernel) is None
+
+
+def test_the_engines_spelling_of_operations_does_not_matter_and_page_cache_is_no_use():
+    """Control groups of version 2 spell operations in lower case and have `inactive_file` alone."""
+    sample = sample_from_engine(
+        {
+            "memory_stats": {"usage": 100, "stats": {"inactive_file": 30}},
+            "blkio_stats": {"io_service_bytes_recursive": [{"op": "read", "value": 5}, {"op": "WRITE", "value": 6}]},
+        }
+    )
+    assert (sample.memory_usage, sample.blk_read, sample.blk_write) == (70, 5, 6)
+    cached = sample_from_engine({"memory_stats": {"usage": 100, "stats": {"cache": 20, "inactive_file": 30}}})
+    assert cached.memory_usage == 80
+    assert sample_from_engine({"blkio_stats": {"io_service_bytes_recursive": None}}).blk_read == 0

@@ -23,6 +23,12 @@ PROC_ROOT = Path("/proc")
 SHORTEST_SPAN = 0.1
 LONGEST_SPAN = 60.0
 
+# The first that the kernel has; the last is of kernels without the others.
+_BLOCK_FILES = (
+    "blkio.throttle.io_service_bytes_recursive",
+    "blkio.throttle.io_service_bytes",
+    "blkio.io_service_bytes_recursive",
+)
 _NANO = 1_000_000_000
 
 
@@ -133,25 +139,33 @@ def sample_from_kernel(
 
 
 def _groups(identity: str, pid: int, proc_root: Path) -> dict[str, str] | None:
-    """Controller -> group of the process; None unless the process really is that container's."""
+    """Controller -> group of the container; None unless the process really is that container's.
+
+    The process may be in a group below the container's own one, as with systemd inside.
+    """
     if pid <= 0:
         return None
     groups: dict[str, str] = {}
     for line in (proc_root / str(pid) / "cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
+        before, found, after = path.partition(identity)
         for controller in controllers.split(","):
-            groups[controller] = path
+            groups[controller] = before + found + after.partition("/")[0]
     return groups if any(identity in path for path in groups.values()) else None
 
 
 def _version_1(root: Path, groups: Mapping[str, str]) -> Sample:
     def folder(controller: str) -> Path:
-        return root / controller / groups[controller].lstrip("/")
+        # systemd mounts these two together, with a link for each; others mount them apart, or without links.
+        place = root / controller
+        if controller == "cpuacct" and not place.exists():
+            place = root / "cpu,cpuacct"
+        return place / groups[controller].lstrip("/")
 
     details = _pairs((folder("memory") / "memory.stat").read_text().splitlines())
     usage = int((folder("memory") / "memory.usage_in_bytes").read_text())
-    blocks = folder("blkio") / "blkio.throttle.io_service_bytes_recursive"
-    entries = [line.split() for line in blocks.read_text().splitlines()] if blocks.exists() else []
+    blocks = next((path for name in _BLOCK_FILES if (path := folder("blkio") / name).exists()), None)
+    entries = [] if blocks is None else [line.split() for line in blocks.read_text().splitlines()]
     return Sample(
         time=0.0,
         cpu=int((folder("cpuacct") / "cpuacct.usage").read_text()),
@@ -185,10 +199,10 @@ def _version_2(folder: Path) -> Sample:
 
 
 def _system_cpu(proc_root: Path) -> int:
-    """CPU time of the whole machine in ns, as the engine counts it: the first eight numbers of the kernel's sum."""
+    """CPU time of the whole machine in ns, as the engine counts it: without what a hypervisor took away."""
     with (proc_root / "stat").open() as file:
         words = file.readline().split()
-    return sum(int(word) for word in words[1:9]) * (_NANO // os.sysconf("SC_CLK_TCK"))
+    return sum(int(word) for word in words[1:8]) * (_NANO // os.sysconf("SC_CLK_TCK"))
 
 
 def _memory_total(proc_root: Path) -> int:

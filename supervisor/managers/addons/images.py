@@ -120,10 +120,10 @@ class AddonImages:
             await self.pull(store.slug, self.name(store), store.manifest, job)
 
     async def pull(self, slug: str, image: str, manifest: Manifest, job: Job) -> None:
-        """Pull the published image `image` of a manifest's version.
+        """Pull the published image of a manifest's version; `job` shows how far that is.
 
         Raises:
-            RateLimited, Invalid, Internal: it can't be had.
+            RateLimited, Invalid, NotFound, Internal: it can't be had.
         """
         arch = match_arch(manifest.arch, self._host.supported_arch) or self._host.arch
         async with self._jobs.run("docker_interface_install", reference=image, internal=True):

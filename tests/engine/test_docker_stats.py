@@ -1,0 +1,57 @@
+"""What we read of a container's use is what the engine reads (add-on contract §4.9)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import docker
+import pytest
+from engine_stage import spec
+
+from supervisor.drivers.docker import containers as containers_module
+from supervisor.drivers.docker.engine import Engine
+from supervisor.drivers.docker.stats import CGROUP_ROOT, PROC_ROOT, Sample, sample_from_engine, sample_from_kernel
+
+BUSY = "head -c 8000000 /dev/zero > /data/file; sync; cat /data/file > /dev/null; while :; do :; done"
+
+
+@pytest.fixture
+async def busy(engine: Engine, network: None, base_image: str) -> str:
+    info = await engine.containers.run(spec("busy", "sh", "-c", BUSY, network="hassio"))
+    return info.id
+
+
+def kernel(client: docker.APIClient, identity: str) -> Sample:
+    pid = client.inspect_container(identity)["State"]["Pid"]
+    sample = sample_from_kernel(identity, pid, host_network=False, cgroup_root=CGROUP_ROOT, proc_root=PROC_ROOT)
+    assert sample is not None
+    return sample
+
+
+async def test_the_kernels_files_and_the_engine_tell_the_same(docker_client: docker.APIClient, busy: str) -> None:
+    first = kernel(docker_client, busy)
+    engine = sample_from_engine(docker_client.stats(busy, stream=False, one_shot=True))
+    last = kernel(docker_client, busy)
+    for name in ("cpu", "system", "network_rx", "network_tx", "blk_read", "blk_write"):
+        assert getattr(first, name) <= getattr(engine, name) <= getattr(last, name), name
+    assert abs(engine.memory_usage - last.memory_usage) < 1_000_000
+    assert engine.memory_limit == last.memory_limit
+    assert last.cpu > first.cpu > 0
+    assert last.network_rx > 0
+
+
+async def test_without_the_kernels_files_the_engine_is_asked(
+    engine: Engine, busy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = await engine.containers.stats(busy)
+    monkeypatch.setattr(containers_module, "CGROUP_ROOT", Path("/nonexistent"))
+    engine.containers.forget(busy)
+    asked = await engine.containers.stats(busy)
+    processors = os.cpu_count() or 1
+    for stats in (seen, asked):
+        # One process that never rests uses one processor, of all that the machine has.
+        assert 0 < stats.cpu_percent <= 100 / processors + 10
+        assert stats.memory_usage > 0
+        assert stats.memory_percent == round(100 * stats.memory_usage / stats.memory_limit, 2)
+    assert asked.memory_limit == seen.memory_limit
