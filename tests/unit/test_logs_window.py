@@ -98,7 +98,8 @@ class Log:
 )
 async def test_history_and_news_are_one_log(part: EntryRange, follow: bool, since: int | None, expected: str) -> None:
     log = lines(12)
-    found = [line async for line in select(Log(log[:10], log[10:]), part, follow=follow, narrowing=Narrowing(since=since))]
+    chosen = select(Log(log[:10], log[10:]), part, follow=follow, narrowing=Narrowing(since=since))
+    found = [line async for line in chosen]
     assert "".join(f"{int(line.message):x}" for line in found) == expected
 
 

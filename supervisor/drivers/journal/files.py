@@ -38,7 +38,9 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
             Unavailable: they can't be opened.
         """
         try:
-            super().__init__(path=None if folder is None else str(folder), converters={BOOT_ID: _text, IDENTIFIER: _text})
+            super().__init__(
+                path=None if folder is None else str(folder), converters={BOOT_ID: _text, IDENTIFIER: _text}
+            )
             self.data_threshold = MAX_VALUE_BYTES
         except OSError as err:
             raise Unavailable(f"The journal files can't be read: {err}") from err

@@ -80,7 +80,10 @@ class JournalGateway(JournalSource):
         brief: bool = False,
     ) -> AsyncGenerator[Batch, None]:
         del brief  # the gateway sends every field in any case
-        source = self._ask(filters, part, follow) if narrowing.is_any else self._sifted(filters, part, narrowing, follow)
+        if narrowing.is_any:
+            source = self._ask(filters, part, follow)
+        else:
+            source = self._sifted(filters, part, narrowing, follow)
         async with contextlib.aclosing(source) as batches:
             async for batch in batches:
                 yield batch

@@ -19,8 +19,10 @@ _NUMBERS: Final = {
 }
 
 
-def parse_levels(text: str) -> frozenset[int]:
+def parse_levels(text: str) -> frozenset[int] | None:
     """Read a level, which means it and what is graver, or two with `..` between, which means what lies between.
+
+    Where that is all of them the result is None, which includes entries without a level.
 
     Raises:
         Invalid: it is neither.
@@ -30,7 +32,8 @@ def parse_levels(text: str) -> frozenset[int]:
         numbers = _NUMBERS[first], _NUMBERS[last] if dots else 0
     except KeyError as err:
         raise Invalid(f"The level of a log is one of {', '.join(NAMES)}, or two of them as in err..notice") from err
-    return frozenset(range(min(numbers), max(numbers) + 1))
+    found = frozenset(range(min(numbers), max(numbers) + 1))
+    return None if len(found) == len(NAMES) else found
 
 
 def level_of_stream(stream: str) -> int:
