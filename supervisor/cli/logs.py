@@ -132,7 +132,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
         "supervisor logs host -t NetworkManager --boot -1",
     ),
 )
-@click.argument("what", default="supervisor", shell_complete=_complete)
+@click.argument("what", type=INSTALLED, default="supervisor", shell_complete=_complete)
 @log_options
 @click.option("-t", "--identifier", metavar="NAME", help="Of the machine, what this program wrote.")
 @click.option("--boots", is_flag=True, help="List the boots that the machine's log goes back to.")

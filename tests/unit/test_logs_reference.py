@@ -29,7 +29,19 @@ pytestmark = needs_journal_tools
 WORDS = ("alpha", "Beta", "gamma ray", "error: no way", "two\nlines", "ünï", "\x1b[31mred\x1b[0m alarm", "x" * 3000)
 IDENTIFIERS = ("addon_x", "kernel", "systemd", "other")
 SIZE = 240
-PATTERNS = ("alpha", "beta", "Beta", r"^1\d", "a|no", "lines$", "two.lines", r"[0-4] \S+$", "ünï", "red|x{99}", "nothing")
+PATTERNS = (
+    "alpha",
+    "beta",
+    "Beta",
+    r"^1\d",
+    "a|no",
+    "lines$",
+    "two.lines",
+    r"[0-4] \S+$",
+    "ünï",
+    "red|x{99}",
+    "nothing",
+)
 
 
 @attrs.frozen
@@ -143,7 +155,7 @@ def boot_id(boot: int) -> str:
     return BOOTS[boot - 1] if boot > 0 else BOOTS[len(BOOTS) - 1 + boot]
 
 
-levels = st.sampled_from(NAMES) | st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)).map(lambda x: "..".join(x))
+levels = st.sampled_from(NAMES) | st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)).map("..".join)
 moments = st.integers(START - 1_000_000, START + SIZE * 400_000)
 questions = st.builds(
     Question,
@@ -214,33 +226,31 @@ def test_a_cursor_leads_where_it_leads_journalctl(
     assert asyncio.run(ours(story, way, asked, question.identifiers)) == expected
 
 
-@ways
-async def test_boots_and_identifiers_are_those_of_journalctl(story: Story, way: str) -> None:
+def shown(*arguments: str | Path) -> list[str]:
+    command = ["journalctl", "--quiet", "--no-pager", *arguments]
+    return subprocess.run(command, capture_output=True, check=True, timeout=60).stdout.decode().splitlines()
+
+
+async def lists(story: Story, way: str) -> tuple[dict[str, str], list[str]]:
     async with source_of(story, way) as source:
         engine = EngineStand(EventBus())
         logs = LogManager(source, engine, engine.bus, story.folder / "kept")
-        boots, identifiers = await logs.boots(), await logs.identifiers()
-    listed = subprocess.run(
-        ["journalctl", "-D", story.folder, "--list-boots"], capture_output=True, check=True, timeout=60
-    ).stdout.decode()
-    reference = {words[0]: words[1] for words in (line.split() for line in listed.splitlines()[1:])}
-    assert {offset: boots[offset] for offset in sorted(boots)} == {key: reference[key] for key in sorted(reference)}
-    names = subprocess.run(
-        ["journalctl", "-D", story.folder, "--field=SYSLOG_IDENTIFIER"], capture_output=True, check=True, timeout=60
-    ).stdout.decode()
-    assert identifiers == sorted(names.split())
+        return await logs.boots(), await logs.identifiers()
 
 
-async def test_the_verbose_form_is_what_journalctl_calls_short(story: Story) -> None:
-    text = subprocess.run(
-        ["journalctl", "-D", story.folder, "--utc", "-o", "short-iso-precise", "--quiet", "--all"],
-        capture_output=True,
-        check=True,
-        timeout=60,
-    ).stdout.decode()
-    lines = [line for line in text.splitlines() if line.startswith("20")]
+@ways
+def test_boots_and_identifiers_are_those_of_journalctl(story: Story, way: str) -> None:
+    boots, identifiers = asyncio.run(lists(story, way))
+    lines = [line.split() for line in shown("-D", story.folder, "--list-boots")]
+    assert boots == {words[0]: words[1] for words in lines if words[0] != "IDX"}
+    assert identifiers == sorted(shown("-D", story.folder, "--field=SYSLOG_IDENTIFIER"))
+
+
+def test_the_verbose_form_is_what_journalctl_calls_short(story: Story) -> None:
+    text = shown("-D", story.folder, "--utc", "-o", "short-iso-precise", "--all")
+    lines = [line for line in text if line.startswith("20")]
     asked = LogRequest.from_query(CIMultiDict({"Range": "entries=:0:"}), {"verbose": ""})
-    found = await ours(story, "files", asked, ())
+    found = asyncio.run(ours(story, "files", asked, ()))
     assert len(lines) == len(found) == SIZE
     for mine, its in zip(found, lines, strict=True):
         day, clock, rest = mine.split(" ", 2)

@@ -16,18 +16,17 @@ from typing import Final, TypeVar
 
 import attrs
 
-from supervisor.drivers.journal.entry import UNLIMITED, Batch, Entry, EntryRange, Filters, JournalSource
+from supervisor.drivers.journal.entry import UNLIMITED, Batch, Detail, Entry, EntryRange, Filters, JournalSource
 from supervisor.drivers.journal.files import FileReader
 from supervisor.drivers.journal.narrowing import ANYTHING, Narrowing
 from supervisor.drivers.journal.tail import Tail, is_behind
-from supervisor.errors import Busy, Internal, Invalid, SupervisorError, Unavailable
+from supervisor.errors import Busy, Internal, SupervisorError, Unavailable
 
 JOURNAL_FOLDERS: Final = (Path("/var/log/journal"), Path("/run/log/journal"))
 MACHINE_ID: Final = Path("/etc/machine-id")
 _BATCH: Final = 512
-_BATCH_CHARS: Final = 256 * 1024
 _BATCHES_AHEAD: Final = 4
-_MAX_READINGS: Final = 32
+_MAX_READINGS: Final = 64
 _MAX_TAILS: Final = 32
 _WAIT_SECONDS: Final = 20  # for one of the readings to end
 
@@ -74,10 +73,10 @@ class DirectJournal(JournalSource):
         narrowing: Narrowing = ANYTHING,
         *,
         follow: bool = False,
-        brief: bool = False,
+        detail: Detail = Detail.ALL,
     ) -> AsyncGenerator[Batch, None]:
         self._check()
-        source = self._followed(filters, part, narrowing) if follow else self._read(filters, part, narrowing, brief)
+        source = self._followed(filters, part, narrowing) if follow else self._read(filters, part, narrowing, detail)
         async with contextlib.aclosing(source) as batches:
             async for batch in batches:
                 yield batch
@@ -87,32 +86,26 @@ class DirectJournal(JournalSource):
         filters: Filters,
         part: EntryRange,
         narrowing: Narrowing,
-        brief: bool,  # noqa: FBT001 - private
+        detail: Detail,
     ) -> AsyncGenerator[Batch, None]:
-        async with self._slot():
-            reading = _Reading(self._open, filters, part, narrowing, brief=brief)
-            try:
-                reading.start()
-                while (batch := await reading.next_batch()) is not None:
-                    yield batch
-            finally:
-                await asyncio.shield(reading.stop())
+        await self._take_slot()
+        # The slot is that of the thread: a reader who lets the last lines wait keeps nobody out.
+        reading = _Reading(self._open, filters, part, narrowing, detail, at_end=self._slots.release)
+        reading.start()
+        try:
+            while (batch := await reading.next_batch()) is not None:
+                yield batch
+        finally:
+            await asyncio.shield(reading.stop())
 
-    @contextlib.asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
+    async def _take_slot(self) -> None:
         try:
             async with asyncio.timeout(_WAIT_SECONDS):
                 await self._slots.acquire()
         except TimeoutError as err:
             raise Busy("Too many readers of the journal at the same time") from err
-        try:
-            yield
-        finally:
-            self._slots.release()
 
-    async def _followed(
-        self, filters: Filters, part: EntryRange, narrowing: Narrowing
-    ) -> AsyncGenerator[Batch, None]:
+    async def _followed(self, filters: Filters, part: EntryRange, narrowing: Narrowing) -> AsyncGenerator[Batch, None]:
         """Give what is there, then what comes.
 
         The tail is joined first, so that nothing falls between the two; what both have is left out of the second.
@@ -122,7 +115,7 @@ class DirectJournal(JournalSource):
             last: Entry | None = None
             while True:
                 place = tail.end
-                async for batch in self._read(filters, part, narrowing, brief=False):
+                async for batch in self._read(filters, part, narrowing, Detail.ALL):
                     left -= len(batch.entries)
                     last = batch.entries[-1]
                     yield batch
@@ -203,14 +196,16 @@ class _Reading:
         filters: Filters,
         part: EntryRange,
         narrowing: Narrowing,
+        detail: Detail,
         *,
-        brief: bool,
+        at_end: Callable[[], None],
     ) -> None:
+        self._at_end = at_end
         self._open = open_reader
         self._filters = filters
         self._part = part
         self._narrowing = narrowing
-        self._brief = brief
+        self._detail = detail
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[Batch | SupervisorError | None] = asyncio.Queue()
         self._room = threading.Semaphore(_BATCHES_AHEAD)
@@ -238,11 +233,20 @@ class _Reading:
         if self._stopped.is_set():
             self._room.release()  # nobody takes anything any more: let the rest pass
             return
+        self._call(lambda: self._queue.put_nowait(item))
+
+    def _call(self, work: Callable[[], None]) -> None:
         # A loop that is closing already has nobody left who waits for entries.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
+            self._loop.call_soon_threadsafe(work)
 
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._call(self._at_end)
+
+    def _work(self) -> None:
         try:
             with contextlib.closing(self._open()) as reader:
                 reader.ask(self._filters, self._part, self._narrowing)
@@ -260,15 +264,8 @@ class _Reading:
 
     def _read(self, reader: FileReader) -> None:
         left = UNLIMITED if self._part.count is None else self._part.count
-        is_first = True
         while left and not self._stopped.is_set():
-            entries: list[Entry] = []
-            chars = 0
-            while len(entries) < min(left, _BATCH) and chars < _BATCH_CHARS and reader.advance():
-                entry = reader.message_alone(cursor=is_first) if self._brief else reader.entry()
-                is_first = False
-                chars += len(entry.message)
-                entries.append(entry)
+            entries = reader.take(min(left, _BATCH), self._detail)
             if not entries:
                 return
             left -= len(entries)

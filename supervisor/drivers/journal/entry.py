@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
+from enum import Enum, auto
 from typing import Final
 
 import attrs
+import msgspec
 
 from supervisor.drivers.journal.narrowing import ANYTHING, Narrowing
 
@@ -36,11 +38,11 @@ Filters = Sequence[tuple[str, str]]
 """Field and value; the same field twice means either value, different fields must all fit."""
 
 
-@attrs.define
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One log entry, from the journal or shaped like one. `time` is in microseconds since the epoch.
 
-    Nobody changes one; it is not frozen only because making a frozen one takes twice as long, and a log has millions.
+    No class of attrs, for a log has millions: this is made in a tenth of the time, and the garbage collector leaves it
+    alone (there are nothing but texts in it).
     """
 
     cursor: str
@@ -104,6 +106,15 @@ LAST_ENTRY: Final = EntryRange("", -1, 2)
 FIRST_ENTRY: Final = EntryRange("", 0, 1)
 
 
+class Detail(Enum):
+    """How much of an entry is wanted; what is not may be missing. The first and last of a batch have their cursor."""
+
+    MESSAGE = auto()
+    LINE = auto()
+    """What a line of a log shows: time, host, identifier, process and message."""
+    ALL = auto()
+
+
 @attrs.define(eq=False)
 class Batch:
     """Some entries that follow each other. `lost` entries before them were left out: their reader was too slow.
@@ -132,12 +143,11 @@ class JournalSource(ABC):
         narrowing: Narrowing = ANYTHING,
         *,
         follow: bool = False,
-        brief: bool = False,
+        detail: Detail = Detail.ALL,
     ) -> AsyncGenerator[Batch, None]:
         """Give the entries of `part` that fit the filters, oldest first; with `follow` wait for new ones forever.
 
-        The range counts among what fits filters and narrowing. `brief` asks for the messages only; an entry may then
-        lack everything else, but for the cursor of the first one. The caller closes the generator.
+        The range counts among what fits filters and narrowing. The caller closes the generator.
 
         Raises:
             Invalid: the journal knows no such cursor, refuses a filter, or the search takes too long.

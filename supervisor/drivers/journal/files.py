@@ -9,10 +9,13 @@ from systemd import journal
 
 from supervisor.drivers.journal.entry import (
     BOOT_ID,
+    HOSTNAME,
     IDENTIFIER,
     MAX_VALUE_BYTES,
     MESSAGE,
+    PID,
     WANTED_FIELDS,
+    Detail,
     Entry,
     EntryRange,
     Filters,
@@ -21,7 +24,8 @@ from supervisor.drivers.journal.narrowing import ANYTHING, Narrowing
 from supervisor.errors import Invalid, Unavailable
 
 _BACKWARD_STRIDE: Final = 2**31 - 1
-_LAST: Final = EntryRange("", -1)
+_TAKE_CHARS: Final = 256 * 1024
+_FEW_IDENTIFIERS: Final = 8
 
 
 class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no types
@@ -56,7 +60,7 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
         self._narrowing = narrowing
         skip = part.skip or 0
         try:
-            for field, value in filters:
+            for field, value in self._useful(filters):
                 self.add_match(f"{field}={value}")
             if part.cursor:
                 self.seek_cursor(part.cursor)
@@ -66,6 +70,14 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
             self._begin_back(part, -skip)
         else:
             self._begin_ahead(part, skip)
+
+    def _useful(self, filters: Filters) -> Filters:
+        """Return the filters without identifiers that nobody bears; the library looks for each at every step."""
+        wanted = {value for field, value in filters if field == IDENTIFIER}
+        if len(wanted) <= _FEW_IDENTIFIERS:
+            return filters
+        known = wanted.intersection(self.identifiers()) or {min(wanted)}
+        return [(field, value) for field, value in filters if field != IDENTIFIER or value in known]
 
     def _begin_ahead(self, part: EntryRange, skip: int) -> None:
         if not part.cursor and self._narrowing.since is not None:
@@ -120,9 +132,15 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
         Raises:
             Invalid: a filter that the journal does not understand.
         """
-        self.ask(filters, _LAST, ANYTHING)
+        try:
+            for field, value in filters:
+                self.add_match(f"{field}={value}")
+        except (OSError, ValueError) as err:
+            raise Invalid(f"The journal does not understand this: {err}") from err
+        self.seek_tail()
+        if not self._previous():
+            self.seek_head()
         self._narrowing = narrowing
-        self._is_there = False
 
     def advance(self) -> bool:
         """Go to the next entry that belongs; tell whether there is one.
@@ -150,18 +168,51 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
         message = "" if narrowing.pattern is None else self._message()
         return narrowing.admits(self._get_realtime(), message)
 
-    def entry(self) -> Entry:
-        """Return the present entry."""
-        try:
-            fields: dict[str, Any] = self._get_all()
-        except OSError:  # this one is damaged; those behind it need not be
-            fields = {}
-        texts = {name: _text(fields[name]) for name in WANTED_FIELDS if name in fields}
-        return Entry.of(self._get_cursor(), self._get_realtime(), texts)
+    def take(self, limit: int, detail: Detail) -> list[Entry]:
+        """Return the next entries, `limit` or fewer where they are large; none at the end.
 
-    def message_alone(self, *, cursor: bool) -> Entry:
-        """Return an entry that holds the message and, if asked for, the cursor."""
-        return Entry(self._get_cursor() if cursor else "", 0, self._message())
+        Raises:
+            Invalid: the search takes too long.
+        """
+        found: list[Entry] = []
+        make = {Detail.MESSAGE: self._bare, Detail.LINE: self._line, Detail.ALL: self._whole}[detail]
+        passes_over = not self._narrowing.is_any
+        step = self._next if not passes_over and not self._is_there else self.advance
+        room = _TAKE_CHARS
+        while limit > 0 and room > 0 and step():
+            entry = make("") if found and not passes_over else make(self._get_cursor())
+            found.append(entry)
+            room -= len(entry.message)
+            limit -= 1
+        if len(found) > 1 and not passes_over:
+            # We still stand on the last one, also when there was no next.
+            found[-1] = make(self._get_cursor())
+        return found
+
+    def _bare(self, cursor: str) -> Entry:
+        return Entry(cursor, 0, self._message())
+
+    def _line(self, cursor: str) -> Entry:
+        get = self._fields().get
+        return Entry(
+            cursor,
+            self._get_realtime(),
+            _text(get(MESSAGE, b"")),
+            _optional(get(IDENTIFIER)),
+            _text(get(HOSTNAME, b"")),
+            _optional(get(PID)),
+        )
+
+    def _whole(self, cursor: str) -> Entry:
+        fields = self._fields()
+        texts = {name: _text(fields[name]) for name in WANTED_FIELDS if name in fields}
+        return Entry.of(cursor or self._get_cursor(), self._get_realtime(), texts)
+
+    def _fields(self) -> dict[str, Any]:
+        try:
+            return self._get_all()  # type: ignore[no-any-return]  # the library has no types
+        except OSError:  # this one is damaged; those behind it need not be
+            return {}
 
     def _message(self) -> str:
         try:
@@ -187,4 +238,8 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
 def _text(value: Any) -> str:
     if isinstance(value, list):  # a repeated field; the first one counts
         value = value[0]
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _optional(value: Any) -> str | None:
+    return None if value is None else _text(value)

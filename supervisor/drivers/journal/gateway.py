@@ -20,6 +20,7 @@ from supervisor.drivers.journal.entry import (
     WANTED_FIELDS,
     WHOLE_LOG,
     Batch,
+    Detail,
     Entry,
     EntryRange,
     Filters,
@@ -77,9 +78,9 @@ class JournalGateway(JournalSource):
         narrowing: Narrowing = ANYTHING,
         *,
         follow: bool = False,
-        brief: bool = False,
+        detail: Detail = Detail.ALL,
     ) -> AsyncGenerator[Batch, None]:
-        del brief  # the gateway sends every field in any case
+        del detail  # the gateway sends every field in any case
         if narrowing.is_any:
             source = self._ask(filters, part, follow)
         else:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from supervisor.drivers.journal.entry import UNLIMITED, Batch, EntryRange, Filters, JournalSource
+from supervisor.drivers.journal.entry import UNLIMITED, Batch, Detail, EntryRange, Filters, JournalSource
 from supervisor.drivers.journal.narrowing import ANYTHING, Narrowing
 from supervisor.errors import Unavailable
 
@@ -41,12 +41,12 @@ class PreferredJournal(JournalSource):
         narrowing: Narrowing = ANYTHING,
         *,
         follow: bool = False,
-        brief: bool = False,
+        detail: Detail = Detail.ALL,
     ) -> AsyncGenerator[Batch, None]:
         progress = _Progress(part)
         while True:
             for source in self._open():
-                stream = source.batches(filters, progress.part, narrowing, follow=follow, brief=brief and not follow)
+                stream = source.batches(filters, progress.part, narrowing, follow=follow, detail=detail)
                 try:
                     async with contextlib.aclosing(stream) as batches:
                         async for batch in batches:
@@ -113,7 +113,7 @@ class _Progress:
         if not entries:
             return None
         self._left -= len(entries)
-        self.cursor = entries[-1].cursor or entries[0].cursor
+        self.cursor = entries[-1].cursor
         return batch if len(entries) == len(batch.entries) else Batch(entries, batch.lost)
 
     def failed(self, failure: Unavailable) -> None:

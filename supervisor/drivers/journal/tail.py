@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Final
 
 from supervisor.const import MIB
-from supervisor.drivers.journal.entry import Batch, Entry, Filters
+from supervisor.drivers.journal.entry import Batch, Detail, Entry, Filters
 from supervisor.drivers.journal.files import FileReader
 from supervisor.drivers.journal.narrowing import Narrowing
 from supervisor.errors import Internal, SupervisorError, Unavailable
@@ -185,9 +185,7 @@ class _Watch:
 
     def _read(self, reader: FileReader) -> None:
         while not self._stopped.is_set():
-            entries: list[Entry] = []
-            while len(entries) < _BATCH and reader.advance():
-                entries.append(reader.entry())
+            entries = reader.take(_BATCH, Detail.ALL)
             if entries:
                 self._room.acquire()
                 self._call(self._hand_over, entries)

@@ -24,6 +24,7 @@ from supervisor.drivers.journal import (
     LAST_ENTRY,
     PRIORITY,
     Batch,
+    Detail,
     Entry,
     EntryRange,
     JournalSource,
@@ -220,7 +221,7 @@ class LogManager:
             request.part,
             request.narrowing,
             follow=request.follow,
-            brief=request.format is LogFormat.PLAIN,
+            detail=Detail.MESSAGE if request.format is LogFormat.PLAIN else Detail.LINE,
         )
         return await _open(batches, request)
 
@@ -291,9 +292,7 @@ class LogManager:
         lines = select(source, request.part, follow=request.follow, narrowing=narrowing, levels=request.levels)
         return await _open(self._as_batches(lines, target), request)
 
-    async def _as_batches(
-        self, lines: AsyncGenerator[Line, None], target: LogTarget
-    ) -> AsyncGenerator[Batch, None]:
+    async def _as_batches(self, lines: AsyncGenerator[Line, None], target: LogTarget) -> AsyncGenerator[Batch, None]:
         identifier = target.identifiers[0] if target.identifiers else target.container
         async with contextlib.aclosing(lines):
             async for line in lines:
