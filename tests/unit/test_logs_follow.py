@@ -66,6 +66,13 @@ async def write(live: Journald, start: int, end: int, *, pause: float = 0.0) -> 
         await asyncio.sleep(pause)
 
 
+async def arrived(source: JournalSource, number: int) -> None:
+    """Wait until journald has written an entry down."""
+    async with asyncio.timeout(20):
+        while [entry.message async for entry in source.entries(ME, EntryRange("", -1, 2))][-1:] != [str(number)]:
+            await asyncio.sleep(0.05)
+
+
 @needs_journald
 async def test_nobody_misses_or_repeats_an_entry_whenever_he_begins_to_follow(
     live: Journald, direct: DirectJournal
@@ -84,6 +91,7 @@ async def test_nobody_misses_or_repeats_an_entry_whenever_he_begins_to_follow(
 @needs_journald
 async def test_those_who_follow_the_same_log_share_a_thread(live: Journald, direct: DirectJournal) -> None:
     await write(live, 0, 10)
+    await arrived(direct, 9)
     async with asyncio.timeout(60), contextlib.AsyncExitStack() as stack:
         streams = []
         for _ in range(100):
@@ -104,6 +112,7 @@ async def test_a_slow_reader_is_told_what_it_missed(
 ) -> None:
     monkeypatch.setattr(tail, "_RING_BYTES", 20_000)
     await write(live, 0, 3)
+    await arrived(direct, 2)
     engine = EngineStand(EventBus())
     logs = LogManager(direct, engine, engine.bus, tmp_path / "logs")
     asked = LogRequest.from_query(CIMultiDict(), {}, follow=True)
@@ -140,6 +149,7 @@ async def test_the_log_goes_on_over_a_rotation(live: Journald, direct: DirectJou
 @needs_journald
 async def test_only_what_is_looked_for_is_followed(live: Journald, direct: DirectJournal) -> None:
     await write(live, 0, 20)
+    await arrived(direct, 19)
     narrowing = Narrowing(pattern=MessagePattern("[05]$"))
     stream = direct.entries(ME, EntryRange("", -1, None), narrowing, follow=True)
     async with asyncio.timeout(30), contextlib.aclosing(stream) as entries:
@@ -199,6 +209,7 @@ async def test_without_the_gateway_a_log_goes_on_from_the_files(
         await write(live, 5, 20)
         assert await following == list(range(20))
         assert await source.identifiers() == await direct.identifiers()
+        await arrived(direct, 19)
         whole = [entry.message async for entry in source.entries(ME, WHOLE_LOG)]
         assert whole == [str(number) for number in range(20)]
     await gateway.close()
