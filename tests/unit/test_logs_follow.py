@@ -69,7 +69,7 @@ async def write(live: Journald, start: int, end: int, *, pause: float = 0.0) -> 
 async def arrived(source: JournalSource, number: int) -> None:
     """Wait until journald has written an entry down."""
     async with asyncio.timeout(20):
-        while [entry.message async for entry in source.entries(ME, EntryRange("", -1, 2))][-1:] != [str(number)]:
+        while [entry.message async for entry in source.entries(ME, EntryRange("", -1, 2))][-1:] != [str(number)]:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
