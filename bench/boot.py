@@ -15,7 +15,7 @@ import attrs
 import docker
 
 if TYPE_CHECKING:
-    from run import Daemon
+    from stage import Daemon
 
 STAGES = ("initialize", "system", "services", "application")
 STALLS = Path(__file__).with_name("stalls.py")

@@ -13,14 +13,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import attrs
 import boot
 import docker
+import logs
+from stage import Daemon, Row, in_turn
 
 BASE = "local/supervisor-base:1"
 GATEWAY = "172.30.32.1"
@@ -46,62 +47,6 @@ TRANSLATION = "configuration:\n" + "".join(
 )
 LANGUAGES = ("en", "de", "fr", "it", "es", "nl", "sv", "pl")
 DOCKERFILE = f'FROM {BASE}\nCMD ["sh", "-c", "trap \\"exit 0\\" TERM; sleep 1000000 & wait"]\n'
-
-
-@attrs.frozen
-class Row:
-    what: str
-    value: str
-    wanted: str
-    good: bool | None
-
-
-class Daemon:
-    """The daemon under measurement. `launcher` may replace its module by something that runs it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.launcher = ["-m", "supervisor"]
-        self.socket = folder / "run" / "s.sock"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> float:
-        """Start it; return the seconds from exec to state running."""
-        state = self.socket.parent / "state"
-        state.unlink(missing_ok=True)
-        began = time.perf_counter()
-        command = [sys.executable, *self.launcher, "run", "--data", str(self.folder / "data")]
-        command += ["--socket", str(self.socket), "--docker", os.environ["DOCKER_HOST"], "--no-builtin-remotes"]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        while True:
-            with suppress(FileNotFoundError):
-                if state.read_text() == "running":
-                    return time.perf_counter() - began
-            assert self.process.poll() is None, (self.folder / "log").read_text()
-            time.sleep(0.005)
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.terminate()
-            self.process.wait(20)
-            self.process = None
-
-    @property
-    def resident(self) -> float:
-        """Resident memory in MB."""
-        assert self.process is not None
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1000  # type: ignore[index]
-
-    def ask(self, method: str, path: str) -> dict[str, Any]:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(self.socket))
-            connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-            answer = b"".join(iter(lambda: connection.recv(65536), b""))
-        head, _, body = answer.partition(b"\r\n\r\n")
-        assert b" 200 " in head.split(b"\r\n")[0] + b" ", answer[:300]
-        return dict(json.loads(body))
 
 
 def wrk(url: str, seconds: float, token: str | None = None) -> float:
@@ -156,13 +101,6 @@ def bare(folder: Path, body: bytes) -> Iterator[Path]:
         process.terminate()
         process.wait(10)
         path.unlink(missing_ok=True)
-
-
-def in_turn(rounds: int, ours: Callable[[], float], theirs: Callable[[], float]) -> tuple[float, float, float]:
-    """Measure both alternately; return the median ratio of the pairs and the two medians."""
-    pairs = [(ours(), theirs()) for _ in range(rounds)]
-    ratio = statistics.median(mine / other for mine, other in pairs)
-    return ratio, statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs)
 
 
 def write_addons(data: Path) -> None:
@@ -324,6 +262,7 @@ def main() -> int:
     given.folder.mkdir(parents=True)
     try:
         rows = measure(given.folder, quick=given.quick)
+        rows += logs.measure(given.folder / "logs", quick=given.quick)
     finally:
         shutil.rmtree(given.folder, ignore_errors=True)
     width = max(len(row.what) for row in rows)

@@ -55,13 +55,13 @@ async def _stream(
 
 
 async def _send(response: web.StreamResponse, stream: LogStream, *, at_once: bool) -> None:
-    block = bytearray()
+    block = b""
     # The source was lost half-way: what is sent is sent, the answer ends here.
     with contextlib.suppress(SupervisorError):
-        async for line in stream.lines:
-            block += line.encode("utf-8", "replace") + b"\n"
+        async for more in stream.blocks:
+            block = block + more if block else more
             if at_once or len(block) >= _BLOCK_BYTES:
-                await response.write(bytes(block))
-                block.clear()
+                await response.write(block)
+                block = b""
     if block:
-        await response.write(bytes(block))
+        await response.write(block)

@@ -9,6 +9,7 @@ from supervisor.api.routes.discovery import DiscoveryRoutes
 from supervisor.api.routes.docker import DockerRoutes
 from supervisor.api.routes.images import ImageRoutes
 from supervisor.api.routes.jobs import JobRoutes
+from supervisor.api.routes.machine_logs import MachineLogRoutes
 from supervisor.api.routes.resolution import ResolutionRoutes
 from supervisor.api.routes.services import ServiceRoutes
 from supervisor.api.routes.store import StoreRoutes
@@ -64,6 +65,7 @@ def build_server(
         *ImageRoutes(addons.images, addons.loader, base.jobs).routes(),
         *ResolutionRoutes(base.resolution, health, base.jobs).routes(),
         *ServiceRoutes(addons.services, manager).routes(),
+        *MachineLogRoutes(parts.logs).routes(),
         *DiscoveryRoutes(addons.discovery, manager).routes(),
     ]
     return ApiServer(with_documentation(routes), Callers(manager, base.bus), state)

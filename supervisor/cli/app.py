@@ -19,6 +19,7 @@ from supervisor.cli.daemon import info, supervisor, updates
 from supervisor.cli.docker import docker
 from supervisor.cli.failures import EXIT_CODES_HELP, ExitCode
 from supervisor.cli.jobs import jobs
+from supervisor.cli.logs import logs
 from supervisor.cli.raw import api
 from supervisor.cli.resolution import resolution
 from supervisor.cli.run import Daemon, run_command
@@ -96,6 +97,7 @@ def build(daemon: Daemon) -> Group:
             addons,
             store,
             jobs,
+            logs,
             supervisor,
             docker,
             resolution,

@@ -10,7 +10,11 @@ from urllib.parse import quote, urlencode
 import click
 
 from supervisor.cli import text
-from supervisor.cli.command import Session
+from supervisor.cli.answers import mapping
+from supervisor.cli.arguments import INSTALLED
+from supervisor.cli.client import route
+from supervisor.cli.columns import Column
+from supervisor.cli.command import Command, Session, pass_session
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _LONGEST_LINE = 256 * 1024
@@ -25,6 +29,10 @@ def log_options(function: _Function) -> _Function:
             click.option("--boot", metavar="ID", help="Of this boot: 0 the present one, -1 the one before, or its id."),
             click.option("--latest", is_flag=True, help="Everything since the last start."),
             click.option("--verbose", is_flag=True, help="With time, host and process."),
+            click.option("-p", "--level", metavar="LEVEL", help="This level and graver ones (err), or err..notice."),
+            click.option("-S", "--since", metavar="TIME", help="From this time on: 2026-01-31T12:00, -1h30m, now."),
+            click.option("-U", "--until", metavar="TIME", help="Up to this time."),
+            click.option("-g", "--grep", metavar="PATTERN", help="What holds this regular expression."),
         )
     ):
         function = option(function)
@@ -32,21 +40,31 @@ def log_options(function: _Function) -> _Function:
 
 
 def show_logs(
-    session: Session, base: str, *, follow: bool, lines: int | None, boot: str | None, latest: bool, verbose: bool
+    session: Session,
+    base: str,
+    *,
+    follow: bool,
+    lines: int | None,
+    boot: str | None,
+    latest: bool,
+    verbose: bool,
+    identifier: str | None = None,
+    **narrowing: str | None,
 ) -> None:
+    """Print the log of `base`; `narrowing` are the options that go to the daemon under their own names."""
     if latest and (follow or boot):
         raise click.UsageError("--latest goes with neither --follow nor --boot")
     path = f"{base}/logs"
     if latest:
         path += "/latest"
     if boot is not None:
-        if boot in ("", ".", ".."):
-            raise click.UsageError("--boot wants a number or a boot id")
-        path += f"/boots/{quote(boot, safe='')}"
+        path += f"/boots/{_segment(boot, '--boot wants a number or a boot id')}"
+    if identifier is not None:
+        path += f"/identifiers/{_segment(identifier, '--identifier wants a name')}"
     if follow:
         path += "/follow"
     colours = session.output.colours
-    query: dict[str, str] = {}
+    query = {name: value for name, value in narrowing.items() if value is not None}
     if lines is not None:
         query["lines"] = str(lines)
     if verbose:
@@ -60,6 +78,12 @@ def print_log(session: Session, path: str) -> None:
     """Print a log as it comes."""
     with session.client.stream(path) as pieces:
         _print(_split(pieces), colours=session.output.colours)
+
+
+def _segment(value: str, complaint: str) -> str:
+    if value in ("", ".", ".."):
+        raise click.UsageError(complaint)
+    return quote(value, safe="")
 
 
 def _print(batches: Iterator[list[bytes]], *, colours: bool) -> None:
@@ -87,3 +111,50 @@ def _split(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
         yield lines
     if rest:
         yield [rest]
+
+
+_PARTS = ("supervisor", "core", "host", "audio", "dns", "multicast")
+_BOOT_COLUMNS = (Column("BOOT", "offset", right=True), Column("ID", "id"))
+_IDENTIFIER_COLUMNS = (Column("IDENTIFIER", "name"),)
+
+
+def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    addons = [item.value for item in INSTALLED.shell_complete(context, parameter, incomplete)]
+    return [*(name for name in _PARTS if name.startswith(incomplete)), *addons]
+
+
+@click.command(
+    "logs",
+    cls=Command,
+    examples=(
+        "supervisor logs host -f -p warning",
+        "supervisor logs core_ssh --since -1h --grep 'refused|denied'",
+        "supervisor logs host -t NetworkManager --boot -1",
+    ),
+)
+@click.argument("what", type=INSTALLED, default="supervisor", shell_complete=_complete)
+@log_options
+@click.option("-t", "--identifier", metavar="NAME", help="Of the machine, what this program wrote.")
+@click.option("--boots", is_flag=True, help="List the boots that the machine's log goes back to.")
+@click.option("--identifiers", is_flag=True, help="List the programs that have written to the machine's log.")
+@pass_session
+def logs(
+    session: Session, /, what: str, *, boots: bool, identifiers: bool, identifier: str | None, **options: Any
+) -> None:
+    """Print the log of WHAT: the slug of an add-on, or supervisor (the default), core, host, audio, dns, multicast."""
+    if boots:
+        found = mapping(mapping(session.client.get("/host/logs/boots")).get("boots"))
+        rows = [{"offset": offset, "id": boot} for offset, boot in found.items()]
+        session.output.rows(rows, _BOOT_COLUMNS, name="id", empty="No boots are on record.", data=found)
+        return
+    if identifiers:
+        names = mapping(session.client.get("/host/logs/identifiers")).get("identifiers") or []
+        named = [{"name": name} for name in names]
+        session.output.rows(named, _IDENTIFIER_COLUMNS, name="name", empty="Nobody has a log.", data=names)
+        return
+    if identifier is not None:
+        what = "host"
+    if what == "host" and options["latest"]:
+        raise click.UsageError("the log of the machine has no latest run; try --boot 0")
+    base = f"/{what}" if what in _PARTS else route("addons", what)
+    show_logs(session, base, identifier=identifier, **options)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from aiohttp import web
@@ -87,6 +89,42 @@ def test_log_options_become_the_documented_request(
     assert command("supervisor", "logs", *arguments).out == "x\n"
     assert daemon.seen[-1].path == f"/supervisor{path}"
     assert daemon.seen[-1].headers["Accept"] == "text/plain"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        ([], "/supervisor/logs?no_colors="),
+        (["local_hello", "-f"], "/addons/local_hello/logs/follow?no_colors="),
+        (["core", "--latest"], "/core/logs/latest?no_colors="),
+        (["host", "-p", "err", "-S", "-1h", "-U", "now"], "/host/logs?level=err&since=-1h&until=now&no_colors="),
+        (["dns", "--grep", "a|b&c"], "/dns/logs?grep=a%7Cb%26c&no_colors="),
+        (
+            ["-t", "a/b", "--boot", "-1", "-f"],
+            "/host/logs/boots/-1/identifiers/a%2Fb/follow?no_colors=",
+        ),
+    ],
+)
+def test_any_log_is_read_by_its_name(command: Run, daemon: FakeDaemon, arguments: list[str], path: str) -> None:
+    daemon.answers[("GET", unquote(path.partition("?")[0]))] = Text("x\n")
+    assert command("logs", *arguments).out == "x\n"
+    assert daemon.seen[-1].path == path
+
+
+def test_boots_and_programs_of_the_machine_are_listed(command: Run, daemon: FakeDaemon) -> None:
+    daemon.answers[("GET", "/host/logs/boots")] = {"boots": {"0": "b" * 32, "-1": "a" * 32}}
+    daemon.answers[("GET", "/host/logs/identifiers")] = {"identifiers": ["kernel", "systemd"]}
+    assert command("logs", "--boots").out.split() == ["BOOT", "ID", "0", "b" * 32, "-1", "a" * 32]
+    assert json.loads(command("logs", "--boots", "-o", "json").out) == {"0": "b" * 32, "-1": "a" * 32}
+    assert command("logs", "--identifiers", "-o", "name").out.split() == ["kernel", "systemd"]
+
+
+@pytest.mark.parametrize("arguments", [["host", "--latest"], ["-t", ".."], ["../core"], ["x", "--latest", "-f"]])
+def test_a_log_that_can_not_be_is_refused_before_anything_is_asked(
+    command: Run, daemon: FakeDaemon, arguments: list[str]
+) -> None:
+    assert command("logs", *arguments).code == 2
+    assert not daemon.seen
 
 
 def test_a_log_that_is_refused_says_why(command: Run, daemon: FakeDaemon) -> None:

@@ -104,7 +104,14 @@ async def test_an_empty_log_is_an_empty_answer(door: Door) -> None:
 
 @pytest.mark.parametrize(
     ("path", "headers", "status"),
-    [("/logs", {"Range": "entries=:"}, 400), ("/logs", {"Accept": "text/html"}, 400), ("/logs/latest", {}, 500)],
+    [
+        ("/logs", {"Range": "entries=:"}, 400),
+        ("/logs", {"Accept": "text/html"}, 400),
+        ("/logs/latest", {}, 500),
+        ("/logs?grep=(", {}, 400),
+        ("/logs?level=loud", {}, 400),
+        ("/logs?since=never", {}, 400),
+    ],
 )
 async def test_errors_are_plain_text(journal_door: Door, path: str, headers: dict[str, str], status: int) -> None:
     async with journal_door.client.get(f"http://door{path}", headers=headers) as answer:

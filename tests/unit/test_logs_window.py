@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.drivers.journal import EntryRange
+from supervisor.drivers.journal import EntryRange, Narrowing
 from supervisor.errors import Invalid
 from supervisor.managers.logs import window
 from supervisor.managers.logs.lines import Line, Position, Record, Sequence, decode, encode, newest
@@ -98,7 +98,8 @@ class Log:
 )
 async def test_history_and_news_are_one_log(part: EntryRange, follow: bool, since: int | None, expected: str) -> None:
     log = lines(12)
-    found = [line async for line in select(Log(log[:10], log[10:]), part, follow=follow, since=since)]
+    chosen = select(Log(log[:10], log[10:]), part, follow=follow, narrowing=Narrowing(since=since))
+    found = [line async for line in chosen]
     assert "".join(f"{int(line.message):x}" for line in found) == expected
 
 

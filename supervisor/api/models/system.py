@@ -185,3 +185,15 @@ class ResolutionInfo:
 @attrs.frozen(kw_only=True)
 class Suggestions:
     suggestions: list[Suggestion]
+
+
+@attrs.frozen(kw_only=True)
+class Boots:
+    """Boot ids by offset: "0" the present boot, "-1" the one before."""
+
+    boots: dict[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class Identifiers:
+    identifiers: list[str]

@@ -13,30 +13,40 @@ from supervisor.drivers.journal.entry import (
     CONTAINER_NAME,
     IDENTIFIER,
     LAST_ENTRY,
+    PRIORITY,
     UNLIMITED,
     WHOLE_LOG,
+    Batch,
+    Detail,
     Entry,
     EntryRange,
     Filters,
     JournalSource,
 )
 from supervisor.drivers.journal.gateway import JournalGateway
+from supervisor.drivers.journal.narrowing import ANYTHING, MessagePattern, Narrowing
 from supervisor.drivers.journal.preferred import PreferredJournal
 
 __all__ = [
+    "ANYTHING",
     "BOOT_ID",
     "CONTAINER_EPOCH",
     "CONTAINER_ID",
     "CONTAINER_NAME",
     "IDENTIFIER",
     "LAST_ENTRY",
+    "PRIORITY",
     "UNLIMITED",
     "WHOLE_LOG",
+    "Batch",
+    "Detail",
     "DirectJournal",
     "Entry",
     "EntryRange",
     "Filters",
     "JournalGateway",
     "JournalSource",
+    "MessagePattern",
+    "Narrowing",
     "PreferredJournal",
 ]

@@ -1,46 +1,40 @@
 """The journal read from its files, where no gateway runs but the files are in reach.
 
-The journal library blocks and its handle belongs to one thread, so each reading has a thread of its own. It hands
-batches of entries to the event loop and stops while the loop is `_BATCHES_AHEAD` batches behind.
+The journal library blocks and its handle belongs to one thread. A reading of what is there has a thread of its own,
+which hands batches of entries to the event loop and stops while the loop is `_BATCHES_AHEAD` of them behind. Those who
+follow the same thing share one thread (`tail`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import select
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from systemd import journal
+import attrs
 
-from supervisor.drivers.journal.entry import (
-    BOOT_ID,
-    IDENTIFIER,
-    MAX_VALUE_BYTES,
-    PID,
-    REALTIME,
-    UNLIMITED,
-    WANTED_FIELDS,
-    Entry,
-    EntryRange,
-    Filters,
-)
-from supervisor.errors import Busy, Internal, Invalid, SupervisorError, Unavailable
+from supervisor.drivers.journal.entry import UNLIMITED, Batch, Detail, Entry, EntryRange, Filters, JournalSource
+from supervisor.drivers.journal.files import FileReader
+from supervisor.drivers.journal.narrowing import ANYTHING, Narrowing
+from supervisor.drivers.journal.tail import Tail, is_behind
+from supervisor.errors import Busy, Internal, SupervisorError, Unavailable
 
 JOURNAL_FOLDERS: Final = (Path("/var/log/journal"), Path("/run/log/journal"))
 MACHINE_ID: Final = Path("/etc/machine-id")
-_BATCH: Final = 64
+_BATCH: Final = 512
 _BATCHES_AHEAD: Final = 4
 _MAX_READINGS: Final = 64
+_MAX_TAILS: Final = 32
+_WAIT_SECONDS: Final = 20  # for one of the readings to end
 
 T = TypeVar("T")
+_TailKey = tuple[tuple[tuple[str, str], ...], Narrowing]
 
 
-class DirectJournal:
+class DirectJournal(JournalSource):
     """Reads the journal files of this machine, or those in `folder`.
 
     `start` looks once whether there are any. Boots are looked up once.
@@ -50,7 +44,8 @@ class DirectJournal:
         self._folder = folder
         self._available = False
         self._boots: tuple[str, ...] | None = None
-        self._readings = 0
+        self._slots = asyncio.Semaphore(_MAX_READINGS)
+        self._tails: dict[_TailKey, Tail] = {}
 
     @property
     def available(self) -> bool:
@@ -71,46 +66,108 @@ class DirectJournal:
             return False
         return bool(machine) and any(any((folder / machine).glob("*.journal")) for folder in JOURNAL_FOLDERS)
 
-    async def entries(self, filters: Filters, part: EntryRange, *, follow: bool = False) -> AsyncGenerator[Entry, None]:
+    async def batches(
+        self,
+        filters: Filters,
+        part: EntryRange,
+        narrowing: Narrowing = ANYTHING,
+        *,
+        follow: bool = False,
+        detail: Detail = Detail.ALL,
+    ) -> AsyncGenerator[Batch, None]:
         self._check()
-        if self._readings >= _MAX_READINGS:
-            raise Busy("Too many readers of the journal at the same time")
-        self._readings += 1
-        reading = _Reading(self._open, filters, part, follow=follow)
+        source = self._followed(filters, part, narrowing) if follow else self._read(filters, part, narrowing, detail)
+        async with contextlib.aclosing(source) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def _read(
+        self,
+        filters: Filters,
+        part: EntryRange,
+        narrowing: Narrowing,
+        detail: Detail,
+    ) -> AsyncGenerator[Batch, None]:
+        await self._take_slot()
+        # The slot is that of the thread: a reader who lets the last lines wait keeps nobody out.
+        reading = _Reading(self._open, filters, part, narrowing, detail, at_end=self._slots.release)
+        reading.start()
         try:
-            reading.start()
             while (batch := await reading.next_batch()) is not None:
-                for entry in batch:
-                    yield entry
+                yield batch
         finally:
-            self._readings -= 1
             await asyncio.shield(reading.stop())
+
+    async def _take_slot(self) -> None:
+        try:
+            async with asyncio.timeout(_WAIT_SECONDS):
+                await self._slots.acquire()
+        except TimeoutError as err:
+            raise Busy("Too many readers of the journal at the same time") from err
+
+    async def _followed(self, filters: Filters, part: EntryRange, narrowing: Narrowing) -> AsyncGenerator[Batch, None]:
+        """Give what is there, then what comes.
+
+        The tail is joined first, so that nothing falls between the two; what both have is left out of the second.
+        """
+        left = UNLIMITED if part.count is None else part.count
+        async with self._tail(filters, narrowing) as tail:
+            last: Entry | None = None
+            while True:
+                place = tail.end
+                async for batch in self._read(filters, part, narrowing, Detail.ALL):
+                    left -= len(batch.entries)
+                    last = batch.entries[-1]
+                    yield batch
+                if left <= 0:
+                    return
+                if not tail.lost(place):
+                    break
+                # Reading took so long that the tail went on without us: read on from where we are.
+                part = EntryRange("", None, left) if last is None else EntryRange(last.cursor, 1, left)
+            async for batch in tail.behind(place):
+                fresh = _fresh(batch, last, narrowing, left)
+                if fresh.entries:
+                    left -= len(fresh.entries)
+                    last = None if fresh.entries[-1] is batch.entries[-1] else last
+                    yield fresh
+                if left <= 0:
+                    return
+
+    @contextlib.asynccontextmanager
+    async def _tail(self, filters: Filters, narrowing: Narrowing) -> AsyncIterator[Tail]:
+        # Spans of time differ from reader to reader and are looked at by each.
+        key = (tuple(filters), attrs.evolve(narrowing, since=None, until=None))
+        tail = self._tails.get(key)
+        if tail is None or tail.ended:
+            if len(self._tails) >= _MAX_TAILS:
+                raise Busy("Too many different logs are followed at the same time")
+            tail = self._tails[key] = Tail(self._open, *key)
+        try:
+            async with tail.joined():
+                yield tail
+        finally:
+            if not tail.readers and self._tails.get(key) is tail:
+                del self._tails[key]
 
     async def boots(self) -> tuple[str, ...]:
         self._check()
         if self._boots is None:
-            self._boots = await asyncio.to_thread(self._with_reader, _boots)
+            self._boots = await asyncio.to_thread(self._with_reader, FileReader.boots)
         return self._boots
 
     async def identifiers(self) -> list[str]:
         self._check()
-        return await asyncio.to_thread(self._with_reader, _identifiers)
+        return await asyncio.to_thread(self._with_reader, FileReader.identifiers)
 
     def _check(self) -> None:
         if not self._available:
             raise Unavailable("There are no journal files on this machine")
 
-    def _open(self) -> journal.Reader:
-        # Values stay as they are: only the fields that we want are turned into text.
-        converters: dict[str, Callable[[Any], Any]] = {REALTIME: int, PID: _text, BOOT_ID: _text}
-        try:
-            reader = journal.Reader(path=None if self._folder is None else str(self._folder), converters=converters)
-            reader.data_threshold = MAX_VALUE_BYTES
-        except OSError as err:
-            raise Unavailable(f"The journal files can't be read: {err}") from err
-        return reader
+    def _open(self) -> FileReader:
+        return FileReader(self._folder)
 
-    def _with_reader(self, work: Callable[[journal.Reader], T]) -> T:
+    def _with_reader(self, work: Callable[[FileReader], T]) -> T:
         with contextlib.closing(self._open()) as reader:
             try:
                 return work(reader)
@@ -118,27 +175,47 @@ class DirectJournal:
                 raise Unavailable(f"The journal files can't be read: {err}") from err
 
 
+def _fresh(batch: Batch, last: Entry | None, narrowing: Narrowing, left: int) -> Batch:
+    """Return what of a batch is behind `last` and in the span of time; the same batch where that is all of it."""
+    entries = batch.entries
+    if last is not None:
+        entries = [entry for entry in entries if is_behind(entry, last)]
+    if not entries or narrowing.since is not None or narrowing.until is not None:
+        entries = [entry for entry in entries if narrowing.admits_time(entry.time)]
+    if len(entries) == len(batch.entries) and left >= len(entries):
+        return batch
+    return Batch(entries[:left], batch.lost)
+
+
 class _Reading:
     """One run through the journal in its own thread. Made, started and stopped on the event loop."""
 
     def __init__(
-        self, open_reader: Callable[[], journal.Reader], filters: Filters, part: EntryRange, *, follow: bool
+        self,
+        open_reader: Callable[[], FileReader],
+        filters: Filters,
+        part: EntryRange,
+        narrowing: Narrowing,
+        detail: Detail,
+        *,
+        at_end: Callable[[], None],
     ) -> None:
+        self._at_end = at_end
         self._open = open_reader
         self._filters = filters
         self._part = part
-        self._follow = follow
+        self._narrowing = narrowing
+        self._detail = detail
         self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[list[Entry] | SupervisorError | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[Batch | SupervisorError | None] = asyncio.Queue()
         self._room = threading.Semaphore(_BATCHES_AHEAD)
         self._stopped = threading.Event()
-        self._wake = os.eventfd(0)
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    async def next_batch(self) -> list[Entry] | None:
+    async def next_batch(self) -> Batch | None:
         item = await self._queue.get()
         self._room.release()
         if isinstance(item, SupervisorError):
@@ -148,23 +225,31 @@ class _Reading:
     async def stop(self) -> None:
         self._stopped.set()
         self._room.release()
-        os.eventfd_write(self._wake, 1)
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join)
-        os.close(self._wake)
 
-    def _put(self, item: list[Entry] | SupervisorError | None) -> None:
+    def _put(self, item: Batch | SupervisorError | None) -> None:
         self._room.acquire()
         if self._stopped.is_set():
             self._room.release()  # nobody takes anything any more: let the rest pass
             return
+        self._call(lambda: self._queue.put_nowait(item))
+
+    def _call(self, work: Callable[[], None]) -> None:
         # A loop that is closing already has nobody left who waits for entries.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
+            self._loop.call_soon_threadsafe(work)
 
     def _run(self) -> None:
         try:
+            self._work()
+        finally:
+            self._call(self._at_end)
+
+    def _work(self) -> None:
+        try:
             with contextlib.closing(self._open()) as reader:
+                reader.ask(self._filters, self._part, self._narrowing)
                 self._read(reader)
         except SupervisorError as err:
             self._put(err)
@@ -177,75 +262,11 @@ class _Reading:
         else:
             self._put(None)
 
-    def _read(self, reader: journal.Reader) -> None:
-        skip = self._position(reader)
+    def _read(self, reader: FileReader) -> None:
         left = UNLIMITED if self._part.count is None else self._part.count
-        batch: list[Entry] = []
         while left and not self._stopped.is_set():
-            fields = reader.get_next(skip)
-            if fields:
-                skip = 1
-                left -= 1
-                batch.append(_entry(fields))
-                if len(batch) < _BATCH:
-                    continue
-            if batch:
-                self._put(batch)
-                batch = []
-            if not fields:
-                if not self._follow:
-                    return
-                self._wait(reader)
-        if batch:
-            self._put(batch)
-
-    def _position(self, reader: journal.Reader) -> int:
-        """Apply filters and the range's beginning; return by how much the first read has to move."""
-        skip = self._part.skip or 0
-        try:
-            for field, value in self._filters:
-                reader.add_match(f"{field}={value}")
-            if self._part.cursor:
-                reader.seek_cursor(self._part.cursor)
-            elif skip < 0:
-                reader.seek_tail()
-            else:
-                reader.seek_head()
-        except (OSError, ValueError) as err:
-            raise Invalid(f"The journal does not understand this: {err}") from err
-        return skip - 1 if skip < 0 else skip + 1
-
-    def _wait(self, reader: journal.Reader) -> None:
-        """Sleep until the journal changes or the reading is stopped."""
-        poll = select.poll()
-        poll.register(reader.fileno(), reader.get_events())
-        poll.register(self._wake, select.POLLIN)
-        timeout = reader.get_timeout_ms()
-        poll.poll(timeout if timeout >= 0 else None)
-        reader.process()
-
-
-def _entry(fields: dict[str, Any]) -> Entry:
-    return Entry.from_fields({name: _text(fields[name]) for name in WANTED_FIELDS if name in fields})
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):  # a repeated field; the first one counts
-        value = value[0]
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def _boots(reader: journal.Reader) -> tuple[str, ...]:
-    found: list[tuple[int, str]] = []
-    for boot_id in map(_text, reader.query_unique(BOOT_ID)):
-        reader.flush_matches()
-        reader.add_match(f"{BOOT_ID}={boot_id}")
-        reader.seek_head()
-        first = reader.get_next()
-        if first:
-            found.append((int(first[REALTIME]), boot_id))
-    return tuple(boot_id for _, boot_id in sorted(found))
-
-
-def _identifiers(reader: journal.Reader) -> list[str]:
-    return sorted({_text(value) for value in reader.query_unique(IDENTIFIER)} - {""})
+            entries = reader.take(min(left, _BATCH), self._detail)
+            if not entries:
+                return
+            left -= len(entries)
+            self._put(Batch(entries))

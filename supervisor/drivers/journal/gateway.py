@@ -16,13 +16,19 @@ from supervisor.drivers.journal.entry import (
     FIRST_ENTRY,
     IDENTIFIER,
     LAST_ENTRY,
+    UNLIMITED,
     WANTED_FIELDS,
     WHOLE_LOG,
+    Batch,
+    Detail,
     Entry,
     EntryRange,
     Filters,
+    JournalSource,
 )
 from supervisor.drivers.journal.export import ExportParser
+from supervisor.drivers.journal.narrowing import ANYTHING, Narrowing
+from supervisor.drivers.journal.sieve import Sieve
 from supervisor.errors import Invalid, Timeout, Unavailable
 
 GATEWAY_SOCKET: Final = Path("/run/systemd-journal-gatewayd.sock")
@@ -33,7 +39,7 @@ _MAX_LIST_BYTES: Final = 8 * 1024 * 1024
 _MAX_REFUSAL: Final = 300
 
 
-class JournalGateway:
+class JournalGateway(JournalSource):
     """Asks the gateway on its Unix socket, or at `url` where one is set.
 
     `start` looks once whether there is a gateway; `close` ends the connections. Boots are asked for once.
@@ -65,14 +71,69 @@ class JournalGateway:
             await self._session.close()
             self._session = None
 
-    async def entries(self, filters: Filters, part: EntryRange, *, follow: bool = False) -> AsyncGenerator[Entry, None]:
+    async def batches(
+        self,
+        filters: Filters,
+        part: EntryRange,
+        narrowing: Narrowing = ANYTHING,
+        *,
+        follow: bool = False,
+        detail: Detail = Detail.ALL,
+    ) -> AsyncGenerator[Batch, None]:
+        del detail  # the gateway sends every field in any case
+        if narrowing.is_any:
+            source = self._ask(filters, part, follow)
+        else:
+            source = self._sifted(filters, part, narrowing, follow)
+        async with contextlib.aclosing(source) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def _ask(
+        self,
+        filters: Filters,
+        part: EntryRange,
+        follow: bool,  # noqa: FBT001 - private
+    ) -> AsyncGenerator[Batch, None]:
         query = [*filters, ("follow", "")] if follow else list(filters)
         headers = {"Accept": "application/vnd.fdo.journal", "Range": part.header}
         parser = ExportParser(WANTED_FIELDS)
         async with self._get("/entries", query, headers) as answer:
             async for chunk in answer.content.iter_any():
-                for fields in parser.feed(chunk):
-                    yield Entry.from_fields(fields)
+                entries = [Entry.from_fields(fields) for fields in parser.feed(chunk)]
+                if entries:
+                    yield Batch(entries)
+
+    async def _sifted(
+        self,
+        filters: Filters,
+        part: EntryRange,
+        narrowing: Narrowing,
+        follow: bool,  # noqa: FBT001 - private
+    ) -> AsyncGenerator[Batch, None]:
+        """Narrow what the gateway sends; it can't do that itself."""
+        sieve = Sieve(part, narrowing)
+        last: Entry | None = None
+        async with contextlib.aclosing(self._ask(filters, sieve.needed, follow=False)) as batches:
+            async for batch in batches:
+                last = batch.entries[-1]
+                if entries := await sieve.push(batch.entries):
+                    yield Batch(entries)
+                if sieve.is_done():
+                    return
+        if entries := sieve.finish():
+            yield Batch(entries)
+        if not follow or sieve.is_done():
+            return
+        rest = WHOLE_LOG if last is None else EntryRange(last.cursor, 1, UNLIMITED)
+        async with contextlib.aclosing(self._ask(filters, rest, follow=True)) as batches:
+            async for batch in batches:
+                # Told to skip more than there is, the gateway begins with the last entry once again.
+                fresh = [entry for entry in batch.entries if last is None or entry.cursor != last.cursor]
+                if entries := await sieve.push(fresh):
+                    yield Batch(entries)
+                if sieve.is_done():
+                    return
 
     async def boots(self) -> tuple[str, ...]:
         if self._boots is None:

@@ -22,6 +22,7 @@ from supervisor.managers.logs.kept import (
     kept_of,
     kept_run,
 )
+from supervisor.managers.logs.levels import level_of_stream
 from supervisor.managers.logs.lines import RUN, Line, Record, Sequence, encode, microseconds
 
 _MAX_TAIL: Final = 2000
@@ -159,7 +160,7 @@ class ContainerLog:
                 yield record
 
     def _line(self, record: Record) -> Line:
-        return self._sequence.line(record.time, record.text)
+        return self._sequence.line(record.time, record.text, level_of_stream(record.word))
 
 
 async def find(containers: ContainerLogs, name: str) -> ContainerFacts | None:

@@ -10,6 +10,7 @@ from typing import Final
 import attrs
 
 from supervisor.errors import Invalid
+from supervisor.managers.logs.levels import INFO
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MOMENT: Final = 253_402_300_799_999_999
@@ -40,8 +41,11 @@ class Position:
 
 @attrs.frozen
 class Line:
+    """`level` is a syslog priority."""
+
     position: Position
     message: str
+    level: int = INFO
 
 
 class Sequence:
@@ -50,12 +54,12 @@ class Sequence:
     def __init__(self) -> None:
         self._last = Position(0, -1)
 
-    def line(self, time: int, message: str) -> Line:
+    def line(self, time: int, message: str, level: int = INFO) -> Line:
         if time > self._last.time:
             self._last = Position(time)
         else:
             self._last = Position(self._last.time, self._last.nth + 1)
-        return Line(self._last, message)
+        return Line(self._last, message, level)
 
 
 @attrs.frozen

@@ -8,19 +8,23 @@ import logging
 import re
 import socket
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
 import attrs
 
 from supervisor.drivers.journal import (
+    ANYTHING,
     BOOT_ID,
     CONTAINER_EPOCH,
     CONTAINER_ID,
     CONTAINER_NAME,
     IDENTIFIER,
     LAST_ENTRY,
+    PRIORITY,
+    Batch,
+    Detail,
     Entry,
     EntryRange,
     JournalSource,
@@ -29,9 +33,10 @@ from supervisor.errors import LOG_EPOCH_UNKNOWN, Invalid, SupervisorError, Unava
 from supervisor.events import EventBus
 from supervisor.managers.logs.container import ContainerLog, ContainerLogs, find, keep_log
 from supervisor.managers.logs.kept import KeptLogs
+from supervisor.managers.logs.lines import Line
 from supervisor.managers.logs.own import SupervisorLog
-from supervisor.managers.logs.request import DEFAULT_LINES, LogRequest, LogTarget
-from supervisor.managers.logs.text import render
+from supervisor.managers.logs.request import DEFAULT_LINES, LogFormat, LogRequest, LogTarget
+from supervisor.managers.logs.text import gap, render, render_batch
 from supervisor.managers.logs.window import LineSource, select
 
 _LOGGER = logging.getLogger(__name__)
@@ -57,20 +62,47 @@ class LogEngine(Protocol):
     def info(self) -> EngineFacts | None: ...
 
 
-@attrs.define
+@attrs.define(eq=False)
 class LogStream:
-    """An opened log: rendered entries without final newline, and the cursor of the first one.
+    """An opened log and the cursor of its first entry.
 
-    Whoever opened it closes it (`contextlib.aclosing`).
+    Whoever opened it closes it (`contextlib.aclosing`). It is read once, as `blocks` or as `lines`.
     """
 
     first_cursor: str | None
-    lines: AsyncGenerator[str, None]
-    _close: Callable[[], Awaitable[None]] = attrs.field(repr=False)
+    _first: Batch | None
+    _rest: AsyncGenerator[Batch, None]
+    _request: LogRequest
+    lines: AsyncGenerator[str, None] = attrs.field(init=False)
+    """Rendered entries without final newline."""
+    blocks: AsyncGenerator[bytes, None] = attrs.field(init=False)
+    """Rendered entries, several together, each with a final newline."""
+
+    def __attrs_post_init__(self) -> None:
+        self.lines, self.blocks = self._lines(), self._blocks()
 
     async def aclose(self) -> None:
         await self.lines.aclose()
-        await self._close()
+        await self.blocks.aclose()
+        await self._rest.aclose()
+
+    async def _batches(self) -> AsyncGenerator[Batch, None]:
+        if self._first is not None:
+            yield self._first
+            self._first = None
+            async for batch in self._rest:
+                yield batch
+
+    async def _lines(self) -> AsyncGenerator[str, None]:
+        async for batch in self._batches():
+            if batch.lost:
+                yield gap(batch.lost)
+            for entry in batch.entries:
+                yield render(entry, self._request.format, no_colors=self._request.no_colors)
+
+    async def _blocks(self) -> AsyncGenerator[bytes, None]:
+        async for batch in self._batches():
+            yield render_batch(batch, self._request.format, no_colors=self._request.no_colors)
 
 
 class LogManager:
@@ -177,13 +209,21 @@ class LogManager:
     async def _journal_stream(self, target: LogTarget, request: LogRequest) -> LogStream:
         journal = self._require_journal()
         filters = [(IDENTIFIER, identifier) for identifier in target.identifiers]
+        if request.levels is not None:
+            filters += [(PRIORITY, str(level)) for level in sorted(request.levels)]
         if request.boot is not None:
             boots = await journal.boots() if _OFFSET.fullmatch(request.boot) else ()
             filters.append((BOOT_ID, resolve_boot(request.boot, boots)))
         if request.latest:
             filters.append(await self._epoch(journal, target))
-        entries = journal.entries(filters, request.part, follow=request.follow)
-        return await _open(entries, request)
+        batches = journal.batches(
+            filters,
+            request.part,
+            request.narrowing,
+            follow=request.follow,
+            detail=Detail.MESSAGE if request.format is LogFormat.PLAIN else Detail.LINE,
+        )
+        return await _open(batches, request)
 
     async def _epoch(self, journal: JournalSource, target: LogTarget) -> tuple[str, str]:
         """Return the filter for the present run of a container.
@@ -227,7 +267,9 @@ class LogManager:
         except SupervisorError as err:
             _LOGGER.debug("The Supervisor's log is not where it should be: %s", err)
             part = EntryRange("", 1 - DEFAULT_LINES, DEFAULT_LINES)
-            plain = attrs.evolve(request, part=part, follow=False, latest=False, boot=None)
+            plain = attrs.evolve(
+                request, part=part, follow=False, latest=False, boot=None, levels=None, narrowing=ANYTHING
+            )
             return await self._own_lines(target, plain)
 
     async def _own_lines(self, target: LogTarget, request: LogRequest) -> LogStream:
@@ -244,22 +286,24 @@ class LogManager:
         if request.boot is not None:
             began = await _boot_began(request.boot)
             since = began if since is None else max(since, began)
-        return await _open(self._as_entries(source, target, request, since), request)
+        narrowing = request.narrowing
+        if since is not None:
+            narrowing = attrs.evolve(narrowing, since=max(since, narrowing.since or 0))
+        lines = select(source, request.part, follow=request.follow, narrowing=narrowing, levels=request.levels)
+        return await _open(self._as_batches(lines, target), request)
 
-    async def _as_entries(
-        self, source: LineSource, target: LogTarget, request: LogRequest, since: int | None
-    ) -> AsyncGenerator[Entry, None]:
+    async def _as_batches(self, lines: AsyncGenerator[Line, None], target: LogTarget) -> AsyncGenerator[Batch, None]:
         identifier = target.identifiers[0] if target.identifiers else target.container
-        lines = select(source, request.part, follow=request.follow, since=since)
         async with contextlib.aclosing(lines):
             async for line in lines:
-                yield Entry(
+                entry = Entry(
                     cursor=line.position.cursor,
                     time=line.position.time,
                     message=line.message,
                     identifier=identifier,
                     hostname=self._hostname,
                 )
+                yield Batch([entry])
 
 
 def resolve_boot(boot: str, boots: Sequence[str]) -> str:
@@ -299,17 +343,7 @@ def _current_boot() -> tuple[str, int]:
     return boot_id, int(words[1]) * 1_000_000 if words else 0
 
 
-async def _open(entries: AsyncGenerator[Entry, None], request: LogRequest) -> LogStream:
-    first = await anext(entries, None)
-    lines = _rendered(first, entries, request)
-    return LogStream(None if first is None else first.cursor or None, lines, entries.aclose)
-
-
-async def _rendered(
-    first: Entry | None, entries: AsyncGenerator[Entry, None], request: LogRequest
-) -> AsyncGenerator[str, None]:
-    if first is None:
-        return
-    yield render(first, request.format, no_colors=request.no_colors)
-    async for entry in entries:
-        yield render(entry, request.format, no_colors=request.no_colors)
+async def _open(batches: AsyncGenerator[Batch, None], request: LogRequest) -> LogStream:
+    first = await anext(batches, None)
+    cursor = None if first is None else first.entries[0].cursor or None
+    return LogStream(cursor, first, batches, request)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from supervisor.const import MIB
+from supervisor.managers.logs.levels import level_of_record
 from supervisor.managers.logs.lines import Line, Position, Record, Sequence, decode, encode
 
 _RING: Final = 2000
@@ -55,7 +56,7 @@ class SupervisorLog(logging.Handler):
             except OSError:
                 self._shut()
         with self._ring_lock:
-            self._ring.append(Line(Position(written.time), text))
+            self._ring.append(Line(Position(written.time), text, level_of_record(written.word)))
             watchers = list(self._watchers)
         for loop, news in watchers:
             try:
@@ -116,7 +117,7 @@ class SupervisorLog(logging.Handler):
         with self._file_lock:
             records = self._records()
         sequence = Sequence()
-        return [sequence.line(record.time, record.text) for record in records]
+        return [sequence.line(record.time, record.text, level_of_record(record.word)) for record in records]
 
     def recent(self) -> tuple[list[Line], bool]:
         """Return the lines in memory, and whether older ones may have left it."""

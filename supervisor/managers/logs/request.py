@@ -9,9 +9,11 @@ from typing import Final
 
 import attrs
 
-from supervisor.drivers.journal import UNLIMITED, EntryRange
+from supervisor.drivers.journal import ANYTHING, UNLIMITED, WHOLE_LOG, EntryRange, MessagePattern, Narrowing
 from supervisor.drivers.journal.entry import FURTHEST_SKIP
 from supervisor.errors import Invalid
+from supervisor.managers.logs.levels import parse_levels
+from supervisor.managers.logs.moments import parse_moment
 
 DEFAULT_LINES: Final = 100
 _PREFIX: Final = "entries="
@@ -42,7 +44,11 @@ class LogTarget:
 
 @attrs.frozen
 class LogRequest:
-    """`boot` is an offset or a boot id as the caller wrote it; `latest` means the current run only."""
+    """`boot` is an offset or a boot id as the caller wrote it; `latest` means the current run only.
+
+    `levels` are the priorities wanted, None for all and those without any. The range counts among what is left by
+    `levels` and `narrowing`.
+    """
 
     part: EntryRange
     format: LogFormat = LogFormat.PLAIN
@@ -50,6 +56,8 @@ class LogRequest:
     follow: bool = False
     latest: bool = False
     boot: str | None = None
+    levels: frozenset[int] | None = None
+    narrowing: Narrowing = ANYTHING
 
     @classmethod
     def from_query(
@@ -65,8 +73,10 @@ class LogRequest:
         """Read a request. `headers` must look names up without regard to case.
 
         Raises:
-            Invalid: an Accept that is not for logs, an unknown format or a Range that can't be understood.
+            Invalid: an Accept that is not for logs, an unknown format or level, a Range, a time or a pattern that
+                can't be understood.
         """
+        level = query.get("level")
         return cls(
             part=_part(headers, query, latest=latest, follow=follow),
             format=_format(headers, query, default_verbose=default_verbose),
@@ -74,7 +84,22 @@ class LogRequest:
             follow=follow,
             latest=latest,
             boot=boot,
+            levels=None if level is None else parse_levels(level),
+            narrowing=_narrowing(query, follow=follow),
         )
+
+
+def _narrowing(query: Mapping[str, str], *, follow: bool) -> Narrowing:
+    since, until, pattern = query.get("since"), query.get("until"), query.get("grep")
+    if until is not None and follow:
+        raise Invalid("A log that is followed has no end: leave until out")
+    if since is None and until is None and not pattern:
+        return ANYTHING
+    return Narrowing(
+        since=None if since is None else parse_moment(since),
+        until=None if until is None else parse_moment(until),
+        pattern=MessagePattern(pattern) if pattern else None,
+    )
 
 
 def _format(headers: Mapping[str, str], query: Mapping[str, str], *, default_verbose: bool) -> LogFormat:
@@ -97,6 +122,8 @@ def _part(headers: Mapping[str, str], query: Mapping[str, str], *, latest: bool,
         return EntryRange("", 0, UNLIMITED)
     if (text := headers.get("Range")) is not None:
         return parse_range(text)
+    if "since" in query:
+        return WHOLE_LOG
     return _last(DEFAULT_LINES, follow=follow)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
-from supervisor.drivers.journal import Entry
+from supervisor.drivers.journal import Batch, Entry
 from supervisor.managers.logs.request import LogFormat
 
 _COLOR: Final = re.compile(r"\x1b\[[\d;]*m", re.ASCII)
@@ -27,6 +28,30 @@ def render(entry: Entry, form: LogFormat, *, no_colors: bool) -> str:
             return f"{_time(entry)} {entry.hostname} {entry.identifier or _NO_IDENTIFIER}{pid}: {message}"
 
 
+def render_batch(batch: Batch, form: LogFormat, *, no_colors: bool) -> bytes:
+    """Return all of a batch as the caller gets it, each entry with a final newline.
+
+    Readers who share a batch and want the same form share the result.
+    """
+    key = (form, no_colors)
+    text = batch.memo.get(key)
+    if text is None:
+        lines = [render(entry, form, no_colors=no_colors) for entry in batch.entries]
+        lines.append("")
+        text = batch.memo[key] = "\n".join(lines).encode("utf-8", "replace")
+    return gap(batch.lost).encode() + b"\n" + text if batch.lost else text
+
+
+def gap(lost: int) -> str:
+    """Return the line that stands where entries are missing."""
+    return f"--- {lost} entries are left out here: they came faster than they were read ---"
+
+
 def _time(entry: Entry) -> str:
-    when = _EPOCH + timedelta(microseconds=entry.time)
-    return when.isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
+    seconds, rest = divmod(entry.time, 1_000_000)
+    return f"{_second(seconds)}.{rest // 1000:03d}"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%d %H:%M:%S")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final, Protocol
 
 from supervisor.const import MIB
-from supervisor.drivers.journal import UNLIMITED, EntryRange
+from supervisor.drivers.journal import ANYTHING, UNLIMITED, EntryRange, MessagePattern, Narrowing
 from supervisor.managers.logs.lines import Line, Position
 
 MAX_HELD_BYTES: Final = 32 * MIB
 _LINE_OVERHEAD: Final = 256
+_AT_ONCE: Final = 500
 
 
 class LineSource(Protocol):
@@ -90,18 +92,23 @@ class Picker:
 
 
 async def select(
-    source: LineSource, part: EntryRange, *, follow: bool, since: int | None = None
+    source: LineSource,
+    part: EntryRange,
+    *,
+    follow: bool,
+    narrowing: Narrowing = ANYTHING,
+    levels: frozenset[int] | None = None,
 ) -> AsyncGenerator[Line, None]:
-    """Give the lines of `part`, counted among those not older than `since` (microseconds); with `follow` go on.
+    """Give the lines of `part`, counted among those of `levels` that `narrowing` admits; with `follow` go on.
 
     Raises:
-        Invalid: the range holds a cursor that is none of ours.
+        Invalid: the range holds a cursor that is none of ours, or a search takes too long.
     """
     picker = Picker(part)
-    async with contextlib.aclosing(source.history(picker.tail)) as lines:
+    counts_all = levels is None and narrowing.pattern is None and narrowing.until is None
+    history = source.history(picker.tail if counts_all else None)
+    async with contextlib.aclosing(_chosen(history, narrowing, levels, _AT_ONCE)) as lines:
         async for line in lines:
-            if since is not None and line.position.time < since:
-                continue
             for chosen in picker.push(line):
                 yield chosen
             if picker.is_done():
@@ -110,12 +117,38 @@ async def select(
         yield chosen
     if not follow or picker.is_done():
         return
-    async with contextlib.aclosing(source.live()) as lines:
+    async with contextlib.aclosing(_chosen(source.live(), narrowing, levels, 1)) as lines:
         async for line in lines:
             for chosen in picker.push(line):
                 yield chosen
             if picker.is_done():
                 return
+
+
+async def _chosen(
+    lines: AsyncGenerator[Line, None], narrowing: Narrowing, levels: frozenset[int] | None, at_once: int
+) -> AsyncGenerator[Line, None]:
+    """Leave out what does not belong; searches run in a thread, for `at_once` lines together."""
+    waiting: list[Line] = []
+    async with contextlib.aclosing(lines):
+        async for line in lines:
+            if (levels is not None and line.level not in levels) or not narrowing.admits_time(line.position.time):
+                continue
+            if narrowing.pattern is None:
+                yield line
+                continue
+            waiting.append(line)
+            if len(waiting) >= at_once:
+                for found in await asyncio.to_thread(_found, waiting, narrowing.pattern):
+                    yield found
+                waiting = []
+    if narrowing.pattern is not None and waiting:
+        for found in await asyncio.to_thread(_found, waiting, narrowing.pattern):
+            yield found
+
+
+def _found(lines: Sequence[Line], pattern: MessagePattern) -> list[Line]:
+    return [line for line in lines if pattern.search(line.message)]
 
 
 def _size(line: Line) -> int:

@@ -1,0 +1,257 @@
+"""Many who follow one journal, slow ones among them, while the journal lives: it grows, rotates, goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from journal_stand import GatewayStand, fields, gateway_stand, needs_journal_tools, real_gateway
+from journald_stand import Journald, journald, needs_journald
+from log_engine_stand import EngineStand
+from multidict import CIMultiDict
+
+from supervisor.drivers.journal import (
+    WHOLE_LOG,
+    DirectJournal,
+    EntryRange,
+    JournalGateway,
+    JournalSource,
+    MessagePattern,
+    Narrowing,
+    PreferredJournal,
+    preferred,
+    tail,
+)
+from supervisor.errors import Unavailable
+from supervisor.events import EventBus
+from supervisor.managers.logs import LogManager, LogRequest, LogTarget
+
+ME = [("SYSLOG_IDENTIFIER", "me")]
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Journald]:
+    with journald(tmp_path / "journald") as found:
+        yield found
+
+
+@pytest.fixture
+async def direct(live: Journald) -> AsyncIterator[DirectJournal]:
+    source = DirectJournal(live.folder)
+    await source.start()
+    yield source
+    await source.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "journal"]
+
+
+async def numbers(source: JournalSource, last: int, part: EntryRange = WHOLE_LOG) -> list[int]:
+    """Follow until the entry `last`; return the numbers of all."""
+    found: list[int] = []
+    async with contextlib.aclosing(source.batches(ME, part, follow=True)) as batches:
+        async for batch in batches:
+            assert batch.lost == 0
+            found += [int(entry.message) for entry in batch.entries]
+            if found[-1] >= last:
+                return found
+    return found
+
+
+async def write(live: Journald, start: int, end: int, *, pause: float = 0.0) -> None:
+    for first in range(start, end, 10):
+        await asyncio.to_thread(live.write, "me", *map(str, range(first, min(first + 10, end))))
+        await asyncio.sleep(pause)
+
+
+async def arrived(source: JournalSource, number: int) -> None:
+    """Wait until journald has written an entry down."""
+    async with asyncio.timeout(20):
+        while [entry.message async for entry in source.entries(ME, EntryRange("", -1, 2))][-1:] != [str(number)]:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+@needs_journald
+async def test_nobody_misses_or_repeats_an_entry_whenever_he_begins_to_follow(
+    live: Journald, direct: DirectJournal
+) -> None:
+    async with asyncio.timeout(90), asyncio.TaskGroup() as group:
+        writing = group.create_task(write(live, 0, 600, pause=0.02))
+        readers = []
+        for _ in range(12):
+            readers.append(group.create_task(numbers(direct, 599)))
+            await asyncio.sleep(0.07)
+        await writing
+    for reader in readers:
+        assert reader.result() == list(range(600))
+
+
+@needs_journald
+async def test_those_who_follow_the_same_log_share_a_thread(live: Journald, direct: DirectJournal) -> None:
+    await write(live, 0, 10)
+    await arrived(direct, 9)
+    async with asyncio.timeout(60), contextlib.AsyncExitStack() as stack:
+        streams = []
+        for _ in range(100):
+            stream = direct.entries(ME, EntryRange("", -1, None), follow=True)
+            streams.append(await stack.enter_async_context(contextlib.aclosing(stream)))
+        for stream in streams:
+            assert [(await anext(stream)).message for _ in range(2)] == ["8", "9"]
+        waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
+        await asyncio.sleep(0.5)
+        assert len([thread for thread in threading.enumerate() if thread.name == "journal"]) == 1
+        await write(live, 10, 11)
+        assert {(await news).message for news in waiting} == {"10"}
+
+
+@needs_journald
+async def test_a_slow_reader_is_told_what_it_missed(
+    live: Journald, direct: DirectJournal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tail, "_RING_BYTES", 20_000)
+    await write(live, 0, 3)
+    await arrived(direct, 2)
+    engine = EngineStand(EventBus())
+    logs = LogManager(direct, engine, engine.bus, tmp_path / "logs")
+    asked = LogRequest.from_query(CIMultiDict(), {}, follow=True)
+    async with asyncio.timeout(60), contextlib.aclosing(await logs.stream(LogTarget(("me",)), asked)) as stream:
+        assert [await anext(stream.lines) for _ in range(3)] == ["0", "1", "2"]
+        await write(live, 3, 4)
+        assert await anext(stream.lines) == "3"
+        quick = asyncio.ensure_future(numbers(direct, 999))
+        await write(live, 4, 1000, pause=0.01)
+        assert await quick == list(range(1000))
+        found = [await anext(stream.lines)]
+        while found[-1] != "999":
+            found.append(await anext(stream.lines))
+    (mark,) = [line for line in found if not line.isdigit()]
+    behind = found[found.index(mark) + 1 :]
+    lost = int(mark.split()[1])
+    assert lost > 500
+    assert behind == [str(number) for number in range(4 + found.index(mark) + lost, 1000)]
+
+
+@needs_journald
+async def test_the_log_goes_on_over_a_rotation(live: Journald, direct: DirectJournal) -> None:
+    async with asyncio.timeout(60):
+        await write(live, 0, 5)
+        following = asyncio.ensure_future(numbers(direct, 29))
+        for start in range(5, 30, 5):
+            await asyncio.sleep(0.15)
+            await asyncio.to_thread(live.rotate)
+            await write(live, start, start + 5)
+        assert await following == list(range(30))
+        assert len(live.files) == 6
+
+
+@needs_journald
+async def test_only_what_is_looked_for_is_followed(live: Journald, direct: DirectJournal) -> None:
+    await write(live, 0, 20)
+    await arrived(direct, 19)
+    narrowing = Narrowing(pattern=MessagePattern("[05]$"))
+    stream = direct.entries(ME, EntryRange("", -1, None), narrowing, follow=True)
+    async with asyncio.timeout(30), contextlib.aclosing(stream) as entries:
+        assert [(await anext(entries)).message for _ in range(2)] == ["10", "15"]
+        await write(live, 20, 40)
+        assert [(await anext(entries)).message for _ in range(4)] == ["20", "25", "30", "35"]
+
+
+# A gateway that goes and comes back.
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preferred, "_RETRY_SECONDS", 0.05)
+
+
+@needs_journald
+@needs_journal_tools
+async def test_a_log_goes_on_when_the_gateway_is_back(live: Journald, tmp_path: Path, at_once: None) -> None:
+    gateway = JournalGateway(socket=tmp_path / "gateway")
+    source = PreferredJournal([gateway])
+    async with asyncio.timeout(60):
+        await write(live, 0, 5)
+        with real_gateway(live.folder, tmp_path / "gateway"):
+            await gateway.start()
+            following = asyncio.ensure_future(numbers(source, 19))
+            await asyncio.sleep(0.3)
+            await write(live, 5, 10)
+            await asyncio.sleep(0.3)
+        (tmp_path / "gateway").unlink()
+        await write(live, 10, 15)
+        with pytest.raises(Unavailable):
+            await source.identifiers()
+        await asyncio.sleep(0.2)
+        assert not following.done()
+        with real_gateway(live.folder, tmp_path / "gateway"):
+            await write(live, 15, 20)
+            assert await following == list(range(20))
+            assert "me" in await source.identifiers()
+    await gateway.close()
+
+
+@needs_journald
+@needs_journal_tools
+async def test_without_the_gateway_a_log_goes_on_from_the_files(
+    live: Journald, direct: DirectJournal, tmp_path: Path, at_once: None
+) -> None:
+    gateway = JournalGateway(socket=tmp_path / "gateway")
+    source = PreferredJournal([gateway, direct])
+    async with asyncio.timeout(60):
+        await write(live, 0, 5)
+        with real_gateway(live.folder, tmp_path / "gateway"):
+            await gateway.start()
+            following = asyncio.ensure_future(numbers(source, 19))
+            await asyncio.sleep(0.3)
+        (tmp_path / "gateway").unlink()
+        await write(live, 5, 20)
+        assert await following == list(range(20))
+        assert await source.identifiers() == await direct.identifiers()
+        await arrived(direct, 19)
+        whole = [entry.message async for entry in source.entries(ME, WHOLE_LOG)]
+        assert whole == [str(number) for number in range(20)]
+    await gateway.close()
+
+
+async def test_a_log_that_breaks_off_is_not_taken_for_complete(tmp_path: Path) -> None:
+    async with gateway_stand(tmp_path) as stand:
+        gateway = JournalGateway(socket=stand.socket)
+        await gateway.start()
+        source = PreferredJournal([gateway, DirectJournal(tmp_path)])
+        stand.entries, stand.cut = [fields(1)], True
+        entries = source.entries(ME, WHOLE_LOG)
+        assert (await anext(entries)).message == "message 1"
+        with pytest.raises(Unavailable):
+            await anext(entries)
+        await gateway.close()
+
+
+async def test_a_search_through_a_gateway_stands_still_for_nobody(tmp_path: Path) -> None:
+    async with gateway_stand(tmp_path) as stand:
+        gateway = JournalGateway(socket=stand.socket)
+        await gateway.start()
+        await check_search(stand, gateway)
+        await gateway.close()
+
+
+async def check_search(stand: GatewayStand, gateway: JournalGateway) -> None:
+    stand.entries = [fields(number, "a" * 200 + "b") for number in range(3)]
+    worst, ended = 0.0, asyncio.Event()
+
+    async def beat() -> None:
+        nonlocal worst
+        loop = asyncio.get_running_loop()
+        while not ended.is_set():
+            before = loop.time()
+            await asyncio.sleep(0.01)
+            worst = max(worst, loop.time() - before)
+
+    beating = asyncio.ensure_future(beat())
+    narrowing = Narrowing(pattern=MessagePattern(r"(a|aa)+\Z"))
+    with pytest.raises(Exception, match="takes too long"):
+        _ = [entry async for entry in gateway.entries(ME, WHOLE_LOG, narrowing)]
+    ended.set()
+    await beating
+    assert worst < 0.4
