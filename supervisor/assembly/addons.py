@@ -24,6 +24,7 @@ from supervisor.managers.addons.memory import MemoryReports
 from supervisor.managers.addons.options import AddonOptions
 from supervisor.managers.addons.record import addons_schema
 from supervisor.managers.addons.registry import AddonRegistry
+from supervisor.managers.addons.remarks import ManifestRemarks
 from supervisor.managers.addons.repair import AddonRepairs
 from supervisor.managers.addons.rollback import ROLLBACKS_SCHEMA, Rollbacks
 from supervisor.managers.addons.runner import AddonRunner
@@ -52,6 +53,7 @@ class AddonParts:
     loader: ImageLoader
     image_check: ImageCheck
     auto_updates: AutoUpdates
+    remarks: ManifestRemarks
 
 
 def build_addons(base: Base, parts: Parts) -> AddonParts:
@@ -153,6 +155,7 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         ),
         ImageCheck(base.engine, base.jobs, base.host, registry, images, runner, base.resolution),
         AutoUpdates(base.jobs, registry, parts.store, options, base.resolution, installer.update),
+        ManifestRemarks(base.bus, parts.store, registry),
     )
 
 

@@ -37,6 +37,13 @@ class Parts:
     def of(cls, base: Base, own_log: SupervisorLog) -> Parts:
         settings = base.settings
         gateway, journal = JournalGateway(settings.journal_gateway_url), DirectJournal()
+        updater = Updater(
+            base.state_file("updater.json", UPDATER_SCHEMA),
+            base.http,
+            base.jobs,
+            version_url=settings.version_url,
+            machine=lambda: base.host.machine,
+        )
         return cls(
             Configuration(base.state_file("config.json", CONFIGURATION_SCHEMA)),
             DockerSettings(
@@ -45,13 +52,7 @@ class Parts:
                 base.engine,
                 base.resolution,
             ),
-            Updater(
-                base.state_file("updater.json", UPDATER_SCHEMA),
-                base.http,
-                base.jobs,
-                version_url=settings.version_url,
-                machine=lambda: base.host.machine,
-            ),
+            updater,
             Connectivity(base.http, url=settings.connectivity_url),
             Security(base.state_file("security.json", SECURITY_SCHEMA), base.http, leak_url=settings.leak_url),
             StoreManager(
@@ -62,6 +63,7 @@ class Parts:
                 resolution=base.resolution,
                 bus=base.bus,
                 with_builtin_remotes=settings.builtin_remotes,
+                loud=lambda: updater.channel == "dev",
             ),
             gateway,
             journal,

@@ -52,6 +52,7 @@ def setup_steps(
         ("store", load_store),
         ("ports of pages", addons.ingress.load),
         ("add-ons", addons.manager.load),
+        ("remarks", addons.remarks.begin),
         ("services", addons.services.load),
         ("discovery", addons.discovery.load),
         ("health check", health.load),

@@ -265,14 +265,17 @@ def test_texts_that_are_not_utf_8_are_told_with_the_line(addon: Path) -> None:
 @pytest.mark.parametrize(
     ("profile", "line", "word"),
     [
-        ("  profile indented {}\n", None, "no profile"),
-        ("", None, "no profile"),
-        ("profile a {\n}\n\nprofile b {\n}\n", 4, "second profile"),
-        ("\xff", None, "no profile"),
+        ("  profile indented {}\n", None, "found none"),
+        ("", None, "found none"),
+        ("profile a {\n}\n\nprofile b {\n}\n", 4, "found 2"),
+        ("profile a {\n", None, "braces"),
+        (b"profile a {\n}\n\xff", None, "UTF-8"),
     ],
 )
-def test_an_apparmor_file_holds_exactly_one_profile(addon: Path, profile: str, line: int | None, word: str) -> None:
-    (addon / "apparmor.txt").write_text(profile)
+def test_an_apparmor_file_holds_exactly_one_profile(
+    addon: Path, profile: str | bytes, line: int | None, word: str
+) -> None:
+    (addon / "apparmor.txt").write_bytes(profile if isinstance(profile, bytes) else profile.encode())
     only(check(addon), "apparmor", Severity.ERROR, line, word)
 
 

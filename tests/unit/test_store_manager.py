@@ -42,9 +42,11 @@ class Store:
         self.limits = GitLimits(probe=5)
         self.free_space: str | None = None
         self.too_old: str | None = None
+        self.loud = False
         self.manager: StoreManager
         self.resolution: Resolution
         self.events: list[StoreReloaded]
+        self.bus: EventBus
 
     @property
     def state(self) -> Path:
@@ -65,7 +67,7 @@ class Store:
 
     async def restart(self, *, with_builtin_remotes: bool = True, inherited: Collection[str] = ()) -> StoreManager:
         await self.stop()
-        bus = EventBus()
+        self.bus = bus = EventBus()
         self.resolution = Resolution(bus)
         self.events = []
         bus.subscribe(StoreReloaded, self.events.append)
@@ -82,6 +84,7 @@ class Store:
             bus=bus,
             builtin=self.builtin,
             with_builtin_remotes=with_builtin_remotes,
+            loud=lambda: self.loud,
         )
         await self.manager.load(inherited)
         return self.manager

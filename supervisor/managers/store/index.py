@@ -34,7 +34,7 @@ class Place:
     """A repository to look at.
 
     One that is not `described` needs no description of its own, a `trusted` one gets by with a broken one. Remarks on
-    a `loud` one's manifests are warnings: the user is their author.
+    a `loud` one's manifests are warnings: whoever reads the log is likely their author.
     """
 
     slug: str

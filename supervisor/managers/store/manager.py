@@ -54,7 +54,8 @@ class StoreManager:
 
     Reading is free of cost: `addons` and `repositories` are kept in memory. A repository is fetched by one caller at a
     time. `builtin` maps the sources that are always listed to their slugs; without `with_builtin_remotes` those of them
-    that lie elsewhere are fetched only by a reload or repair that names them.
+    that lie elsewhere are fetched only by a reload or repair that names them. `loud` tells whether remarks on every
+    manifest are wanted, not only those on local ones.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class StoreManager:
         bus: EventBus,
         builtin: Mapping[str, str] = BUILTIN_REPOSITORIES,
         with_builtin_remotes: bool = True,
+        loud: Callable[[], bool] = lambda: False,
     ) -> None:
         self._paths = paths
         self._state = state
@@ -75,6 +77,7 @@ class StoreManager:
         self._bus = bus
         self._builtin = builtin
         self._with_builtin_remotes = with_builtin_remotes
+        self._loud = loud
         self._checkouts = Checkouts(paths, git)
         self._index = StoreIndex()
         self._problems = Problems(resolution)
@@ -408,7 +411,7 @@ class StoreManager:
         """Rebuild the map of add-ons; return the slugs of the repositories whose part of it changed."""
         async with self._scanning:
             order = sorted(self._repositories.values(), key=_rebuild_order)
-            places = [_place(repository) for repository in order]
+            places = [_place(repository, loud=self._loud()) for repository in order]
             scans = await asyncio.to_thread(self._index.scan, places)
             addons: dict[str, StoreAddon] = {}
             for repository in order:
@@ -440,13 +443,13 @@ async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
         raise
 
 
-def _place(repository: Repository) -> Place:
+def _place(repository: Repository, *, loud: bool) -> Place:
     return Place(
         repository.slug,
         repository.folder,
         described=not repository.baked_in,
         trusted=repository.builtin,
-        loud=repository.local,
+        loud=loud or repository.local,
     )
 
 

@@ -12,9 +12,10 @@ import attrs
 
 from supervisor.const import MIB
 from supervisor.errors import Invalid
+from supervisor.model.apparmor import MAX_PROFILE_BYTES, PROFILE_FILE, adjusted_profile
 from supervisor.model.assets import MAX_ASSET_BYTES, AssetKind
 from supervisor.model.build import BuildConfig
-from supervisor.model.config_file import CONFIG_SUFFIXES, read_text
+from supervisor.model.config_file import CONFIG_SUFFIXES
 from supervisor.model.manifest import Manifest
 from supervisor.model.manifest_files import LANGUAGE, check_translation
 from supervisor.model.platforms import DEAD_ARCHES
@@ -23,7 +24,7 @@ from .document import Document, error_place
 from .finding import Findings, Notes
 from .manifest import suggestion
 
-_PROFILE: Final = re.compile(r"^profile\s+\S+", re.MULTILINE)
+_PROFILE: Final = re.compile(rb"^profile\s", re.MULTILINE)
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER: Final = struct.Struct(">8s4x4sII")
 _LARGEST_SIDE: Final = 1024
@@ -49,7 +50,7 @@ class Surroundings:
 
     @property
     def has_profile(self) -> bool:
-        return self._regular(self.folder / "apparmor.txt")
+        return self._regular(self.folder / PROFILE_FILE)
 
     def _regular(self, file: Path) -> bool:
         """Tell whether a file is there that the store would read; one that leads out of the repository is noted."""
@@ -137,21 +138,15 @@ class Surroundings:
             self._option_texts(notes, nested, element if isinstance(element, dict) else {}, (*here, "fields"))
 
     def _apparmor(self) -> None:
-        file = self.folder / "apparmor.txt"
+        file = self.folder / PROFILE_FILE
         if not self._regular(file):
             return
+        with file.open("rb") as profile:
+            content = profile.read(MAX_PROFILE_BYTES + 1)
         try:
-            profile = read_text(file)
+            adjusted_profile(content, self.manifest.slug)
         except Invalid as err:
-            self.findings.error("apparmor", err.message, file)
-            return
-        headers = list(_PROFILE.finditer(profile))
-        if not headers:
-            text = "holds no profile: a line must begin with the word profile and a name"
-            self.findings.error("apparmor", text, file)
-        for extra in headers[1:]:
-            line = profile[: extra.start()].count("\n") + 1
-            self.findings.error("apparmor", "a second profile begins here; there must be exactly one", file, line)
+            self.findings.error("apparmor", err.message, file, _second_profile(content))
         if not self.manifest.apparmor:
             self.findings.advice("apparmor", "has no effect: the manifest says apparmor: false", file)
 
@@ -188,3 +183,8 @@ class Surroundings:
         except Invalid as err:
             self.findings.error(rule, err.message, file, *error_place(err))
             return None
+
+
+def _second_profile(content: bytes) -> int | None:
+    headers = list(_PROFILE.finditer(content))
+    return content[: headers[1].start()].count(b"\n") + 1 if len(headers) > 1 else None
