@@ -190,6 +190,12 @@ ADDON_PROFILE_INVALID = ErrorKind(
     "app_apparmor_profile_invalid_error", Invalid, "The AppArmor profile of add-on {app} can't be used: {reason}"
 )
 ADDON_FILE_UNREADABLE = ErrorKind("app_file_read_error", Invalid, "A file of add-on {app} can't be read: {error}")
+ADDON_BACKUP_COMMAND = ErrorKind(
+    "app_pre_post_backup_command_returned_error",
+    Invalid,
+    "The backup command of add-on {app} ended with exit code {exit_code}. The log has what it said; to see more of it: "
+    "{debug_logging_command}",
+)
 
 # Store.
 STORE_ADDON_NOT_FOUND = ErrorKind("store_app_not_found_error", NotFound, "No add-on {app} in the store")
