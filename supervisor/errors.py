@@ -152,6 +152,9 @@ ADDON_NO_STDIN = ErrorKind("app_not_supported_write_stdin_error", Invalid, "Add-
 ADDON_PORT_CONFLICT = ErrorKind(
     "app_port_conflict", Invalid, "Add-on {name} can't start: port {port} of this machine is in use"
 )
+ADDON_PORT_HELD = ErrorKind(
+    "app_port_conflict", Invalid, "Add-on {name} can't start: port {port} of this machine is used by add-on {holder}"
+)
 ADDON_UNSUPPORTED_ARCH = ErrorKind(
     "app_not_supported_architecture_error",
     Unsupported,
