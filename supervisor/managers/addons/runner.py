@@ -300,9 +300,10 @@ class AddonRunner:
         conflict = first_conflict(wanted, held)
         if conflict is not None:
             port, holder = conflict
-            addon.fail()
+            error = ADDON_PORT_HELD(name=addon.slug, port=port, holder=holder)
+            addon.fail(str(error))
             self._report_port(addon, port)
-            raise ADDON_PORT_HELD(name=addon.slug, port=port, holder=holder)
+            raise error
 
     async def _fetch_missing(self, addon: Addon, job: Job) -> None:
         """Pull the image if it is gone; one that was built here is built by a repair, which may take its time."""
@@ -312,8 +313,8 @@ class AddonRunner:
         _LOGGER.warning("%s: its image is missing and fetched anew", addon.slug, extra={"ADDON": addon.slug})
         try:
             await self._fetch_image(addon, job)
-        except SupervisorError:
-            addon.fail()
+        except SupervisorError as err:
+            addon.fail(str(err))
             self._raise_issue(IssueType.MISSING_IMAGE, addon, SuggestionType.EXECUTE_REPAIR)
             raise
 
