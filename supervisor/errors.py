@@ -152,6 +152,9 @@ ADDON_NO_STDIN = ErrorKind("app_not_supported_write_stdin_error", Invalid, "Add-
 ADDON_PORT_CONFLICT = ErrorKind(
     "app_port_conflict", Invalid, "Add-on {name} can't start: port {port} of this machine is in use"
 )
+ADDON_PORT_HELD = ErrorKind(
+    "app_port_conflict", Invalid, "Add-on {name} can't start: port {port} of this machine is used by add-on {holder}"
+)
 ADDON_UNSUPPORTED_ARCH = ErrorKind(
     "app_not_supported_architecture_error",
     Unsupported,
@@ -190,6 +193,12 @@ ADDON_PROFILE_INVALID = ErrorKind(
     "app_apparmor_profile_invalid_error", Invalid, "The AppArmor profile of add-on {app} can't be used: {reason}"
 )
 ADDON_FILE_UNREADABLE = ErrorKind("app_file_read_error", Invalid, "A file of add-on {app} can't be read: {error}")
+ADDON_BACKUP_COMMAND = ErrorKind(
+    "app_pre_post_backup_command_returned_error",
+    Invalid,
+    "The backup command of add-on {app} ended with exit code {exit_code}. The log has what it said; to see more of it: "
+    "{debug_logging_command}",
+)
 
 # Store.
 STORE_ADDON_NOT_FOUND = ErrorKind("store_app_not_found_error", NotFound, "No add-on {app} in the store")

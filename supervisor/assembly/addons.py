@@ -25,7 +25,7 @@ from supervisor.managers.addons.options import AddonOptions
 from supervisor.managers.addons.record import addons_schema
 from supervisor.managers.addons.registry import AddonRegistry
 from supervisor.managers.addons.remarks import ManifestRemarks
-from supervisor.managers.addons.repair import AddonRepairs
+from supervisor.managers.addons.repair import AddonRepairs, MissingImages
 from supervisor.managers.addons.rollback import ROLLBACKS_SCHEMA, Rollbacks
 from supervisor.managers.addons.runner import AddonRunner
 from supervisor.managers.addons.secrets import SecretsFile
@@ -64,6 +64,15 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
     # Nobody on this machine loads profiles for us yet: the host's agent will.
     apparmor = AppArmor(base.paths, base.resolution, None)
     limits = LimitKeeper(base.engine, base.host)
+    images = AddonImages(
+        base.engine,
+        base.jobs,
+        parts.docker,
+        base.host,
+        ImagePuller(base.engine, RegistryApi(base.http), parts.docker, base.resolution),
+        build_logs=base.paths.root / "logs",
+    )
+    missing = MissingImages(parts.store, images)
     runner = AddonRunner(
         base.engine,
         base.jobs,
@@ -74,16 +83,9 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         registry=registry,
         limits=limits,
         surroundings=partial(_surroundings, base, parts, apparmor),
+        fetch_image=missing.fetch,
     )
     intents = Intents(base.state_file("intents.json", INTENTS_SCHEMA))
-    images = AddonImages(
-        base.engine,
-        base.jobs,
-        parts.docker,
-        base.host,
-        ImagePuller(base.engine, RegistryApi(base.http), parts.docker, base.resolution),
-        build_logs=base.paths.root / "logs",
-    )
     rollbacks = Rollbacks(
         base.state_file("rollbacks.json", ROLLBACKS_SCHEMA),
         base.paths,
@@ -118,7 +120,7 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         runner,
         installer,
         rollbacks,
-        AddonRepairs(base.engine, base.jobs, parts.store, registry, images, runner, base.resolution),
+        AddonRepairs(base.engine, base.jobs, missing, registry, runner, base.resolution),
         options,
         AddonBooter(registry, runner, base.resolution),
         ContainerWatchdog(base.bus, base.jobs, registry, runner, base.resolution),

@@ -93,7 +93,7 @@ class DockerConfigCheck(Check):
         affected: list[tuple[ContextType, str | None]] = []
         for addon in list(self._registry.installed.values()):
             targets = {folder.target for folder in addon.manifest.folders if folder.type in ("share", "media")}
-            info = await _inspect(self._engine, addon.container_name)
+            info = await _inspect(self._engine, addon.container_name) if targets else None
             if info is not None and _misses_mounts(info, targets):
                 affected.append((ContextType.ADDON, addon.slug))
         core = await _inspect(self._engine, "homeassistant")

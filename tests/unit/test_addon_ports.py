@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.managers.addons.ports import Ports, effective_ports, known_choices, published_ports
+from supervisor.managers.addons.ports import Ports, effective_ports, first_conflict, known_choices, published_ports
 
 PORTS = st.dictionaries(
     st.builds(lambda number, kind: f"{number}{kind}", st.integers(1, 99), st.sampled_from(["/tcp", "/udp"])),
@@ -44,3 +44,22 @@ def test_storing_only_the_known_choices_changes_nothing(declared: Ports, chosen:
     known = known_choices(declared, chosen)
     assert known.keys() <= declared.keys()
     assert effective_ports(declared, known) == effective_ports(declared, chosen)
+
+
+HOLDERS = st.dictionaries(st.sampled_from(["a", "b", "c"]), PORTS, max_size=3)
+
+
+@given(PORTS, HOLDERS)
+def test_a_conflict_is_a_port_of_the_host_that_both_want_with_the_same_protocol(
+    wanted: Ports, holders: dict[str, Ports]
+) -> None:
+    mine = published_ports(wanted)
+    held = {name: published_ports(ports) for name, ports in holders.items()}
+    found = first_conflict(mine, held)
+    sockets = {(host, port.partition("/")[2]) for port, host in mine.items()}
+    taken = {(host, port.partition("/")[2]) for ports in held.values() for port, host in ports.items()}
+    assert (found is not None) == bool(sockets & taken)
+    if found is not None:
+        number, holder = found
+        assert number in mine.values()
+        assert number in held[holder].values()

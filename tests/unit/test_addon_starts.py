@@ -13,7 +13,9 @@ import pytest
 from addon_house import House, port_taken, refused
 from supervisor.errors import Busy, Internal, SupervisorError
 from supervisor.events import AddonState, AddonStateChanged, AddonTokenChanged
+from supervisor.jobs import Job
 from supervisor.lifecycle import BOOT_STAGES
+from supervisor.managers.addons import Addon
 from supervisor.managers.addons.record import hash_token
 from supervisor.managers.resolution import UnhealthyReason
 from supervisor.model.manifest import AddonStartup
@@ -136,6 +138,58 @@ async def test_a_missing_image_is_an_issue_that_repair_helps_against(house: Hous
     assert house.issues() == []
 
 
+async def test_a_missing_published_image_is_pulled_by_the_start_and_one_built_here_is_not(house: House) -> None:
+    fetched: list[str] = []
+
+    async def fetch(addon: Addon, job: Job) -> None:
+        assert job.name == "app_start"
+        fetched.append(addon.slug)
+        house.engine.images.missing.discard(addon.record.image_reference)
+
+    house.runner._fetch_image = fetch
+    published = await house.install("local_published", image="example/published")
+    built = await house.install("local_built")
+    house.engine.images.missing |= {published.record.image_reference, built.record.image_reference}
+    await house.runner.start(published)
+    assert published.state is AddonState.STARTED
+    with pytest.raises(SupervisorError):
+        await house.runner.start(built)
+    assert fetched == ["local_published"]
+    assert house.issues() == [("missing_image", "local_built")]
+
+
+async def test_an_image_that_can_t_be_pulled_is_an_issue_and_the_error_of_the_start(house: House) -> None:
+    async def fetch(_addon: Addon, _job: Job) -> None:
+        raise Internal("no such registry")
+
+    house.runner._fetch_image = fetch
+    lamp = await house.install(image="example/lamp")
+    house.engine.images.missing.add(lamp.record.image_reference)
+    with pytest.raises(Internal, match="no such registry"):
+        await house.runner.start(lamp)
+    assert (lamp.state, house.issues()) == (AddonState.ERROR, [("missing_image", "local_lamp")])
+    assert house.suggestions() == ["execute_repair"]
+
+
+async def test_another_add_on_that_has_the_port_is_named_before_anything_is_started(house: House) -> None:
+    holder = await house.install("local_holder", ports={"53/udp": 5353, "80/tcp": 8080})
+    lamp = await house.install(ports={"8080": 8080})
+    await house.install("local_other", ports={"53/tcp": 5353})
+    await house.runner.start(holder)
+    with pytest.raises(SupervisorError, match="used by add-on local_holder") as caught:
+        await house.runner.start(lamp)
+    assert caught.value.key == "app_port_conflict"
+    assert caught.value.fields == {"name": "local_lamp", "port": 8080, "holder": "local_holder"}
+    assert lamp.state is AddonState.ERROR
+    assert house.issues() == [("app_port_conflict", "local_lamp")]
+    assert house.suggestions() == ["clear_port_config", "execute_start"]
+    await house.runner.start(house.registry.get("local_other"))
+    await house.runner.stop(holder)
+    await house.runner.start(lamp)
+    assert lamp.state is AddonState.STARTED
+    assert house.issues() == []
+
+
 async def test_one_thing_at_a_time_is_done_with_an_add_on_and_others_are_free(house: House) -> None:
     lamp, radio = await house.install(), await house.install("local_radio")
     async with house.jobs.run("app_update", lock=lamp.lock):
@@ -235,8 +289,8 @@ async def test_an_add_on_whose_image_is_still_fetched_holds_up_nobody_and_starts
     house.booter.await_image(late)
     await house.booter.boot(AddonStartup.SYSTEM, at_least_seconds=0)
     assert [spec.name for spec in house.engine.specs] == ["addon_local_other"]
-    await house.booter.catch_up(late)
-    await house.booter.catch_up(late)
+    for _ in range(2):
+        await house.booter.catch_up(late, image_present=True)
     assert [spec.name for spec in house.engine.specs] == ["addon_local_other", "addon_local_late"]
     assert house.issues() == []
 
@@ -245,8 +299,16 @@ async def test_an_image_that_nobody_waits_for_starts_nothing(house: House) -> No
     idle = await house.install("local_idle", boot="manual")
     house.booter.await_image(idle)
     await house.booter.boot(AddonStartup.APPLICATION, at_least_seconds=0)
-    await house.booter.catch_up(idle)
+    await house.booter.catch_up(idle, image_present=True)
     assert house.engine.specs == []
+
+
+async def test_an_add_on_whose_image_never_came_is_a_failed_boot(house: House) -> None:
+    late = await house.install("local_late", startup="system")
+    house.booter.await_image(late)
+    await house.booter.boot(AddonStartup.SYSTEM, at_least_seconds=0)
+    await house.booter.catch_up(late, image_present=False)
+    assert (house.engine.specs, house.issues()) == ([], [("boot_fail", "local_late")])
 
 
 async def test_without_a_protected_network_add_ons_on_the_host_s_network_are_not_booted(house: House) -> None:

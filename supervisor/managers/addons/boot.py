@@ -78,12 +78,16 @@ class AddonBooter:
         """Don't let a stage wait for this add-on: its image is being fetched, and `catch_up` follows."""
         self._awaited.add(addon.slug)
 
-    async def catch_up(self, addon: Addon) -> None:
+    async def catch_up(self, addon: Addon, *, image_present: bool) -> None:
         """Start an add-on whose stage could not wait for its image; any other is left alone."""
         self._awaited.discard(addon.slug)
-        if addon.slug in self._late:
-            self._late.discard(addon.slug)
+        if addon.slug not in self._late:
+            return
+        self._late.discard(addon.slug)
+        if image_present:
             await self._start([addon], 0)
+        else:
+            self._failed(addon)
 
     async def shutdown(self, stop_core: Callable[[], Awaitable[object]] | None = None) -> None:
         """Stop every running add-on before the machine goes down, one after the other; they start at the next boot.

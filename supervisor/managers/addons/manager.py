@@ -162,11 +162,15 @@ class AddonManager:
 
         Needs the engine and its internal network.
         """
+        await self.runner.adopt_containers()
         await self.installer.mend()
         await self.attach_all()
-        for addon in self.registry.installed.values():
+        for addon in list(self.registry.installed.values()):
+            if addon.running and addon.slug in self.registry.adopted:
+                await self.registry.change(addon, should_run=True)
             if addon.state == AddonState.UNKNOWN and not is_for_gone_machines(addon.manifest):
                 self._image_missing(addon)
+        self.registry.adopted.clear()
 
     async def attach_all(self) -> None:
         """Learn from the engine what there is of each add-on."""
@@ -185,12 +189,15 @@ class AddonManager:
             self._jobs.spawn(lambda: self._fetch_image(addon))
 
     async def _fetch_image(self, addon: Addon) -> None:
+        present = False
         try:
             await self.repairs.repair(addon)
+            present = True
         except SupervisorError as err:
             _LOGGER.error("%s: its image can't be fetched: %s", addon.slug, err, extra={"ADDON": addon.slug})
             self.repairs.report(addon)
-        await self.booter.catch_up(addon)
+        finally:
+            await self.booter.catch_up(addon, image_present=present)
 
     def _container_changed(self, event: ContainerStateChanged) -> None:
         addon = self.registry.by_container(event.name)

@@ -29,5 +29,21 @@ def published_ports(ports: Ports | None) -> dict[str, int]:
     return {_full(port): host for port, host in (ports or {}).items() if host is not None}
 
 
+def first_conflict(wanted: Mapping[str, int], held: Mapping[str, Mapping[str, int]]) -> tuple[int, str] | None:
+    """Return the first port of the host that `wanted` shares with one of `held` (holder -> its ports), and the holder.
+
+    The same number of another protocol is another port.
+    """
+    holders = {(host, _protocol(port)): holder for holder, ports in held.items() for port, host in ports.items()}
+    for port, host in wanted.items():
+        if (holder := holders.get((host, _protocol(port)))) is not None:
+            return host, holder
+    return None
+
+
+def _protocol(port: str) -> str:
+    return _full(port).partition("/")[2]
+
+
 def _full(port: str) -> str:
     return port if "/" in port else f"{port}/tcp"

@@ -46,6 +46,8 @@ class AddonRegistry:
         self._changing = asyncio.Lock()
         self.installed: Mapping[str, Addon] = MappingProxyType(self._addons)
         self.kept_images: dict[str, str] = {}
+        # Add-ons whose entry does not say whether they should run: another daemon wrote it.
+        self.adopted: set[str] = set()
 
     async def load(self) -> None:
         """Read what is installed. An entry that makes no sense is put aside where nothing overwrites it."""
@@ -60,6 +62,8 @@ class AddonRegistry:
                 continue
             addon = Addon(record, self._bus)
             self._addons[slug] = addon
+            if "should_run" not in users[slug]:
+                self.adopted.add(slug)
             try:
                 addon.ingress_port = await self._ingress.port_of(slug, record.manifest)
             except SupervisorError as err:

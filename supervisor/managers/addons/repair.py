@@ -22,15 +22,42 @@ _LOGGER = logging.getLogger(__name__)
 REPAIR_CONDITIONS = (JobCondition.FREE_SPACE, JobCondition.INTERNET_HOST)
 
 
+@attrs.frozen
+class MissingImages:
+    """Gets the image of an installed version again, where that is still possible."""
+
+    _store: StoreManager
+    _images: AddonImages
+
+    async def fetch(self, addon: Addon, job: Job) -> None:
+        """Pull or build it.
+
+        Raises:
+            Invalid: it was built here, and what it was built from is gone or has another version.
+            SupervisorError: it can't be had.
+        """
+        if not addon.manifest.needs_build:
+            await self._images.pull(addon.slug, addon.record.image, addon.manifest, job)
+            return
+        store = self._store.addons.get(addon.slug)
+        if store is None:
+            raise Invalid(f"The image of add-on {addon.slug} can't be built again: its repository no longer has it")
+        if store.manifest.version != addon.record.version:
+            raise Invalid(
+                f"The image of version {addon.record.version} of add-on {addon.slug} can't be built again: its "
+                f"repository has version {store.manifest.version}. Update the add-on"
+            )
+        await self._images.fetch(store, job)
+
+
 @attrs.define(eq=False)
 class AddonRepairs:
     """An add-on is never taken away because its image can't be had: its data would go with it."""
 
     _engine: Engine
     _jobs: JobManager
-    _store: StoreManager
+    _missing: MissingImages
     _registry: AddonRegistry
-    _images: AddonImages
     _runner: AddonRunner
     _resolution: Resolution
 
@@ -47,7 +74,7 @@ class AddonRepairs:
             if not await self._engine.images.exists(addon.record.image_reference):
                 _LOGGER.warning("%s: its image is missing and fetched anew", addon.slug, extra={"ADDON": addon.slug})
                 try:
-                    await self._fetch(addon, job)
+                    await self._missing.fetch(addon, job)
                 except SupervisorError:
                     self.report(addon)
                     raise
@@ -82,17 +109,3 @@ class AddonRepairs:
             reference=addon.slug,
             suggestions=(SuggestionType.EXECUTE_REPAIR,),
         )
-
-    async def _fetch(self, addon: Addon, job: Job) -> None:
-        if not addon.manifest.needs_build:
-            await self._images.pull(addon.slug, addon.record.image, addon.manifest, job)
-            return
-        store = self._store.addons.get(addon.slug)
-        if store is None:
-            raise Invalid(f"The image of add-on {addon.slug} can't be built again: its repository no longer has it")
-        if store.manifest.version != addon.record.version:
-            raise Invalid(
-                f"The image of version {addon.record.version} of add-on {addon.slug} can't be built again: its "
-                f"repository has version {store.manifest.version}. Update the add-on"
-            )
-        await self._images.fetch(store, job)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from supervisor.const import START_WAIT_SECONDS, TOKEN_BYTES
+from supervisor.const import APP_CONTAINER_PREFIX, START_WAIT_SECONDS, TOKEN_BYTES
 from supervisor.drivers.docker.engine import Engine
 from supervisor.drivers.docker.model import ContainerInfo, Stats
 from supervisor.errors import (
@@ -18,6 +18,7 @@ from supervisor.errors import (
     ADDON_NOT_POSSIBLE_HERE,
     ADDON_NOT_RUNNING,
     ADDON_PORT_CONFLICT,
+    ADDON_PORT_HELD,
     ADDON_UNKNOWN,
     DOCKER_PORT_CONFLICT,
     Busy,
@@ -28,7 +29,7 @@ from supervisor.errors import (
     Unsupported,
 )
 from supervisor.events import AddonTokenChanged, EventBus
-from supervisor.jobs import JobManager
+from supervisor.jobs import Job, JobManager
 from supervisor.managers.resolution import ContextType, IssueType, Resolution, SuggestionType
 from supervisor.state import write_atomic
 
@@ -36,7 +37,7 @@ from .addon import Addon
 from .audio import write_audio_files
 from .limit_keeper import LimitKeeper
 from .options import AddonOptions, option_devices
-from .ports import published_ports
+from .ports import first_conflict, published_ports
 from .record import hash_token
 from .registry import AddonRegistry
 from .spec import AddonRun, Surroundings, container_spec
@@ -55,7 +56,8 @@ class LogKeeper:
 class AddonRunner:
     """One add-on changes at a time under its own lock; different add-ons run side by side.
 
-    `surroundings` describes the machine at the moment of a start; it may block, so a thread calls it.
+    `surroundings` describes the machine at the moment of a start; it may block, so a thread calls it. `fetch_image`
+    brings back an image that is gone at a start.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class AddonRunner:
         registry: AddonRegistry,
         limits: LimitKeeper,
         surroundings: Callable[[], Surroundings],
+        fetch_image: Callable[[Addon, Job], Awaitable[None]] | None = None,
     ) -> None:
         self._engine = engine
         self._jobs = jobs
@@ -80,6 +83,7 @@ class AddonRunner:
         self._registry = registry
         self._limits = limits
         self._surroundings = surroundings
+        self._fetch_image = fetch_image
 
     def busy(self, addon: Addon) -> bool:
         """Tell whether something is being done to the add-on now."""
@@ -103,6 +107,19 @@ class AddonRunner:
                 await self._limits.apply(addon)
         except Busy:
             _LOGGER.debug("%s: is being changed; its limits follow with its next start", addon.slug)
+
+    async def adopt_containers(self) -> None:
+        """Give containers that another version of the daemon made the names that this one looks for."""
+        names = {container.name for container in await self._engine.containers.list_managed()}
+        for addon in self._registry.installed.values():
+            newer = f"{APP_CONTAINER_PREFIX}{addon.slug}"
+            if newer in names and addon.container_name not in names:
+                try:
+                    await self._engine.containers.rename(newer, addon.container_name)
+                except SupervisorError as err:
+                    _LOGGER.error("%s: its container stays %s: %s", addon.slug, newer, err)
+                else:
+                    _LOGGER.warning("%s: its container %s is now %s", addon.slug, newer, addon.container_name)
 
     async def start(self, addon: Addon) -> None:
         """Start the add-on in a fresh container; one that runs already is left alone.
@@ -187,7 +204,10 @@ class AddonRunner:
             job.stage("options")
         around = await asyncio.to_thread(self._surroundings)
         run = await self._prepare(addon, token, around)
+        self._check_ports(addon)
         if job is not None:
+            job.stage("image")
+            await self._fetch_missing(addon, job)
             job.stage("container")
         await self._run_container(addon, run, around)
 
@@ -269,8 +289,41 @@ class AddonRunner:
             return ADDON_NOT_POSSIBLE_HERE(app=addon.slug, reason=reason)
         return ADDON_UNKNOWN(app=addon.slug)
 
+    def _check_ports(self, addon: Addon) -> None:
+        """Name the add-on that has a port already; about the rest of the machine only the engine can tell."""
+        held = {
+            other.slug: published_ports(other.ports)
+            for other in self._registry.installed.values()
+            if other is not addon and other.running and not other.manifest.host_network
+        }
+        wanted = {} if addon.manifest.host_network else published_ports(addon.ports)
+        conflict = first_conflict(wanted, held)
+        if conflict is not None:
+            port, holder = conflict
+            error = ADDON_PORT_HELD(name=addon.slug, port=port, holder=holder)
+            addon.fail(str(error))
+            self._report_port(addon, port)
+            raise error
+
+    async def _fetch_missing(self, addon: Addon, job: Job) -> None:
+        """Pull the image if it is gone; one that was built here is built by a repair, which may take its time."""
+        images = self._engine.images
+        if self._fetch_image is None or addon.manifest.needs_build or await images.exists(addon.record.image_reference):
+            return
+        _LOGGER.warning("%s: its image is missing and fetched anew", addon.slug, extra={"ADDON": addon.slug})
+        try:
+            await self._fetch_image(addon, job)
+        except SupervisorError as err:
+            addon.fail(str(err))
+            self._raise_issue(IssueType.MISSING_IMAGE, addon, SuggestionType.EXECUTE_REPAIR)
+            raise
+
     def _port_conflict(self, addon: Addon, err: SupervisorError) -> SupervisorError:
         port = (err.fields or {}).get("port")
+        self._report_port(addon, port)
+        return ADDON_PORT_CONFLICT(name=addon.slug, port=port)
+
+    def _report_port(self, addon: Addon, port: int | None) -> None:
         suggestions = [SuggestionType.EXECUTE_START]
         if port in published_ports(addon.ports).values():
             suggestions.insert(0, SuggestionType.CLEAR_PORT_CONFIG)
@@ -281,7 +334,6 @@ class AddonRunner:
             extra={"port": port},
             suggestions=suggestions,
         )
-        return ADDON_PORT_CONFLICT(name=addon.slug, port=port)
 
     async def _stop(self, addon: Addon, *, intended: bool) -> None:
         if intended and addon.record.should_run:
