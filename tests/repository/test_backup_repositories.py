@@ -1,0 +1,314 @@
+"""Repositories as the manager looks after them, with real ones in folders."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from repository_stage import PASSWORD, described, every_kind_of_file, silent
+
+from conftest import children
+from daemon import until
+from supervisor.drivers.restic import Restic
+from supervisor.errors import Conflict, Internal, Invalid, NotFound, SupervisorError, Unavailable
+from supervisor.events import BackupRepositoryChanged, EventBus
+from supervisor.jobs import JobManager
+from supervisor.jobs.manager import JOBS_SCHEMA
+from supervisor.managers.backups.repositories import RepositoryManager
+from supervisor.managers.backups.repository_backup import KeptPart, Part, Root
+from supervisor.managers.backups.repository_files import RepositoryFiles, Secrets
+from supervisor.managers.backups.repository_place import parse
+from supervisor.managers.backups.repository_record import REPOSITORIES_SCHEMA
+from supervisor.managers.backups.retention import Retention
+from supervisor.state import StateFile
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@attrs.define(eq=False)
+class Stage:
+    """A machine with a share folder and an add-on, and a manager of repositories."""
+
+    folder: Path
+    bus: EventBus = attrs.field(factory=EventBus)
+    clock: datetime = datetime(2026, 5, 1, 3, tzinfo=UTC)
+
+    @property
+    def share(self) -> Path:
+        return self.folder / "share"
+
+    @property
+    def files(self) -> RepositoryFiles:
+        return RepositoryFiles(
+            self.folder / "repositories", self.folder / "repositories" / ".ssh" / "key", self.folder / "mounts"
+        )
+
+    def manager(self) -> RepositoryManager:
+        return RepositoryManager(
+            Restic(name_of=lambda access: access.cache.parent.name),
+            StateFile(self.folder / "backup_repositories.json", REPOSITORIES_SCHEMA, self.bus),
+            self.files,
+            JobManager(self.bus, StateFile(self.folder / "jobs.json", JOBS_SCHEMA, self.bus)),
+            self.bus,
+            tmp=self.folder / "tmp",
+        )
+
+    def parts(self) -> list[Part]:
+        addon = self.folder / "addons" / "local_x"
+        return [
+            Part("share", (Root(".", self.share, lambda path: path.endswith(".tmp")),)),
+            Part("local_x", (Root("data", addon),), {"addon.json": b'{"version":"1.0"}'}),
+        ]
+
+    def metadata(self, slug: str, kept: Mapping[str, KeptPart]) -> dict[str, Any]:
+        self.clock += timedelta(days=1)
+        return {
+            "slug": slug, "name": f"backup {slug}", "date": self.clock.isoformat(), "type": "partial",
+            "folders": [name for name in kept if name == "share"], "extra": {"commas": "a,b,c"},
+        }  # fmt: skip
+
+    async def save(self, manager: RepositoryManager, slug: str, parts: Sequence[Part] | None = None) -> None:
+        async with manager.writing("nas", slug) as writer:
+            first, *rest = self.parts() if parts is None else parts
+            await writer.store(rest, silent)
+            await writer.finish(lambda kept: self.metadata(slug, kept), [first], silent)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    made = Stage(tmp_path)
+    made.share.mkdir()
+    every_kind_of_file(made.share)
+    (made.share / "sub" / "junk.tmp").write_text("junk")
+    (tmp_path / "addons" / "local_x" / "deep").mkdir(parents=True)
+    (tmp_path / "addons" / "local_x" / "deep" / "file").write_text("of the add-on")
+    os.mkfifo(tmp_path / "addons" / "local_x" / "pipe")
+    return made
+
+
+async def with_repository(stage: Stage) -> RepositoryManager:
+    manager = stage.manager()
+    await manager.load()
+    await manager.add("nas", parse(str(stage.folder / "repository")), Secrets(PASSWORD), adopt=False)
+    return manager
+
+
+async def test_a_backup_of_parts_comes_back_part_by_part(stage: Stage) -> None:
+    manager = await with_repository(stage)
+    await stage.save(manager, "aaaa1111")
+    (backup,) = manager.get("nas").backups.values()
+    assert backup.metadata["extra"] == {"commas": "a,b,c"}
+    assert set(backup.parts) == {"share", "local_x"}
+    assert backup.parts["local_x"].size == len(b"of the add-on") + len(b'{"version":"1.0"}')
+    target = stage.folder / "back"
+    target.mkdir(mode=0o700)
+    await manager.fetch("nas", "aaaa1111", "share", target)
+    (stage.share / "sub" / "junk.tmp").unlink()
+    wanted, found = described(stage.share), described(target)
+    # Taking the excluded file away has changed the time of its folder.
+    assert {k: v for k, v in found.items() if k not in (".", "sub")} == {
+        k: v for k, v in wanted.items() if k not in (".", "sub")
+    }
+    addon = stage.folder / "addon"
+    addon.mkdir(mode=0o700)
+    await manager.fetch("nas", "aaaa1111", "local_x", addon)
+    assert sorted(str(p.relative_to(addon)) for p in addon.rglob("*")) == [
+        "addon.json", "data", "data/deep", "data/deep/file",
+    ]  # fmt: skip
+    assert not (stage.folder / "tmp" / "nas").exists()
+
+
+async def test_one_file_or_folder_is_found_by_walking_and_comes_back_alone(stage: Stage) -> None:
+    manager = await with_repository(stage)
+    await stage.save(manager, "aaaa1111")
+
+    async def names(path: str) -> list[str]:
+        return [entry.path for entry in await manager.entries("nas", "aaaa1111", path)]
+
+    assert await names("") == ["local_x", "share"]
+    assert await names("local_x") == ["local_x/addon.json", "local_x/data"]
+    assert await names("local_x/data/deep/") == ["local_x/data/deep/file"]
+    assert "share/text.txt" in await names("share")
+    target = stage.folder / "one"
+    target.mkdir(mode=0o700)
+    found = await manager.fetch_path("nas", "aaaa1111", "local_x/data/deep", target)
+    assert (found / "file").read_text() == "of the add-on"
+    async with manager.reading("nas", "aaaa1111", "share/text.txt") as blocks:
+        assert b"".join([block async for block in blocks]) == (stage.share / "text.txt").read_bytes()
+    for wrong in ("nothing", "share/missing", "local_x/config/x"):
+        with pytest.raises(NotFound):
+            await manager.fetch_path("nas", "aaaa1111", wrong, target)
+    for wrong in ("", "share/../local_x", "a\0b"):
+        with pytest.raises(Invalid):
+            await manager.fetch_path("nas", "aaaa1111", wrong, target)
+
+
+async def test_another_daemon_adopts_the_repository_and_sees_the_same_slugs(stage: Stage) -> None:
+    await stage.save(await with_repository(stage), "aaaa1111")
+    other = Stage(stage.folder / "other")
+    other.folder.mkdir()
+    manager = other.manager()
+    await manager.load()
+    place = parse(str(stage.folder / "repository"))
+    with pytest.raises(Invalid, match="password"):
+        await manager.add("old", place, Secrets("wrong"), adopt=True)
+    assert not other.files.of("old").exists()
+    with pytest.raises(Conflict, match="adopt"):
+        await manager.add("old", place, Secrets(PASSWORD), adopt=False)
+    await manager.add("old", place, Secrets(PASSWORD), adopt=True)
+    assert manager.get("old").backups["aaaa1111"].name == "backup aaaa1111"
+    with pytest.raises(NotFound):
+        await manager.add("none", parse(str(stage.folder / "nowhere")), Secrets(PASSWORD), adopt=True)
+
+
+async def test_what_is_configured_survives_a_restart_and_holds_no_secret(stage: Stage) -> None:
+    manager = await with_repository(stage)
+    await stage.save(manager, "aaaa1111")
+    await manager.change("nas", Retention(daily=7))
+    await manager.verify("nas", 0)
+    again = stage.manager()
+    await again.load()
+    assert again.get("nas").record == manager.get("nas").record
+    await again.reload()
+    assert list(again.get("nas").backups) == ["aaaa1111"]
+    assert PASSWORD not in (stage.folder / "backup_repositories.json").read_text()
+    secret = stage.files.of("nas") / "password"
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert secret.parent.stat().st_mode & 0o777 == 0o700
+
+
+async def test_removing_forgets_the_secrets_and_keeps_the_data(stage: Stage) -> None:
+    manager = await with_repository(stage)
+    await stage.save(manager, "aaaa1111")
+    await manager.remove("nas")
+    assert not stage.files.of("nas").exists()
+    assert manager.repositories == ()
+    await manager.add("again", parse(str(stage.folder / "repository")), Secrets(PASSWORD), adopt=True)
+    assert list(manager.get("again").backups) == ["aaaa1111"]
+
+
+async def test_a_part_that_can_not_be_read_is_told_and_the_others_are_saved(stage: Stage) -> None:
+    manager = await with_repository(stage)
+    parts = [
+        Part("share", (Root(".", stage.share),)),
+        Part("broken", (Root("mem", Path("/proc/self/mem")),)),
+        Part("missing", (Root(".", stage.folder / "missing"),)),
+    ]
+    async with manager.writing("nas", "aaaa1111") as writer:
+        backup, stored = await writer.finish(lambda kept: stage.metadata("aaaa1111", kept), parts, silent)
+    assert set(backup.parts) == {"share"}
+    assert backup.metadata["folders"] == ["share"]
+    assert isinstance(stored["broken"], Unavailable)
+    assert isinstance(stored["missing"], NotFound)
+    assert isinstance(stored["share"], KeptPart)
+    assert list(manager.get("nas").backups) == ["aaaa1111"]
+
+
+async def test_a_run_that_is_killed_leaves_no_half_backup_and_its_rest_is_pruned(stage: Stage) -> None:
+    manager = await with_repository(stage)
+    await stage.save(manager, "aaaa1111")
+    (stage.share / "more").write_bytes(os.urandom(64 * 1024 * 1024))
+
+    async def cut_off() -> None:
+        share, addon = stage.parts()
+        async with manager.writing("nas", "bbbb2222") as writer:
+            await writer.store([addon], silent)
+            await writer.finish(lambda kept: stage.metadata("bbbb2222", kept), [share], silent)
+
+    run = asyncio.create_task(cut_off())
+    locks = stage.folder / "repository" / "locks"
+    await until(
+        lambda: manager._jobs.roots and len(list((stage.folder / "repository" / "snapshots").iterdir())) == 3, 30
+    )
+    await until(lambda: any(locks.iterdir()), 30)
+    await asyncio.sleep(0.3)
+    for number in children():
+        os.kill(number, signal.SIGKILL)
+    with pytest.raises(SupervisorError):
+        await run
+    await manager.reload("nas")
+    assert list(manager.get("nas").backups) == ["aaaa1111"]
+    assert len(manager.get("nas").leftovers) == 1
+    # It may be another machine's backup that is being made: it goes a day later.
+    assert await manager.prune("nas", UTC) == []
+    assert len(manager.get("nas").leftovers) == 1
+    await stage.save(manager, "bbbb2222")
+    assert (await manager.verify("nas", 100)).good
+
+
+async def test_pruning_goes_by_the_rule_and_never_takes_the_newest(stage: Stage) -> None:
+    manager = await with_repository(stage)
+    small = [Part("ssl", (Root(".", stage.folder / "addons"),))]
+    for slug in ("a1", "b2", "c3", "d4"):
+        await stage.save(manager, slug, small)
+    assert await manager.prune("nas", UTC) == []
+    await manager.change("nas", Retention(last=2))
+    assert await manager.prune("nas", UTC) == ["a1", "b2"]
+    assert set(manager.get("nas").backups) == {"c3", "d4"}
+    await manager.forget("nas", ["c3"])
+    assert set(manager.get("nas").backups) == {"d4"}
+    with pytest.raises(NotFound):
+        await manager.forget("nas", ["c3"])
+    back = stage.folder / "back"
+    back.mkdir()
+    await manager.fetch("nas", "d4", "ssl", back)
+    assert (back / "local_x" / "deep" / "file").exists()
+
+
+async def test_verification_reads_one_share_after_the_other_and_remembers_what_it_found(stage: Stage) -> None:
+    manager = await with_repository(stage)
+    await stage.save(manager, "aaaa1111")
+    seen = [await manager.verify("nas", 33) for _ in range(4)]
+    assert [(v.part, v.parts, v.good) for v in seen] == [(1, 3, True), (2, 3, True), (3, 3, True), (1, 3, True)]
+    packs = [p for p in (stage.folder / "repository" / "data").rglob("*") if p.is_file()]
+    pack = max(packs, key=lambda p: p.stat().st_size)
+    pack.chmod(0o600)
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    pack.write_bytes(content)
+    found = await manager.verify("nas", 100)
+    assert not found.good
+    assert found.reason
+    assert manager.get("nas").record.verification == found
+    back = stage.folder / "back"
+    back.mkdir()
+    with pytest.raises(Internal):
+        await manager.fetch("nas", "aaaa1111", "share", back)
+
+
+async def test_another_repository_in_its_place_is_noticed(stage: Stage) -> None:
+    await with_repository(stage)
+    shutil.rmtree(stage.folder / "repository")
+    engine, files = Restic(), stage.files
+    await engine.init(files.access("nas", parse(str(stage.folder / "repository"))))
+    again = stage.manager()
+    await again.load()
+    with pytest.raises(NotFound, match="another repository"):
+        await again.reload("nas")
+    assert again.get("nas").problem
+
+
+async def test_a_share_that_is_not_mounted_gets_no_repository(stage: Stage) -> None:
+    manager = stage.manager()
+    await manager.load()
+    (stage.folder / "mounts" / "nas").mkdir(parents=True)
+    with pytest.raises(Unavailable, match="not active"):
+        await manager.add("nas", parse("mount:nas/repo"), Secrets(PASSWORD), adopt=False)
+    assert list((stage.folder / "mounts" / "nas").iterdir()) == []
+
+
+async def test_changes_are_told(stage: Stage) -> None:
+    heard: list[str] = []
+    stage.bus.subscribe(BackupRepositoryChanged, lambda event: heard.append(event.name))
+    manager = await with_repository(stage)
+    heard.clear()
+    await stage.save(manager, "aaaa1111")
+    assert heard == ["nas"]
