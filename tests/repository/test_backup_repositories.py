@@ -6,99 +6,24 @@ import asyncio
 import os
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from pathlib import Path
-from typing import Any
 
-import attrs
 import pytest
-from repository_stage import PASSWORD, described, every_kind_of_file, silent
+from house import Stage, with_repository
+from leftovers import children
+from repository_stage import PASSWORD, described, silent
 
-from conftest import children
 from daemon import until
 from supervisor.drivers.restic import Restic
 from supervisor.errors import Conflict, Internal, Invalid, NotFound, SupervisorError, Unavailable
-from supervisor.events import BackupRepositoryChanged, EventBus
-from supervisor.jobs import JobManager
-from supervisor.jobs.manager import JOBS_SCHEMA
-from supervisor.managers.backups.repositories import RepositoryManager
+from supervisor.events import BackupRepositoryChanged
 from supervisor.managers.backups.repository_backup import KeptPart, Part, Root
-from supervisor.managers.backups.repository_files import RepositoryFiles, Secrets
+from supervisor.managers.backups.repository_files import Secrets
 from supervisor.managers.backups.repository_place import parse
-from supervisor.managers.backups.repository_record import REPOSITORIES_SCHEMA
 from supervisor.managers.backups.retention import Retention
-from supervisor.state import StateFile
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@attrs.define(eq=False)
-class Stage:
-    """A machine with a share folder and an add-on, and a manager of repositories."""
-
-    folder: Path
-    bus: EventBus = attrs.field(factory=EventBus)
-    clock: datetime = datetime(2026, 5, 1, 3, tzinfo=UTC)
-
-    @property
-    def share(self) -> Path:
-        return self.folder / "share"
-
-    @property
-    def files(self) -> RepositoryFiles:
-        return RepositoryFiles(
-            self.folder / "repositories", self.folder / "repositories" / ".ssh" / "key", self.folder / "mounts"
-        )
-
-    def manager(self) -> RepositoryManager:
-        return RepositoryManager(
-            Restic(name_of=lambda access: access.cache.parent.name),
-            StateFile(self.folder / "backup_repositories.json", REPOSITORIES_SCHEMA, self.bus),
-            self.files,
-            JobManager(self.bus, StateFile(self.folder / "jobs.json", JOBS_SCHEMA, self.bus)),
-            self.bus,
-            tmp=self.folder / "tmp",
-        )
-
-    def parts(self) -> list[Part]:
-        addon = self.folder / "addons" / "local_x"
-        return [
-            Part("share", (Root(".", self.share, lambda path: path.endswith(".tmp")),)),
-            Part("local_x", (Root("data", addon),), {"addon.json": b'{"version":"1.0"}'}),
-        ]
-
-    def metadata(self, slug: str, kept: Mapping[str, KeptPart]) -> dict[str, Any]:
-        self.clock += timedelta(days=1)
-        return {
-            "slug": slug, "name": f"backup {slug}", "date": self.clock.isoformat(), "type": "partial",
-            "folders": [name for name in kept if name == "share"], "extra": {"commas": "a,b,c"},
-        }  # fmt: skip
-
-    async def save(self, manager: RepositoryManager, slug: str, parts: Sequence[Part] | None = None) -> None:
-        async with manager.writing("nas", slug) as writer:
-            first, *rest = self.parts() if parts is None else parts
-            await writer.store(rest, silent)
-            await writer.finish(lambda kept: self.metadata(slug, kept), [first], silent)
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Stage:
-    made = Stage(tmp_path)
-    made.share.mkdir()
-    every_kind_of_file(made.share)
-    (made.share / "sub" / "junk.tmp").write_text("junk")
-    (tmp_path / "addons" / "local_x" / "deep").mkdir(parents=True)
-    (tmp_path / "addons" / "local_x" / "deep" / "file").write_text("of the add-on")
-    os.mkfifo(tmp_path / "addons" / "local_x" / "pipe")
-    return made
-
-
-async def with_repository(stage: Stage) -> RepositoryManager:
-    manager = stage.manager()
-    await manager.load()
-    await manager.add("nas", parse(str(stage.folder / "repository")), Secrets(PASSWORD), adopt=False)
-    return manager
 
 
 async def test_a_backup_of_parts_comes_back_part_by_part(stage: Stage) -> None:

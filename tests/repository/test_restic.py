@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from leftovers import children
 from repository_stage import PASSWORD, access_to, described, filled, silent
 
-from conftest import children
 from daemon import until
 from supervisor.drivers import restic as module
 from supervisor.drivers.restic import Restic

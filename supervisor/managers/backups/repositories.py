@@ -265,9 +265,11 @@ class RepositoryManager:
             await asyncio.to_thread(inside.mkdir, mode=0o700)
             try:
                 await self._engine.restore(access, kept.snapshot, list(kept.roots.values()), inside, told)
-                await asyncio.to_thread(_arrange, kept, inside, target)
+                own = await asyncio.to_thread(_arrange, kept, inside, target)
             finally:
                 await asyncio.shield(asyncio.to_thread(remove_tree, inside))
+            if own is not None:
+                await asyncio.to_thread(_give, target, own)
 
     async def fetch_path(self, name: str, slug: str, path: str, target: Path) -> Path:
         """Restore one file or folder (`part/path`) below the empty folder `target`; return where it is now.
@@ -447,8 +449,12 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _arrange(kept: KeptPart, inside: Path, target: Path) -> None:
-    """Move what was restored under its absolute paths to where the part has it. Blocking."""
+def _arrange(kept: KeptPart, inside: Path, target: Path) -> os.stat_result | None:
+    """Move what was restored under its absolute paths to where the part has it; return what the part's own root was.
+
+    Blocking.
+    """
+    own = None
     # The part's own content first: what has a name of its own lies in the same folder.
     for name in sorted(kept.roots, key=lambda name: name != HERE):
         source = inside / kept.roots[name].lstrip("/")
@@ -457,9 +463,14 @@ def _arrange(kept: KeptPart, inside: Path, target: Path) -> None:
         if name != HERE:
             source.rename(target / name)
             continue
-        status = source.stat()
+        own = source.stat()
         for entry in sorted(source.iterdir()):
             entry.rename(target / entry.name)
-        os.chown(target, status.st_uid, status.st_gid)
-        target.chmod(stat.S_IMODE(status.st_mode))
-        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return own
+
+
+def _give(folder: Path, wanted: os.stat_result) -> None:
+    """Give the folder the owner, the mode and the times of another one. Blocking."""
+    os.chown(folder, wanted.st_uid, wanted.st_gid)
+    folder.chmod(stat.S_IMODE(wanted.st_mode))
+    os.utime(folder, ns=(wanted.st_atime_ns, wanted.st_mtime_ns))
