@@ -13,10 +13,10 @@ from repository_stage import every_kind_of_file
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
     made = Stage(tmp_path)
-    made.share.mkdir()
+    made.paths.create()
     every_kind_of_file(made.share)
     (made.share / "sub" / "junk.tmp").write_text("junk")
-    (tmp_path / "addons" / "local_x" / "deep").mkdir(parents=True)
-    (tmp_path / "addons" / "local_x" / "deep" / "file").write_text("of the add-on")
-    os.mkfifo(tmp_path / "addons" / "local_x" / "pipe")
+    (made.addon / "deep").mkdir(parents=True)
+    (made.addon / "deep" / "file").write_text("of the add-on")
+    os.mkfifo(made.addon / "pipe")
     return made

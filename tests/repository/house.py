@@ -16,9 +16,11 @@ from supervisor.jobs import JobManager
 from supervisor.jobs.manager import JOBS_SCHEMA
 from supervisor.managers.backups.repositories import RepositoryManager
 from supervisor.managers.backups.repository_backup import KeptPart, Part, Root
+from supervisor.managers.backups.repository_contents import RepositoryContents
 from supervisor.managers.backups.repository_files import RepositoryFiles, Secrets
 from supervisor.managers.backups.repository_place import parse
 from supervisor.managers.backups.repository_record import REPOSITORIES_SCHEMA
+from supervisor.paths import DataPaths
 from supervisor.state import StateFile
 
 
@@ -32,7 +34,15 @@ class Stage:
 
     @property
     def share(self) -> Path:
-        return self.folder / "share"
+        return self.paths.share
+
+    @property
+    def addon(self) -> Path:
+        return self.paths.addons_data / "local_x"
+
+    @property
+    def paths(self) -> DataPaths:
+        return DataPaths(self.folder / "data", self.folder / "data")
 
     @property
     def files(self) -> RepositoryFiles:
@@ -47,11 +57,14 @@ class Stage:
             self.files,
             JobManager(self.bus, StateFile(self.folder / "jobs.json", JOBS_SCHEMA, self.bus)),
             self.bus,
-            tmp=self.folder / "tmp",
+            self.paths,
         )
 
+    def contents(self, manager: RepositoryManager) -> RepositoryContents:
+        return RepositoryContents(manager._engine, manager, manager._jobs, self.paths)
+
     def parts(self) -> list[Part]:
-        addon = self.folder / "addons" / "local_x"
+        addon = self.addon
         return [
             Part("share", (Root(".", self.share, lambda path: path.endswith(".tmp")),)),
             Part("local_x", (Root("data", addon),), {"addon.json": b'{"version":"1.0"}'}),

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from house import Stage, with_repository
-from leftovers import children
 from repository_stage import PASSWORD, described, silent
 
 from daemon import until
+from leftovers import children
 from supervisor.drivers.restic import Restic
 from supervisor.errors import Conflict, Internal, Invalid, NotFound, SupervisorError, Unavailable
 from supervisor.events import BackupRepositoryChanged
@@ -35,7 +35,7 @@ async def test_a_backup_of_parts_comes_back_part_by_part(stage: Stage) -> None:
     assert backup.parts["local_x"].size == len(b"of the add-on") + len(b'{"version":"1.0"}')
     target = stage.folder / "back"
     target.mkdir(mode=0o700)
-    await manager.fetch("nas", "aaaa1111", "share", target)
+    await stage.contents(manager).fetch("nas", "aaaa1111", "share", target)
     (stage.share / "sub" / "junk.tmp").unlink()
     wanted, found = described(stage.share), described(target)
     # Taking the excluded file away has changed the time of its folder.
@@ -44,11 +44,11 @@ async def test_a_backup_of_parts_comes_back_part_by_part(stage: Stage) -> None:
     }
     addon = stage.folder / "addon"
     addon.mkdir(mode=0o700)
-    await manager.fetch("nas", "aaaa1111", "local_x", addon)
+    await stage.contents(manager).fetch("nas", "aaaa1111", "local_x", addon)
     assert sorted(str(p.relative_to(addon)) for p in addon.rglob("*")) == [
         "addon.json", "data", "data/deep", "data/deep/file",
     ]  # fmt: skip
-    assert not (stage.folder / "tmp" / "nas").exists()
+    assert not (stage.paths.tmp / "repositories" / "nas").exists()
 
 
 async def test_one_file_or_folder_is_found_by_walking_and_comes_back_alone(stage: Stage) -> None:
@@ -56,7 +56,7 @@ async def test_one_file_or_folder_is_found_by_walking_and_comes_back_alone(stage
     await stage.save(manager, "aaaa1111")
 
     async def names(path: str) -> list[str]:
-        return [entry.path for entry in await manager.entries("nas", "aaaa1111", path)]
+        return [entry.path for entry in await stage.contents(manager).entries("nas", "aaaa1111", path)]
 
     assert await names("") == ["local_x", "share"]
     assert await names("local_x") == ["local_x/addon.json", "local_x/data"]
@@ -64,16 +64,16 @@ async def test_one_file_or_folder_is_found_by_walking_and_comes_back_alone(stage
     assert "share/text.txt" in await names("share")
     target = stage.folder / "one"
     target.mkdir(mode=0o700)
-    found = await manager.fetch_path("nas", "aaaa1111", "local_x/data/deep", target)
+    found = await stage.contents(manager).fetch_path("nas", "aaaa1111", "local_x/data/deep", target)
     assert (found / "file").read_text() == "of the add-on"
-    async with manager.reading("nas", "aaaa1111", "share/text.txt") as blocks:
+    async with stage.contents(manager).reading("nas", "aaaa1111", "share/text.txt") as blocks:
         assert b"".join([block async for block in blocks]) == (stage.share / "text.txt").read_bytes()
     for wrong in ("nothing", "share/missing", "local_x/config/x"):
         with pytest.raises(NotFound):
-            await manager.fetch_path("nas", "aaaa1111", wrong, target)
+            await stage.contents(manager).fetch_path("nas", "aaaa1111", wrong, target)
     for wrong in ("", "share/../local_x", "a\0b"):
         with pytest.raises(Invalid):
-            await manager.fetch_path("nas", "aaaa1111", wrong, target)
+            await stage.contents(manager).fetch_path("nas", "aaaa1111", wrong, target)
 
 
 async def test_another_daemon_adopts_the_repository_and_sees_the_same_slugs(stage: Stage) -> None:
@@ -171,7 +171,7 @@ async def test_a_run_that_is_killed_leaves_no_half_backup_and_its_rest_is_pruned
 
 async def test_pruning_goes_by_the_rule_and_never_takes_the_newest(stage: Stage) -> None:
     manager = await with_repository(stage)
-    small = [Part("ssl", (Root(".", stage.folder / "addons"),))]
+    small = [Part("ssl", (Root(".", stage.paths.addons_data),))]
     for slug in ("a1", "b2", "c3", "d4"):
         await stage.save(manager, slug, small)
     assert await manager.prune("nas", UTC) == []
@@ -184,7 +184,7 @@ async def test_pruning_goes_by_the_rule_and_never_takes_the_newest(stage: Stage)
         await manager.forget("nas", ["c3"])
     back = stage.folder / "back"
     back.mkdir()
-    await manager.fetch("nas", "d4", "ssl", back)
+    await stage.contents(manager).fetch("nas", "d4", "ssl", back)
     assert (back / "local_x" / "deep" / "file").exists()
 
 
@@ -206,7 +206,7 @@ async def test_verification_reads_one_share_after_the_other_and_remembers_what_i
     back = stage.folder / "back"
     back.mkdir()
     with pytest.raises(Internal):
-        await manager.fetch("nas", "aaaa1111", "share", back)
+        await stage.contents(manager).fetch("nas", "aaaa1111", "share", back)
 
 
 async def test_another_repository_in_its_place_is_noticed(stage: Stage) -> None:
@@ -237,3 +237,62 @@ async def test_changes_are_told(stage: Stage) -> None:
     heard.clear()
     await stage.save(manager, "aaaa1111")
     assert heard == ["nas"]
+
+
+async def test_a_file_goes_back_to_where_it_was_and_nothing_else_is_touched(stage: Stage) -> None:
+    manager = await with_repository(stage)
+    await stage.save(manager, "aaaa1111")
+    before = described(stage.share)
+    (stage.share / "text.txt").write_text("spoiled")
+    (stage.share / "new").write_text("made since then")
+    await stage.contents(manager).restore_path("nas", "aaaa1111", "share/text.txt")
+    assert (stage.share / "text.txt").read_text().startswith("words")
+    assert (stage.share / "new").read_text() == "made since then"
+    shutil.rmtree(stage.share / "sub")
+    await stage.contents(manager).restore_path("nas", "aaaa1111", "share/sub/deeper")
+    after = described(stage.share)
+    assert {name: after[name] for name in after if "deeper" in name} == {
+        name: before[name] for name in before if "deeper" in name
+    }
+    (stage.addon / "deep").rename(stage.addon / "moved")
+    await stage.contents(manager).restore_path("nas", "aaaa1111", "local_x/data/deep/file")
+    assert (stage.addon / "deep" / "file").read_text() == "of the add-on"
+    assert list((stage.paths.tmp / "repositories").iterdir()) == []
+
+
+async def test_links_lead_nothing_out_of_the_folder_of_an_add_on(stage: Stage) -> None:
+    manager = await with_repository(stage)
+    await stage.save(manager, "aaaa1111")
+    outside = stage.folder / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("not ours")
+    shutil.rmtree(stage.addon / "deep")
+    (stage.addon / "deep").symlink_to(outside)
+    with pytest.raises(Invalid, match="link"):
+        await stage.contents(manager).restore_path("nas", "aaaa1111", "local_x/data/deep/file")
+    assert (outside / "file").read_text() == "not ours"
+    # A link in the place of the wanted thing itself is replaced.
+    await stage.contents(manager).restore_path("nas", "aaaa1111", "local_x/data/deep")
+    assert not (stage.addon / "deep").is_symlink()
+    assert (stage.addon / "deep" / "file").read_text() == "of the add-on"
+    assert (outside / "file").read_text() == "not ours"
+
+
+async def test_what_can_not_be_put_back_alone_is_refused(stage: Stage) -> None:
+    manager = await with_repository(stage)
+    await stage.save(manager, "aaaa1111")
+    for path in ("local_x/addon.json", "share", "local_x/data"):
+        with pytest.raises(Invalid):
+            await stage.contents(manager).restore_path("nas", "aaaa1111", path)
+    shutil.rmtree(stage.addon)
+    with pytest.raises(NotFound, match="no folder"):
+        await stage.contents(manager).restore_path("nas", "aaaa1111", "local_x/data/deep/file")
+
+
+async def test_a_repository_does_not_lie_where_it_would_be_saved_into_itself(stage: Stage) -> None:
+    manager = stage.manager()
+    await manager.load()
+    for folder in (stage.share / "x", stage.paths.root, stage.paths.backup, stage.folder):
+        with pytest.raises(Invalid):
+            await manager.add("nas", parse(str(folder)), Secrets(PASSWORD), adopt=False)
+    await manager.add("nas", parse(str(stage.paths.backup / "repository")), Secrets(PASSWORD), adopt=False)

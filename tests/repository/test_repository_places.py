@@ -22,7 +22,7 @@ async def _round_trip(stage: Stage, manager: RepositoryManager) -> None:
     await stage.save(manager, "aaaa1111", parts)
     back = stage.folder / "back"
     back.mkdir(mode=0o700)
-    await manager.fetch("nas", "aaaa1111", "share", back)
+    await stage.contents(manager).fetch("nas", "aaaa1111", "share", back)
     assert described(back) == described(stage.share)
     assert (await manager.verify("nas", 100)).good
     (stage.share / "more").write_text("more")

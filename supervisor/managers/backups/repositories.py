@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import secrets
-import stat
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +14,7 @@ import attrs
 
 from supervisor.drivers.folder import remove_tree
 from supervisor.drivers.mountinfo import mount_points
-from supervisor.drivers.snapshot_engine import Entry, Progress, RepositoryAccess, Snapshot, SnapshotEngine
+from supervisor.drivers.snapshot_engine import RepositoryAccess, Snapshot, SnapshotEngine
 from supervisor.drivers.ssh_key import ensure_key
 from supervisor.errors import (
     REPOSITORY_DAMAGED,
@@ -31,10 +27,10 @@ from supervisor.errors import (
 )
 from supervisor.events import BackupRepositoryChanged, EventBus
 from supervisor.jobs import Job, JobManager
+from supervisor.paths import DataPaths
 from supervisor.state import StateFile
 
-from .repository_backup import HERE, KeptPart, RepositoryBackup, collect
-from .repository_browser import listed
+from .repository_backup import RepositoryBackup, collect
 from .repository_files import RepositoryFiles, Secrets
 from .repository_place import Place, PlaceKind
 from .repository_record import RepositoryRecord, Verification, record
@@ -91,15 +87,15 @@ class RepositoryManager:
         files: RepositoryFiles,
         jobs: JobManager,
         bus: EventBus,
-        *,
-        tmp: Path,
+        paths: DataPaths,
     ) -> None:
         self._engine = engine
         self._state = state
         self._files = files
         self._jobs = jobs
         self._bus = bus
-        self._tmp = tmp
+        self._paths = paths
+        self._tmp = paths.tmp / "repositories"
         self._known: dict[str, Repository] = {}
 
     async def load(self) -> None:
@@ -177,9 +173,18 @@ class RepositoryManager:
             raise Conflict(f"There is a backup repository {name} already")
         if len(self._known) >= MAX_REPOSITORIES:
             raise Invalid(f"There can't be more than {MAX_REPOSITORIES} backup repositories")
+        if place.kind is PlaceKind.FOLDER:
+            self._check_folder(Path(place.path))
         for other in self._known.values():
             if other.record.place == place:
                 raise Conflict(f"The backup repository {other.name} lies there already")
+
+    def _check_folder(self, folder: Path) -> None:
+        """Refuse what would be saved into itself, and what belongs to others."""
+        if folder.is_relative_to(self._paths.root) and self._paths.backup not in folder.parents:
+            raise Invalid(f"Among the Supervisor's data a repository can only lie below {self._paths.backup}")
+        if self._paths.root.is_relative_to(folder):
+            raise Invalid("The folder of a repository can't hold the Supervisor's data")
 
     async def _open(self, job: Job, name: str, place: Place, *, adopt: bool) -> RepositoryRecord:
         await self._check_reachable(name, place)
@@ -221,7 +226,7 @@ class RepositoryManager:
             SupervisorError: the one that was named can't be looked at.
         """
         if name is not None:
-            async with self._work(name, "backup_repository_reload") as (repository, _):
+            async with self.work(name, "backup_repository_reload") as (repository, _):
                 await self._look(repository)
             return
         for repository in self.repositories:
@@ -239,7 +244,7 @@ class RepositoryManager:
             Conflict: it holds a backup of this slug.
             SupervisorError: the repository can't be used.
         """
-        async with self._work(name, "backup_repository_write", cancellable=True) as (repository, access):
+        async with self.work(name, "backup_repository_write", cancellable=True) as (repository, access):
             await self._look(repository)
             if slug in repository.backups:
                 raise Conflict(f"Repository {name} holds a backup {slug} already")
@@ -251,68 +256,6 @@ class RepositoryManager:
             finally:
                 await asyncio.shield(asyncio.to_thread(writer.clear))
 
-    async def fetch(self, name: str, slug: str, part: str, target: Path) -> None:
-        """Restore a part of a backup into the empty folder `target`, each root under its own name.
-
-        Raises:
-            NotFound: there is no such repository, backup or part.
-            SupervisorError: it can't be read; then `target` holds an unknown share of it.
-        """
-        kept = self.get(name).backup(slug).part(part)
-        async with self._work(name, "backup_repository_fetch", reference=slug, cancellable=True) as (_, access):
-            told = partial(tell, self._jobs.current, total=kept.size)
-            inside = target / f".{secrets.token_hex(8)}"
-            await asyncio.to_thread(inside.mkdir, mode=0o700)
-            try:
-                await self._engine.restore(access, kept.snapshot, list(kept.roots.values()), inside, told)
-                own = await asyncio.to_thread(_arrange, kept, inside, target)
-            finally:
-                await asyncio.shield(asyncio.to_thread(remove_tree, inside))
-            if own is not None:
-                await asyncio.to_thread(_give, target, own)
-
-    async def fetch_path(self, name: str, slug: str, path: str, target: Path) -> Path:
-        """Restore one file or folder (`part/path`) below the empty folder `target`; return where it is now.
-
-        Raises:
-            Invalid, NotFound: there is no such path in the backup.
-            SupervisorError: it can't be read.
-        """
-        kept, _, inside = self.get(name).backup(slug).locate(path)
-        async with self._work(name, "backup_repository_fetch", reference=slug, cancellable=True) as (_, access):
-            told = partial(tell, self._jobs.current)
-            await self._engine.restore(access, kept.snapshot, [inside], target, told)
-        found = target / inside.lstrip("/")
-        if not await asyncio.to_thread(_is_there, found):
-            raise NotFound(f"Backup {slug} holds no {path}")
-        return found
-
-    async def entries(self, name: str, slug: str, path: str) -> list[Entry]:
-        """List a folder (`part/path`) of a backup; the paths of the entries begin with the part's name, too.
-
-        Raises:
-            Invalid, NotFound: there is no such path in the backup.
-            SupervisorError: the repository can't be read.
-        """
-        repository = self.get(name)
-        return await listed(self._engine, await self._access(repository), repository.backup(slug), path)
-
-    def reading(self, name: str, slug: str, path: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Give the content of a file in a backup, or of a folder as a tar archive.
-
-        Raises:
-            Invalid, NotFound: there is no such path in the backup.
-            SupervisorError: the repository can't be read.
-        """
-        return self._reading(self.get(name), slug, path)
-
-    @asynccontextmanager
-    async def _reading(self, repository: Repository, slug: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        kept, _, inside = repository.backup(slug).locate(path)
-        access = await self._access(repository)
-        async with self._engine.read(access, kept.snapshot, inside) as blocks:
-            yield blocks
-
     async def forget(self, name: str, slugs: Collection[str]) -> None:
         """Remove backups; the space is freed by the next prune.
 
@@ -320,7 +263,7 @@ class RepositoryManager:
             NotFound: one of them is not there.
             SupervisorError: the repository can't be used.
         """
-        async with self._work(name, "backup_repository_forget") as (repository, access):
+        async with self.work(name, "backup_repository_forget") as (repository, access):
             gone = {snapshot for slug in slugs for snapshot in repository.backup(slug).snapshots}
             await self._engine.forget(access, sorted(gone), prune=False)
             await self._look(repository)
@@ -333,7 +276,7 @@ class RepositoryManager:
         Raises:
             SupervisorError: the repository can't be used.
         """
-        async with self._work(name, "backup_repository_prune", cancellable=True) as (repository, access):
+        async with self.work(name, "backup_repository_prune", cancellable=True) as (repository, access):
             await self._look(repository)
             going = expired(repository.backups.values(), repository.record.retention, zone)
             old = datetime.now(UTC) - _LEFTOVER_AGE
@@ -358,7 +301,7 @@ class RepositoryManager:
         Raises:
             SupervisorError: it could not be checked at all (unreachable, locked …).
         """
-        async with self._work(name, "backup_repository_verify", cancellable=True) as (repository, access):
+        async with self.work(name, "backup_repository_verify", cancellable=True) as (repository, access):
             parts = 0 if share <= 0 else max(1, round(100 / share))
             last = repository.record.verification
             part = 0 if not parts else (last.part % parts) + 1 if last is not None and last.parts == parts else 1
@@ -374,18 +317,29 @@ class RepositoryManager:
             return outcome
 
     @asynccontextmanager
-    async def _work(
+    async def work(
         self, name: str, job: str, *, reference: str | None = None, cancellable: bool = False
     ) -> AsyncIterator[tuple[Repository, RepositoryAccess]]:
+        """Make the block a job that has the repository for itself; give it and the way to it.
+
+        Raises:
+            NotFound: there is no such repository any more.
+            SupervisorError: it can't be reached.
+        """
         repository = self.get(name)
         async with self._jobs.run(
             job, reference=reference or name, lock=repository.lock, wait=True, cancellable=cancellable
         ):
             if self._known.get(name) is not repository:
                 raise NotFound(f"No backup repository {name}")
-            yield repository, await self._access(repository)
+            yield repository, await self.access(repository)
 
-    async def _access(self, repository: Repository) -> RepositoryAccess:
+    async def access(self, repository: Repository) -> RepositoryAccess:
+        """Return how the engine opens the repository.
+
+        Raises:
+            Unavailable: the mount that it lies on is not there.
+        """
         await self._check_reachable(repository.name, repository.record.place)
         return self._files.access(repository.name, repository.record.place)
 
@@ -398,7 +352,7 @@ class RepositoryManager:
             raise REPOSITORY_UNREACHABLE(repository=name, reason=f"the mount {place.mount} is not active")
 
     async def _look(self, repository: Repository) -> None:
-        access = await self._access(repository)
+        access = await self.access(repository)
         try:
             if repository.record.identity and repository.looked is None:
                 await self._check_identity(repository, access)
@@ -431,46 +385,3 @@ class RepositoryManager:
         stored: dict[str, Any] = {name: repository.record.as_state() for name, repository in known.items()}
         await self._state.save({"repositories": stored})
         self._known = known
-
-
-def tell(job: Job | None, progress: Progress, total: int | None = None) -> None:
-    """Put the engine's progress into a job; `total` bytes count where the engine does not know."""
-    total = progress.total or total
-    if job is not None:
-        percent = 100 * progress.done / total if total else None
-        job.update(progress=percent, extra={"bytes_done": progress.done, "bytes_total": total})
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
-
-
-def _arrange(kept: KeptPart, inside: Path, target: Path) -> os.stat_result | None:
-    """Move what was restored under its absolute paths to where the part has it; return what the part's own root was.
-
-    Blocking.
-    """
-    own = None
-    # The part's own content first: what has a name of its own lies in the same folder.
-    for name in sorted(kept.roots, key=lambda name: name != HERE):
-        source = inside / kept.roots[name].lstrip("/")
-        if not _is_there(source):
-            continue
-        if name != HERE:
-            source.rename(target / name)
-            continue
-        own = source.stat()
-        for entry in sorted(source.iterdir()):
-            entry.rename(target / entry.name)
-    return own
-
-
-def _give(folder: Path, wanted: os.stat_result) -> None:
-    """Give the folder the owner, the mode and the times of another one. Blocking."""
-    os.chown(folder, wanted.st_uid, wanted.st_gid)
-    folder.chmod(stat.S_IMODE(wanted.st_mode))
-    os.utime(folder, ns=(wanted.st_atime_ns, wanted.st_mtime_ns))
