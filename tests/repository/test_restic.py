@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from leftovers import children
 from repository_stage import PASSWORD, access_to, described, filled, silent
 
 from daemon import until
+from leftovers import children
 from supervisor.drivers import restic as module
 from supervisor.drivers.restic import Restic
 from supervisor.drivers.restic_failure import failure, plain

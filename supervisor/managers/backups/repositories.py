@@ -329,10 +329,12 @@ class RepositoryManager:
         repository = self.get(name)
         async with self._jobs.run(
             job, reference=reference or name, lock=repository.lock, wait=True, cancellable=cancellable
-        ):
+        ) as running:
             if self._known.get(name) is not repository:
                 raise NotFound(f"No backup repository {name}")
-            yield repository, await self.access(repository)
+            access = await self.access(repository)
+            running.validated()
+            yield repository, access
 
     async def access(self, repository: Repository) -> RepositoryAccess:
         """Return how the engine opens the repository.

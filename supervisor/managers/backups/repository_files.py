@@ -56,7 +56,7 @@ def _private_key(value: Any) -> str:
     return key if key.endswith("\n") else key + "\n"
 
 
-SECRETS_SCHEMA: Final = {
+SECRETS_SCHEMA: Final[dict[Any, Any]] = {
     vol.Required("password"): _line,
     vol.Optional("access_key"): _line,
     vol.Optional("secret_key"): _line,
