@@ -208,6 +208,50 @@ REPOSITORY_LOCAL_RESET = ErrorKind(
 )
 REPOSITORY_UNKNOWN = ErrorKind("store_repository_unknown_error", Internal, "Repairing {repo} failed. " + SEE_LOGS)
 
+# Backup repositories.
+REPOSITORY_WRONG_PASSWORD = ErrorKind(
+    "backup_repository_wrong_password", Invalid, "The password does not open the backup repository {repository}"
+)
+REPOSITORY_MISSING = ErrorKind(
+    "backup_repository_missing",
+    NotFound,
+    "There is no repository at the place of {repository}; is the disk or share there that it lies on? ({reason})",
+)
+REPOSITORY_EXISTS_ALREADY = ErrorKind(
+    "backup_repository_exists",
+    Conflict,
+    "At the place of {repository} lies a repository already; adopt it instead of creating one",
+)
+REPOSITORY_LOCKED = ErrorKind(
+    "backup_repository_locked",
+    Busy,
+    "Somebody else works with the backup repository {repository}; try again later ({reason})",
+)
+REPOSITORY_NO_SPACE = ErrorKind(
+    "backup_repository_no_space", Unavailable, "No space is left for the backup repository {repository}: {reason}"
+)
+REPOSITORY_UNREACHABLE = ErrorKind(
+    "backup_repository_unreachable", Unavailable, "The backup repository {repository} can't be reached: {reason}"
+)
+REPOSITORY_ACCESS_DENIED = ErrorKind(
+    "backup_repository_access_denied", Invalid, "The backup repository {repository} may not be used: {reason}"
+)
+REPOSITORY_HOST_KEY = ErrorKind(
+    "backup_repository_host_key",
+    Invalid,
+    "The server of the backup repository {repository} is not the one it was: its host key has changed. When that is "
+    "right, remove the repository and adopt it again",
+)
+REPOSITORY_DAMAGED = ErrorKind(
+    "backup_repository_damaged", Internal, "The backup repository {repository} is damaged: {reason}"
+)
+REPOSITORY_SNAPSHOT_MISSING = ErrorKind(
+    "backup_repository_snapshot_missing", NotFound, "The backup repository {repository} no longer has that: {reason}"
+)
+REPOSITORY_FAILED = ErrorKind(
+    "backup_repository_failed", Unavailable, "Work with the backup repository {repository} failed: {reason}"
+)
+
 # Services.
 SERVICE_PROVIDED = ErrorKind(
     "service_already_provided_error", Conflict, "Add-on {app} provides the service {service} already"

@@ -190,6 +190,22 @@ class StoreReloaded:
 
 
 @attrs.frozen
+class BackupRepositoryChanged:
+    """A backup repository was added, removed or changed, or other backups are in it."""
+
+    name: str
+
+
+@attrs.frozen
+class BackupScheduleEnded:
+    """A scheduled backup was made (`slug`), or failed (`error` for people)."""
+
+    schedule: str
+    slug: str | None
+    error: str | None
+
+
+@attrs.frozen
 class IssueChanged:
     """An issue was raised or its suggestions changed; `issue` is the wire form with `suggestions`."""
 

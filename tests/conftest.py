@@ -6,26 +6,16 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from blockbuster import blockbuster_ctx
 
+from leftovers import children
+
 # What the worker threads of libraries and of the event loop's executor are called: they serve the next test, too.
 SHARED_THREADS = ("asyncio_", "ThreadPoolExecutor", "pytest_timeout", "docker-", "engine-")
 PATIENCE_SECONDS = 2.0
-
-
-def children() -> set[int]:
-    """Return the child processes of this one, dead ones that nobody reaped included."""
-    found: set[int] = set()
-    for task in Path("/proc/self/task").iterdir():
-        try:
-            found.update(map(int, (task / "children").read_text().split()))
-        except OSError:
-            continue
-    return found
 
 
 def threads() -> set[threading.Thread]:

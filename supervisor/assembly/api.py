@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from supervisor.api.callers import Callers
 from supervisor.api.docs import with_documentation
 from supervisor.api.routes.addons import AddonRoutes
+from supervisor.api.routes.backup_repositories import BackupRepositoryRoutes
 from supervisor.api.routes.discovery import DiscoveryRoutes
 from supervisor.api.routes.docker import DockerRoutes
 from supervisor.api.routes.images import ImageRoutes
@@ -25,12 +28,14 @@ from supervisor.managers.resolution import HealthCheck
 from .addons import AddonParts
 from .base import Base
 from .parts import Parts
+from .repositories import RepositoryParts, time_zone
 
 
 def build_server(
     base: Base,
     parts: Parts,
     addons: AddonParts,
+    repositories: RepositoryParts,
     daemon: Daemon,
     health: HealthCheck,
     repair: SystemRepair,
@@ -66,6 +71,13 @@ def build_server(
         *ResolutionRoutes(base.resolution, health, base.jobs).routes(),
         *ServiceRoutes(addons.services, manager).routes(),
         *MachineLogRoutes(parts.logs).routes(),
+        *BackupRepositoryRoutes(
+            repositories.manager,
+            repositories.contents,
+            base.jobs,
+            base.paths.backup,
+            partial(time_zone, base, parts),
+        ).routes(),
         *DiscoveryRoutes(addons.discovery, manager).routes(),
     ]
     return ApiServer(with_documentation(routes), Callers(manager, base.bus), state)

@@ -27,6 +27,7 @@ from .api import build_server
 from .base import Base
 from .health import build_health
 from .parts import Parts
+from .repositories import build_repositories
 from .steps import begin_background, closing_steps, engine_up, setup_steps
 
 _LOGGER = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
     judges = Judges(state, base.resolution, base.host, parts.connectivity, parts.updater, daemon)
     judges.provide(base.jobs)
     addons = build_addons(base, parts)
+    repositories = build_repositories(base)
     health = build_health(base, parts, addons, daemon, state)
     repair = SystemRepair(
         base.engine,
@@ -97,7 +99,7 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
         addons.images,
         container_name=settings.container_name,
     )
-    server = build_server(base, parts, addons, daemon, health, repair, state, output)
+    server = build_server(base, parts, addons, repositories, daemon, health, repair, state, output)
     scheduler = Scheduler(state)
     return Lifecycle(
         state,
@@ -111,8 +113,8 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
         addons.services.reset,
         Notifier(),
         end,
-        setup_steps(base, parts, addons, health, server, output),
+        setup_steps(base, parts, addons, repositories, health, server, output),
         partial(engine_up, base, parts, server),
-        partial(begin_background, parts, addons, health, base.jobs, scheduler),
+        partial(begin_background, parts, addons, repositories, health, base.jobs, scheduler),
         closing_steps(base, parts, addons, server, scheduler),
     )

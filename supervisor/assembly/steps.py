@@ -16,6 +16,7 @@ from supervisor.managers.scheduler import Scheduler
 from .addons import AddonParts
 from .base import Base
 from .parts import Parts
+from .repositories import RepositoryParts
 
 STORE_RELOAD_SECONDS = 10800
 UPDATER_RELOAD_SECONDS = 86400
@@ -24,7 +25,13 @@ HEALTH_SECONDS = 120
 
 
 def setup_steps(
-    base: Base, parts: Parts, addons: AddonParts, health: HealthCheck, server: ApiServer, output: Logging
+    base: Base,
+    parts: Parts,
+    addons: AddonParts,
+    repositories: RepositoryParts,
+    health: HealthCheck,
+    server: ApiServer,
+    output: Logging,
 ) -> list[Step]:
     async def set_log_level() -> None:
         output.set_level(base.settings.log_level or parts.configuration.logging)
@@ -55,6 +62,7 @@ def setup_steps(
         ("remarks", addons.remarks.begin),
         ("services", addons.services.load),
         ("discovery", addons.discovery.load),
+        ("backup repositories", repositories.manager.load),
         ("health check", health.load),
     ]
 
@@ -71,7 +79,12 @@ async def engine_up(base: Base, parts: Parts, server: ApiServer) -> None:
 
 
 def begin_background(
-    parts: Parts, addons: AddonParts, health: HealthCheck, jobs: JobManager, scheduler: Scheduler
+    parts: Parts,
+    addons: AddonParts,
+    repositories: RepositoryParts,
+    health: HealthCheck,
+    jobs: JobManager,
+    scheduler: Scheduler,
 ) -> None:
     scheduler.every(STORE_RELOAD_SECONDS, "store reload", parts.store.reload)
     scheduler.every(UPDATER_RELOAD_SECONDS, "version file", parts.updater.fetch)
@@ -79,6 +92,7 @@ def begin_background(
     scheduler.every(HEALTH_SECONDS, "health of add-ons", addons.health.check)
     scheduler.every(HEALTH_CHECK_SECONDS, "health check", health.run)
     scheduler.every(AUTO_REPAIR_SECONDS, "repairs", health.fixups.run_auto)
+    jobs.spawn(repositories.manager.reload)
     jobs.spawn(partial(parts.connectivity.check, force=True))
     jobs.spawn(addons.image_check.check_all)
 

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from supervisor import __version__
 from supervisor.cli.addons import addons
+from supervisor.cli.backups import backups
 from supervisor.cli.client import Client
 from supervisor.cli.command import Group, Session, find_target
 from supervisor.cli.completion import COMPLETE_VARIABLE, completion
@@ -96,6 +97,7 @@ def build(daemon: Daemon) -> Group:
             updates,
             addons,
             store,
+            backups,
             jobs,
             logs,
             supervisor,

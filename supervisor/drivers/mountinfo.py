@@ -10,6 +10,22 @@ MOUNTINFO = Path("/proc/self/mountinfo")
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
+def mount_points(table: Path = MOUNTINFO) -> list[Path]:
+    """Return where something is mounted, without touching any of it: a share that hangs can't hold us. Blocking.
+
+    Where the table can't be read the list is empty.
+    """
+    try:
+        lines = table.read_bytes().splitlines()
+    except OSError:
+        return []
+    return [_mount_point(fields[4]) for line in lines if len(fields := line.split(b" ")) > 4]
+
+
+def _mount_point(field: bytes) -> Path:
+    return Path(os.fsdecode(_ESCAPED.sub(lambda code: bytes([int(code[1], 8) & 0xFF]), field)))
+
+
 def takes_part_in_propagation(path: Path, table: Path = MOUNTINFO) -> bool:
     """Tell whether the mount that `path` lies on is shared or a slave; the engine refuses `rslave` elsewhere. Blocking.
 
@@ -25,7 +41,7 @@ def takes_part_in_propagation(path: Path, table: Path = MOUNTINFO) -> bool:
         fields = line.split(b" ")
         if b"-" not in fields[6:]:
             continue
-        mount_point = Path(os.fsdecode(_ESCAPED.sub(lambda code: bytes([int(code[1], 8) & 0xFF]), fields[4])))
+        mount_point = _mount_point(fields[4])
         depth = len(mount_point.parts)
         # A later line of the same depth is mounted over the earlier one.
         if depth >= best and target.is_relative_to(mount_point):

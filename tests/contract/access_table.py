@@ -10,6 +10,7 @@ NOBODY = frozenset[str]()
 ADMIN = frozenset({"admin"})
 MANAGER = ADMIN | {"manager"}
 HOMEASSISTANT = MANAGER | {"homeassistant"}
+BACKUP = MANAGER | {"backup"}
 ALL = MANAGER | {"default", "homeassistant", "backup"}
 ANY = ALL | {"plain"}
 OPEN = ANY | {"none", "wrong"}
@@ -57,6 +58,20 @@ TABLE: dict[tuple[str, str], frozenset[str]] = {
     ("POST", "/discovery"): ANY,
     ("GET", "/discovery/{uuid}"): NOBODY,
     ("DELETE", "/discovery/{uuid}"): ANY,
+    ("GET", "/backups/repositories"): BACKUP,
+    ("POST", "/backups/repositories"): BACKUP,
+    ("GET", "/backups/ssh_key"): BACKUP,
+    ("GET", "/backups/repositories/{repository}"): BACKUP,
+    ("DELETE", "/backups/repositories/{repository}"): BACKUP,
+    ("POST", "/backups/repositories/{repository}/options"): BACKUP,
+    ("POST", "/backups/repositories/{repository}/reload"): BACKUP,
+    ("POST", "/backups/repositories/{repository}/verify"): BACKUP,
+    ("POST", "/backups/repositories/{repository}/prune"): BACKUP,
+    ("GET", "/backups/repositories/{repository}/backups"): BACKUP,
+    ("DELETE", "/backups/repositories/{repository}/backups/{slug}"): BACKUP,
+    ("GET", "/backups/repositories/{repository}/backups/{slug}/files"): BACKUP,
+    ("GET", "/backups/repositories/{repository}/backups/{slug}/content"): BACKUP,
+    ("POST", "/backups/repositories/{repository}/backups/{slug}/restore/path"): BACKUP,
     ("GET", "/docker/info"): ALL,
     ("POST", "/docker/options"): MANAGER,
     ("GET", "/docker/registries"): MANAGER,

@@ -61,6 +61,8 @@ class IssueType(StrEnum):
     ADDON_CRASH_LOOP = "addon_crash_loop"
     ADDON_OUT_OF_MEMORY = "addon_out_of_memory"
     CORRUPT_STATE_FILE = "corrupt_state_file"
+    BACKUP_SCHEDULE_FAILED = "backup_schedule_failed"
+    BACKUP_VERIFICATION_FAILED = "backup_verification_failed"
 
 
 class SuggestionType(StrEnum):

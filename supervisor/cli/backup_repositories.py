@@ -1,0 +1,294 @@
+"""`supervisor backups repository`: deduplicated, encrypted backups, also on other machines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from supervisor.cli import text
+from supervisor.cli.answers import mapping, mappings
+from supervisor.cli.arguments import BACKUP_REPOSITORY
+from supervisor.cli.client import route
+from supervisor.cli.columns import Column, Field, size
+from supervisor.cli.command import Command, Group, Session, confirm, pass_session
+from supervisor.cli.failures import Failure
+from supervisor.cli.progress import follow
+from supervisor.cli.retention_options import given_retention, retention_options, shown_retention
+
+_COLUMNS = (
+    Column("NAME", "name"),
+    Column("PLACE", "place", flexible=True),
+    Column("BACKUPS", "backups", right=True),
+    Column("KEPT", shown_retention, flexible=True),
+    Column("PROBLEM", "problem", flexible=True),
+)
+
+
+def _checked(row: Mapping[str, Any]) -> str:
+    last = mapping(row.get("verification"))
+    if not last:
+        return "never"
+    verdict = "good" if last.get("good") else f"bad: {last.get('reason')}"
+    share = f", share {last.get('part')} of {last.get('parts')} read" if last.get("parts") else ", data not read"
+    return f"{last.get('when')}: {verdict}{share}"
+
+
+_FIELDS = (
+    Field("Name", "name"),
+    Field("Place", "place"),
+    Field("Location", "location"),
+    Field("Backups", "backups"),
+    Field("Looked at", "looked"),
+    Field("Problem", "problem", optional=True),
+    Field("Kept", shown_retention),
+    Field("Checked", _checked),
+    Field("Server's key", "host_key", optional=True),
+)
+_BACKUP_COLUMNS = (
+    Column("SLUG", "slug"),
+    Column("NAME", "name", flexible=True),
+    Column("DATE", "date"),
+    Column("SIZE", lambda row: size(row.get("size_bytes")), right=True),
+    Column("PARTS", lambda row: [part.get("name") for part in mappings(row.get("parts"))], flexible=True),
+)
+_ENTRY_COLUMNS = (
+    Column("KIND", "kind"),
+    Column("SIZE", lambda row: size(row.get("size_bytes")) if row.get("kind") == "file" else "-", right=True),
+    Column("MODIFIED", "modified"),
+    Column("PATH", "path", flexible=True),
+)
+
+
+def _base(name: str, *more: str) -> str:
+    return route("backups", "repositories", name, *more)
+
+
+@click.command("list", cls=Command)
+@pass_session
+def list_(session: Session) -> None:
+    """List the repositories."""
+    rows = mappings(session.client.get("/backups/repositories"), "repositories")
+    session.output.rows(rows, _COLUMNS, name="name", empty="There is no backup repository.")
+
+
+@click.command(cls=Command)
+@click.argument("name", type=BACKUP_REPOSITORY)
+@pass_session
+def info(session: Session, name: str) -> None:
+    """Show a repository."""
+    session.output.record(mapping(session.client.get(_base(name))), _FIELDS, name=name)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "supervisor backups repository add usb /mnt/usb/backups",
+        "supervisor backups repository add nas sftp://me@nas.local/backups --keep-daily 7 --keep-weekly 4",
+        "supervisor backups repository add cloud s3://s3.example.org/bucket/home --access-key KEY",
+        "supervisor backups repository add old mount:nas/backups --adopt",
+    ),
+)
+@click.argument("name")
+@click.argument("place")
+@click.option("--adopt", is_flag=True, help="Use the repository that is there instead of creating one.")
+@click.option("--password-file", type=click.File("r"), help="Read the password from a file; - is standard input.")
+@click.option("--access-key", metavar="KEY", help="For a bucket; its secret key is asked for.")
+@click.option("--secret-key-file", type=click.File("r"), help="Read the bucket's secret key from a file.")
+@click.option("--region", help="For a bucket.")
+@click.option("--private-key-file", type=click.File("r"), help="For SFTP: an SSH key other than the Supervisor's own.")
+@click.option("--host-key", metavar="KEY", help="For SFTP: the server's key, such as 'ssh-ed25519 AAAA…'.")
+@retention_options
+@pass_session
+def add(session: Session, /, name: str, place: str, *, adopt: bool, **given: Any) -> None:
+    """Create a repository at PLACE, or adopt the one that is there.
+
+    The password encrypts everything in it: without it nobody can restore, so keep it elsewhere too. It is asked for, or
+    read from a file; it is never an argument.
+    """
+    body: dict[str, Any] = {"name": name, "place": place, "adopt": adopt}
+    body["password"] = _secret(given["password_file"], "Password", twice=not adopt)
+    if given["access_key"]:
+        body |= {"access_key": given["access_key"], "secret_key": _secret(given["secret_key_file"], "Secret key")}
+    if given["private_key_file"] is not None:
+        body["private_key"] = given["private_key_file"].read(65536)
+    body |= {key: given[key] for key in ("region", "host_key") if given[key]}
+    if (rule := given_retention(given)) is not None:
+        body["retention"] = rule
+    with session.busy("Opening the repository" if adopt else "Creating the repository"):
+        data = mapping(session.client.post("/backups/repositories", body))
+    verb = "Adopted" if adopt else "Created"
+    found = f" with {data.get('backups')} backups" if adopt else ""
+    session.output.done(f"{verb} the repository {name}{found}", name=name, data=data)
+
+
+def _secret(file: Any, what: str, *, twice: bool = False) -> str:
+    if file is not None:
+        secret = str(file.readline(65536)).rstrip("\r\n")
+    elif sys.stdin.isatty():
+        secret = str(click.prompt(what, hide_input=True, confirmation_prompt=twice, err=True))
+    else:
+        raise click.UsageError(f"nobody can be asked for the {what.lower()} here: give a file that holds it")
+    if not secret:
+        raise click.UsageError(f"the {what.lower()} is empty")
+    return secret
+
+
+@click.command(cls=Command)
+@click.argument("name", type=BACKUP_REPOSITORY)
+@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@pass_session
+def remove(session: Session, name: str, *, yes: bool) -> None:
+    """Forget a repository and its password here; what is in it stays where it is."""
+    confirm(f"Forget the repository {name} and its password?", yes=yes)
+    data = session.client.delete(_base(name))
+    session.output.done(f"Forgot the repository {name}", name=name, data=data)
+
+
+@click.command(cls=Command, examples=("supervisor backups repository keep nas --keep-daily 7 --keep-monthly 12",))
+@click.argument("name", type=BACKUP_REPOSITORY)
+@retention_options
+@pass_session
+def keep(session: Session, /, name: str, **given: Any) -> None:
+    """Show or set what `prune` keeps. What is not named counts as 0; all 0 keeps everything."""
+    rule = given_retention(given)
+    if rule is None:
+        session.output.record(mapping(session.client.get(_base(name))), _FIELDS, name=name)
+        return
+    session.client.post(_base(name, "options"), {"retention": rule})
+    session.output.done(f"{name} keeps {shown_retention({'retention': rule})}", name=name, data={"retention": rule})
+
+
+@click.command(cls=Command)
+@click.argument("name", type=BACKUP_REPOSITORY)
+@pass_session
+def reload(session: Session, name: str) -> None:
+    """Look anew what is in a repository."""
+    _job(session, _base(name, "reload"), {}, f"Looking into {name}")
+    session.output.done(f"Looked into {name}", name=name)
+
+
+@click.command(cls=Command, examples=("supervisor backups repository verify nas --share 10",))
+@click.argument("name", type=BACKUP_REPOSITORY)
+@click.option("--share", type=click.IntRange(0, 100), default=100, show_default=True, metavar="PERCENT",
+              help="How much of the data is read; the next time it is the next share.")  # fmt: skip
+@pass_session
+def verify(session: Session, name: str, share: int) -> None:
+    """Check a repository: its structure, and that the data can be read and decrypted."""
+    _job(session, _base(name, "verify"), {"share": share}, f"Checking {name}")
+    data = mapping(mapping(session.client.get(_base(name))).get("verification"))
+    if not data.get("good"):
+        raise Failure(text.line(str(data.get("reason") or f"{name} is damaged")))
+    session.output.done(f"{name} is good", name=name, data=data)
+
+
+@click.command(cls=Command)
+@click.argument("name", type=BACKUP_REPOSITORY)
+@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@pass_session
+def prune(session: Session, name: str, *, yes: bool) -> None:
+    """Remove the backups that are not kept, and free the space."""
+    rule = shown_retention(mapping(session.client.get(_base(name))))
+    confirm(f"Remove from {name} all but: {rule}?", yes=yes)
+    before = {row.get("slug") for row in _backups(session, name)}
+    _job(session, _base(name, "prune"), {}, f"Pruning {name}")
+    gone = sorted(str(slug) for slug in before - {row.get("slug") for row in _backups(session, name)})
+    session.output.done(f"Removed {len(gone)} backups from {name}", name=name, data={"removed": gone})
+
+
+def _job(session: Session, path: str, body: Mapping[str, Any], title: str) -> None:
+    started = mapping(session.client.post(path, {**body, "background": True})).get("job_id")
+    if isinstance(started, str):
+        follow(session, started, title)
+
+
+def _backups(session: Session, name: str) -> list[Mapping[str, Any]]:
+    return mappings(session.client.get(_base(name, "backups")), "backups")
+
+
+@click.command(cls=Command)
+@click.argument("name", type=BACKUP_REPOSITORY)
+@pass_session
+def backups(session: Session, name: str) -> None:
+    """List the backups in a repository."""
+    session.output.rows(_backups(session, name), _BACKUP_COLUMNS, name="slug", empty=f"{name} holds no backup.")
+
+
+@click.command(cls=Command)
+@click.argument("name", type=BACKUP_REPOSITORY)
+@click.argument("slug")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@pass_session
+def forget(session: Session, name: str, slug: str, *, yes: bool) -> None:
+    """Remove a backup from a repository; `prune` frees its space."""
+    confirm(f"Remove the backup {slug} from {name}?", yes=yes)
+    data = session.client.delete(_base(name, "backups", slug))
+    session.output.done(f"Removed the backup {slug}", name=slug, data=data)
+
+
+@click.command("ssh-key", cls=Command)
+@pass_session
+def ssh_key(session: Session) -> None:
+    """Print the SSH key that the server of an SFTP repository has to allow."""
+    data = mapping(session.client.get("/backups/ssh_key"))
+    session.output.done(str(data.get("public_key", "")), name=data.get("public_key"), data=data)
+
+
+@click.command(
+    cls=Command,
+    examples=("supervisor backups browse nas 5f2e1c07", "supervisor backups browse nas 5f2e1c07 share/photos"),
+)
+@click.argument("name", type=BACKUP_REPOSITORY)
+@click.argument("slug")
+@click.argument("path", default="")
+@pass_session
+def browse(session: Session, name: str, slug: str, path: str) -> None:
+    """List what is in a backup of a repository: its parts, or the folder PATH."""
+    rows = mappings(session.client.get(f"{_base(name, 'backups', slug, 'files')}?path={quote(path)}"), "entries")
+    session.output.rows(rows, _ENTRY_COLUMNS, name="path", empty="There is nothing in it.")
+
+
+@click.command(cls=Command, examples=("supervisor backups get nas 5f2e1c07 share/photos/cat.jpg cat.jpg",))
+@click.argument("name", type=BACKUP_REPOSITORY)
+@click.argument("slug")
+@click.argument("path")
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@pass_session
+def get(session: Session, name: str, slug: str, path: str, target: Path) -> None:
+    """Write one file of a backup to TARGET on this machine; a folder comes as a tar archive."""
+    if target.exists():
+        raise click.UsageError(f"{target} exists already")
+    try:
+        content = f"{_base(name, 'backups', slug, 'content')}?path={quote(path)}"
+        with session.client.stream(content) as pieces, target.open("xb") as file:
+            for piece in pieces:
+                file.write(piece)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    session.output.done(f"Wrote {target}", name=str(target))
+
+
+@click.command("restore-file", cls=Command, examples=("supervisor backups restore-file nas 5f2e1c07 share/photos",))
+@click.argument("name", type=BACKUP_REPOSITORY)
+@click.argument("slug")
+@click.argument("path")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@pass_session
+def restore_file(session: Session, name: str, slug: str, path: str, *, yes: bool) -> None:
+    """Put one file or folder of a backup back to where it was; what is there now is replaced."""
+    confirm(f"Replace {path} by that of the backup {slug}?", yes=yes)
+    _job(session, _base(name, "backups", slug, "restore", "path"), {"path": path}, f"Restoring {path}")
+    session.output.done(f"Restored {path}", name=path)
+
+
+repository = Group(
+    "repository",
+    default="list",
+    help="Keep backups in repositories: deduplicated, encrypted, also on other machines.",
+    commands=[list_, info, add, remove, keep, backups, forget, reload, verify, prune, ssh_key],
+)
