@@ -5,6 +5,7 @@ from __future__ import annotations
 from supervisor.api.callers import Callers
 from supervisor.api.docs import with_documentation
 from supervisor.api.routes.addons import AddonRoutes
+from supervisor.api.routes.audio import AudioRoutes
 from supervisor.api.routes.discovery import DiscoveryRoutes
 from supervisor.api.routes.docker import DockerRoutes
 from supervisor.api.routes.images import ImageRoutes
@@ -18,6 +19,7 @@ from supervisor.api.server import ApiServer
 from supervisor.api.views.addons import AddonViews
 from supervisor.drivers.logs_setup import Logging
 from supervisor.lifecycle import StateKeeper
+from supervisor.managers.audio import AudioPlugin
 from supervisor.managers.daemon import Daemon
 from supervisor.managers.repair import SystemRepair
 from supervisor.managers.resolution import HealthCheck
@@ -66,6 +68,7 @@ def build_server(
         *ResolutionRoutes(base.resolution, health, base.jobs).routes(),
         *ServiceRoutes(addons.services, manager).routes(),
         *MachineLogRoutes(parts.logs).routes(),
+        *AudioRoutes(parts.audio, AudioPlugin(base.engine, parts.updater)).routes(),
         *DiscoveryRoutes(addons.discovery, manager).routes(),
     ]
     return ApiServer(with_documentation(routes), Callers(manager, base.bus), state)

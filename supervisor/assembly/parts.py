@@ -7,6 +7,8 @@ import attrs
 from supervisor.drivers.git import Git
 from supervisor.drivers.journal import DirectJournal, JournalGateway, PreferredJournal
 from supervisor.drivers.logs_setup import logs_to_journal
+from supervisor.drivers.pulse import SoundServer
+from supervisor.managers.audio import AudioManager, sound_sockets
 from supervisor.managers.configuration import CONFIGURATION_SCHEMA, Configuration
 from supervisor.managers.connectivity import Connectivity
 from supervisor.managers.docker import DOCKER_SCHEMA, DockerSettings
@@ -32,6 +34,7 @@ class Parts:
     gateway: JournalGateway
     journal: DirectJournal
     logs: LogManager
+    audio: AudioManager
 
     @classmethod
     def of(cls, base: Base, own_log: SupervisorLog) -> Parts:
@@ -73,4 +76,5 @@ class Parts:
                 own=own_log,
                 own_in_journal=logs_to_journal(settings.log_format),
             ),
+            AudioManager(SoundServer(base.bus, sound_sockets(base.paths)), base.bus),
         )

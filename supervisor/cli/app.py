@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from supervisor import __version__
 from supervisor.cli.addons import addons
+from supervisor.cli.audio import audio
 from supervisor.cli.client import Client
 from supervisor.cli.command import Group, Session, find_target
 from supervisor.cli.completion import COMPLETE_VARIABLE, completion
@@ -100,6 +101,7 @@ def build(daemon: Daemon) -> Group:
             logs,
             supervisor,
             docker,
+            audio,
             resolution,
             api,
             completion,
