@@ -8,6 +8,7 @@ from supervisor.api.routes.addons import AddonRoutes
 from supervisor.api.routes.audio import AudioRoutes
 from supervisor.api.routes.discovery import DiscoveryRoutes
 from supervisor.api.routes.docker import DockerRoutes
+from supervisor.api.routes.hardware import HardwareRoutes
 from supervisor.api.routes.images import ImageRoutes
 from supervisor.api.routes.jobs import JobRoutes
 from supervisor.api.routes.machine_logs import MachineLogRoutes
@@ -68,6 +69,7 @@ def build_server(
         *ResolutionRoutes(base.resolution, health, base.jobs).routes(),
         *ServiceRoutes(addons.services, manager).routes(),
         *MachineLogRoutes(parts.logs).routes(),
+        *HardwareRoutes(parts.hardware, parts.audio).routes(),
         *AudioRoutes(parts.audio, AudioPlugin(base.engine, parts.updater)).routes(),
         *DiscoveryRoutes(addons.discovery, manager).routes(),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from supervisor.drivers.dbus.udisks import ManagedDisks
 from supervisor.drivers.git import Git
 from supervisor.drivers.journal import DirectJournal, JournalGateway, PreferredJournal
 from supervisor.drivers.logs_setup import logs_to_journal
@@ -12,6 +13,7 @@ from supervisor.managers.audio import AudioManager, sound_sockets
 from supervisor.managers.configuration import CONFIGURATION_SCHEMA, Configuration
 from supervisor.managers.connectivity import Connectivity
 from supervisor.managers.docker import DOCKER_SCHEMA, DockerSettings
+from supervisor.managers.hardware import Hardware
 from supervisor.managers.logs import LogManager, SupervisorLog
 from supervisor.managers.mirrors import MIRRORS_SCHEMA, Mirrors
 from supervisor.managers.security import SECURITY_SCHEMA, Security
@@ -35,6 +37,7 @@ class Parts:
     journal: DirectJournal
     logs: LogManager
     audio: AudioManager
+    hardware: Hardware
 
     @classmethod
     def of(cls, base: Base, own_log: SupervisorLog) -> Parts:
@@ -77,4 +80,5 @@ class Parts:
                 own_in_journal=logs_to_journal(settings.log_format),
             ),
             AudioManager(SoundServer(base.bus, sound_sockets(base.paths)), base.bus),
+            Hardware(base.host, ManagedDisks(base.system_bus)),
         )

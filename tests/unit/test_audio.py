@@ -9,8 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from pulse_stand import Pulse, needs_pulse, pulse_server
 
+from pulse_stand import Pulse, needs_pulse, pulse_server
 from supervisor.drivers.pulse import Direction, SoundServer, server
 from supervisor.drivers.pulse.reading import sound_of
 from supervisor.errors import Invalid, Unavailable
