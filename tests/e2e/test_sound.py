@@ -50,7 +50,7 @@ async def test_what_clients_set_is_what_pactl_hears(sounding: Daemon, pulse: Pul
     assert (round(after["speaker"]["volume"], 2), after["hdmi"]["default"]) == (0.25, True)
     audio = (await sounding.get("/hardware/audio"))["audio"]
     assert audio == {
-        "input": {"microphone": "microphone"},
+        "input": {"microphone": "Microphone"},
         "output": {"speaker": "Speaker", "hdmi": "HDMI"},
     }
     with pulse.application("pacat", "speaker"):
