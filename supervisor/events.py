@@ -114,6 +114,13 @@ class SystemBusChanged:
 
 
 @attrs.frozen
+class SoundChanged:
+    """The sound server came or went, or something in it changed: a device, a volume, a program that plays."""
+
+    available: bool
+
+
+@attrs.frozen
 class AddonStateChanged:
     slug: str
     state: AddonState

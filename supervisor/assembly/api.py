@@ -7,9 +7,11 @@ from functools import partial
 from supervisor.api.callers import Callers
 from supervisor.api.docs import with_documentation
 from supervisor.api.routes.addons import AddonRoutes
+from supervisor.api.routes.audio import AudioRoutes
 from supervisor.api.routes.backup_repositories import BackupRepositoryRoutes
 from supervisor.api.routes.discovery import DiscoveryRoutes
 from supervisor.api.routes.docker import DockerRoutes
+from supervisor.api.routes.hardware import HardwareRoutes
 from supervisor.api.routes.images import ImageRoutes
 from supervisor.api.routes.jobs import JobRoutes
 from supervisor.api.routes.machine_logs import MachineLogRoutes
@@ -21,6 +23,7 @@ from supervisor.api.server import ApiServer
 from supervisor.api.views.addons import AddonViews
 from supervisor.drivers.logs_setup import Logging
 from supervisor.lifecycle import StateKeeper
+from supervisor.managers.audio import AudioPlugin
 from supervisor.managers.daemon import Daemon
 from supervisor.managers.repair import SystemRepair
 from supervisor.managers.resolution import HealthCheck
@@ -78,6 +81,8 @@ def build_server(
             base.paths.backup,
             partial(time_zone, base, parts),
         ).routes(),
+        *HardwareRoutes(parts.hardware, parts.audio).routes(),
+        *AudioRoutes(parts.audio, AudioPlugin(base.engine, parts.updater)).routes(),
         *DiscoveryRoutes(addons.discovery, manager).routes(),
     ]
     return ApiServer(with_documentation(routes), Callers(manager, base.bus), state)

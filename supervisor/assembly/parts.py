@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import attrs
 
+from supervisor.drivers.dbus.udisks import ManagedDisks
 from supervisor.drivers.git import Git
 from supervisor.drivers.journal import DirectJournal, JournalGateway, PreferredJournal
 from supervisor.drivers.logs_setup import logs_to_journal
+from supervisor.drivers.pulse import SoundServer
+from supervisor.managers.audio import AudioManager, sound_sockets
 from supervisor.managers.configuration import CONFIGURATION_SCHEMA, Configuration
 from supervisor.managers.connectivity import Connectivity
 from supervisor.managers.docker import DOCKER_SCHEMA, DockerSettings
+from supervisor.managers.hardware import Hardware
 from supervisor.managers.logs import LogManager, SupervisorLog
 from supervisor.managers.mirrors import MIRRORS_SCHEMA, Mirrors
 from supervisor.managers.security import SECURITY_SCHEMA, Security
@@ -32,6 +36,8 @@ class Parts:
     gateway: JournalGateway
     journal: DirectJournal
     logs: LogManager
+    audio: AudioManager
+    hardware: Hardware
 
     @classmethod
     def of(cls, base: Base, own_log: SupervisorLog) -> Parts:
@@ -75,4 +81,6 @@ class Parts:
                 own=own_log,
                 own_in_journal=logs_to_journal(settings.log_format),
             ),
+            AudioManager(SoundServer(base.bus, sound_sockets(base.paths)), base.bus),
+            Hardware(base.host, ManagedDisks(base.system_bus)),
         )

@@ -52,6 +52,7 @@ def setup_steps(
         ("D-Bus", base.system_bus.start),
         ("host", base.host.load),
         ("devices", base.devices.start),
+        ("sound", parts.audio.start),
         ("Docker settings", parts.docker.load),
         ("Docker engine", base.engine.start),
         ("security", parts.security.load),
@@ -102,7 +103,12 @@ def closing_steps(
 ) -> list[list[Step]]:
     return [
         [("API", server.stop), ("scheduler", scheduler.stop), ("add-ons", addons.manager.stop)],
-        [("jobs", base.jobs.stop), ("store", parts.store.stop), ("devices", base.devices.stop)],
+        [
+            ("jobs", base.jobs.stop),
+            ("store", parts.store.stop),
+            ("devices", base.devices.stop),
+            ("sound", parts.audio.stop),
+        ],
         [
             ("Docker engine", base.engine.stop),
             ("HTTP client", base.http.stop),

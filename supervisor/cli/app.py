@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from supervisor import __version__
 from supervisor.cli.addons import addons
+from supervisor.cli.audio import audio
 from supervisor.cli.backups import backups
 from supervisor.cli.client import Client
 from supervisor.cli.command import Group, Session, find_target
@@ -19,12 +20,14 @@ from supervisor.cli.completion import COMPLETE_VARIABLE, completion
 from supervisor.cli.daemon import info, supervisor, updates
 from supervisor.cli.docker import docker
 from supervisor.cli.failures import EXIT_CODES_HELP, ExitCode
+from supervisor.cli.hardware import hardware
 from supervisor.cli.jobs import jobs
 from supervisor.cli.logs import logs
 from supervisor.cli.raw import api
 from supervisor.cli.resolution import resolution
 from supervisor.cli.run import Daemon, run_command
 from supervisor.cli.store import store
+from supervisor.cli.top import top
 
 _HELP = """Turn this machine into a home server: install, run and look after add-ons.
 
@@ -100,8 +103,11 @@ def build(daemon: Daemon) -> Group:
             backups,
             jobs,
             logs,
+            top,
             supervisor,
             docker,
+            audio,
+            hardware,
             resolution,
             api,
             completion,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
@@ -33,10 +35,14 @@ def _console(*, colours: bool) -> Console:
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, colours: bool) -> None:
     console = _console(colours=colours)
-    grid = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     widths = _widths(columns, rows, console.width)
     # Too wide even so: let the terminal break the lines, rather than fold words within their cells.
     console.width = max(console.width, sum(widths) + _GAP * (len(widths) - 1))
+    console.print(_grid(columns, rows, widths))
+
+
+def _grid(columns: Sequence[Column], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Table:
+    grid = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for column, width in zip(columns, widths, strict=True):
         grid.add_column(
             column.title,
@@ -47,7 +53,29 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, colours: 
         )
     for row in rows:
         grid.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    console.print(grid)
+    return grid
+
+
+class LiveTable:
+    """A table that is drawn again in place, on a screen of its own as long as the context lasts."""
+
+    def __init__(self, columns: Sequence[Column], *, colours: bool) -> None:
+        self._columns = columns
+        self._console = _console(colours=colours)
+        self._live = Live(console=self._console, screen=True, auto_refresh=False)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def show(self, rows: Sequence[Sequence[str]], footer: str) -> None:
+        """Draw as many rows as fit, and the footer below."""
+        shown = rows[: max(1, self._console.height - 3)]
+        grid = _grid(self._columns, shown, _widths(self._columns, rows, self._console.width))
+        self._live.update(Group(grid, Text(), Text(footer, style="dim", no_wrap=True)), refresh=True)
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], available: int) -> list[int]:

@@ -70,6 +70,14 @@ ISSUE = (
 )
 RESOLUTION = "suggestions:[obj] unsupported:[str] unhealthy:[str] issues:[obj] checks:[obj]"
 DOCKER = "version:str storage:str logging:str enable_ipv6:bool|null mtu:int|null registries:obj"
+PLUGIN = "version:str|null version_latest:str|null update_available:bool"
+AUDIO = f"{PLUGIN} host:ip audio:obj"
+AUDIO_DEVICES = "card:[obj] input:[obj] output:[obj] application:[obj]"
+DEVICE = "name:str sysfs:str dev_path:str subsystem:str by_id:str|null attributes:{str} children:[str]"
+DRIVE = (
+    "vendor:str model:str revision:str serial:str id:str size:int time_detected:str connection_bus:str seat:str "
+    "removable:bool ejectable:bool filesystems:[obj]"
+)
 VERDICT = "message:str valid:bool pwned:bool|null"
 IN_SUPERVISOR_INFO = (
     f"slug:str name:str version:str version_latest:str state:{STATE} icon:bool repository:str update_available:bool"

@@ -23,6 +23,7 @@ PLACES: dict[str, tuple[str, str]] = {
     "/addons/local_default/stats": (".", models.STATS),
     "/supervisor/stats": (".", models.STATS),
     "/docker/info": (".", models.DOCKER),
+    "/audio/info": (".", models.AUDIO),
     "/resolution/info": (".", models.RESOLUTION),
     "/store/repositories/local": (".", models.REPOSITORY),
 }
@@ -46,6 +47,17 @@ async def test_every_entry_of_a_list_has_every_required_key(daemon: Daemon, path
     assert len(entries) >= len(ROLES)
     for entry in entries:
         models.check(entry, model, f"{path} {entry['slug']}")
+
+
+async def test_hardware_and_sound_have_every_required_key(daemon: Daemon) -> None:
+    hardware = await daemon.get("/hardware/info")
+    assert any(device["dev_path"] == "/dev/null" for device in hardware["devices"])
+    for device in hardware["devices"]:
+        models.check(device, models.DEVICE, device["dev_path"])
+    for drive in hardware["drives"]:
+        models.check(drive, models.DRIVE, drive["id"])
+    models.check((await daemon.get("/audio/info"))["audio"], models.AUDIO_DEVICES, "audio")
+    assert (await daemon.get("/hardware/audio"))["audio"] == {"input": {}, "output": {}}
 
 
 async def test_repositories_are_a_bare_list(daemon: Daemon) -> None:

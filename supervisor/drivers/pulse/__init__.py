@@ -1,0 +1,8 @@
+"""The sound server: PulseAudio, or what speaks its protocol."""
+
+from __future__ import annotations
+
+from supervisor.drivers.pulse.model import Application, Card, Direction, Profile, Sound, Stream
+from supervisor.drivers.pulse.server import SoundServer
+
+__all__ = ["Application", "Card", "Direction", "Profile", "Sound", "SoundServer", "Stream"]
