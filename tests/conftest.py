@@ -10,8 +10,13 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 from blockbuster import blockbuster_ctx
+from hypothesis import HealthCheck, settings
 
 from leftovers import children
+
+# How long an example takes says more about the machine than about the code; each test has its own time limit.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # What the worker threads of libraries and of the event loop's executor are called: they serve the next test, too.
 SHARED_THREADS = ("asyncio_", "ThreadPoolExecutor", "pytest_timeout", "docker-", "engine-")
