@@ -184,6 +184,8 @@ class Lifecycle:
                 await self._boot_stage(AddonStartup.INITIALIZE)
             engine_restarted = run is not None and run != known.last_engine_run
             await self._addons.booter.resume(cut_off_only=not engine_restarted)
+            if not self._resumed:
+                self._addons.watchdog.review()
         self._resumed = True
         # An engine that can't be told from the one before counts as the same.
         run = run or known.last_engine_run

@@ -217,3 +217,23 @@ async def test_programs_that_meddle_make_the_system_unhealthy(running: Daemon, d
     info = await daemon.get("/resolution/info")
     assert "software" not in info["unsupported"]
     assert info["unhealthy"] == ["docker"], "until the daemon starts again"
+
+
+async def test_what_crashed_while_no_daemon_ran_is_brought_back_where_somebody_wants_that(
+    daemon: Daemon, docker_client: docker.APIClient
+) -> None:
+    watched, left = daemon.add_on("watched"), daemon.add_on("left")
+    await daemon.start()
+    for slug in (watched, left):
+        await daemon.install(slug, start=True)
+    await daemon.post(f"/addons/{watched}/options", {"watchdog": True})
+    await daemon.kill()
+    for slug in (watched, left):
+        docker_client.kill(f"addon_{slug}")
+    await daemon.start()
+    await until(lambda: _is(daemon, watched, "started"), 30, lambda: daemon.log)
+    assert await daemon.state_of(left) == "error"
+
+
+async def _is(daemon: Daemon, slug: str, state: str) -> bool:
+    return await daemon.state_of(slug) == state

@@ -25,6 +25,7 @@ from supervisor.events import (
     EventBus,
 )
 from supervisor.lifecycle import EXIT_RESTART, Lifecycle, StateKeeper, StopRequest
+from supervisor.managers.addons.watchdog import ContainerWatchdog
 from supervisor.managers.configuration import CONFIGURATION_SCHEMA, Configuration
 
 pytestmark = pytest.mark.usefixtures("no_blocking_calls")
@@ -63,6 +64,9 @@ class Machine:
         self.available = True
         self.goes_down = False
         self.booter = self.house.booter
+        self.watchdog = ContainerWatchdog(
+            self.bus, self.house.jobs, self.house.registry, self.house.runner, self.house.resolution
+        )
         self.engine_up = partial(self.step, "engine up")
         self.docker_url = docker_url
         self.setup: list[Any] = [
@@ -90,7 +94,7 @@ class Machine:
             self.bus,
             self,  # type: ignore[arg-type] - of the engine it asks `available` alone
             self.docker_url,
-            self,  # type: ignore[arg-type] - of the add-ons `engine_reached` and `booter`
+            self,  # type: ignore[arg-type] - of the add-ons `engine_reached`, `booter` and `watchdog`
             self.configuration,
             self.house.host,
             self.house.resolution,
@@ -230,6 +234,40 @@ async def test_a_start_that_the_last_process_did_not_finish_is_done_by_the_next(
     following = again(machine)
     await following.once()
     assert following.started == ["addon_local_late"], "one that ended by itself is not our business"
+
+
+async def test_what_the_watchdog_missed_while_no_daemon_ran_is_rescued_by_the_next_one(machine: Machine) -> None:
+    await install(machine)
+    for slug in ("local_late", "local_early"):
+        await machine.house.registry.change(machine.house.registry.get(slug), watchdog=slug == "local_late")
+    await machine.once()
+    following = again(machine)
+    end_all(following)
+    running = asyncio.ensure_future(following.build().run())
+    await until(lambda: following.started == ["addon_local_late"])
+    assert not following.house.registry.get("local_early").running
+    following.end.ask()
+    await running
+    await following.watchdog.stop()
+
+
+async def test_how_containers_of_an_earlier_run_of_the_machine_ended_is_no_case_for_the_watchdog(
+    machine: Machine,
+) -> None:
+    await machine.house.install("local_manual", boot="manual", user={"watchdog": True, "should_run": True})
+    await machine.once()
+    following = again(machine, boot="boot-2")
+    name = "addon_local_manual"
+    following.house.engine.present[name] = {"Id": "old", "Name": f"/{name}", "State": {"Status": "exited"}}
+    running = asyncio.ensure_future(following.build().run())
+    await until(lambda: "running" in following.log)
+    following.house.engine.end(name, 255)
+    await asyncio.sleep(0.05)
+    assert following.started == []
+    assert following.house.registry.get("local_manual").state is AddonState.ERROR
+    following.end.ask()
+    await running
+    await following.watchdog.stop()
 
 
 async def test_a_new_run_of_the_engine_brings_back_what_ran(machine: Machine) -> None:

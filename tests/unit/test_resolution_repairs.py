@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.errors import Blocked, Busy, Internal, NotFound, SupervisorError, Unsupported
+from supervisor.errors import Blocked, Busy, Internal, NotFound, SupervisorError, Unavailable, Unsupported
 from supervisor.events import CoreState, CoreStateChanged, EventBus
 from supervisor.jobs import JobCondition, JobManager
 from supervisor.jobs.manager import JOBS_SCHEMA
@@ -307,6 +307,9 @@ async def test_unasked_attempts_end_at_their_limit_for_each_subject(
     (left,) = stage.resolution.suggestions
     await stage.health.apply(left.uuid)
     assert stage.applied[6:] == ["lamp"], "on demand it is tried as often as somebody likes"
+    stage.trouble("lamp")
+    await stage.fixups.run_auto()
+    assert stage.applied[7:] == ["lamp"], "what helped once may be tried again when the trouble comes back"
     await stage.jobs.stop()
 
 
@@ -331,7 +334,7 @@ async def test_after_a_failure_the_next_unasked_attempt_waits_longer_each_time(
     assert max(pauses) == 6 * 3600
 
 
-@pytest.mark.parametrize("error", [Busy("at work"), Blocked("no space")])
+@pytest.mark.parametrize("error", [Busy("at work"), Blocked("no space"), Unavailable("no engine")])
 async def test_what_is_only_in_the_way_for_now_is_no_attempt(stage: Stage, error: SupervisorError) -> None:
     stage.can(auto=True, attempts=1)
     stage.trouble()

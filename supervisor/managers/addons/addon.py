@@ -33,8 +33,9 @@ class Addon:
     """`record` is what lasts; the rest is the present, driven by what the engine reports (add-on contract §3.7).
 
     `stop_requested` is set from a requested stop until the next start, so that the end of the container is no error.
-    `option_devices` are the devices that the options of the last start gave it; `resources` is what its container may
-    take now. `last_error` says why it is in error, or why part of it was ended; none while all is well.
+    `seen_running` tells whether it ran under this daemon: how containers of an earlier run of the machine ended is no
+    news. `option_devices` are the devices that the options of the last start gave it; `resources` is what its container
+    may take now. `last_error` says why it is in error, or why part of it was ended; none while all is well.
     """
 
     record: AddonRecord
@@ -46,6 +47,7 @@ class Addon:
     has_healthcheck: bool = False
     unhealthy: bool = False
     stop_requested: bool = False
+    seen_running: bool = False
     last_exit_code: int | None = None
     ingress_port: int | None = None
     option_devices: tuple[str, ...] = ()
@@ -137,6 +139,7 @@ class Addon:
     def apply(self, state: ContainerState, exit_code: int | None = None) -> None:
         """Follow the container."""
         self.unhealthy = state == ContainerState.UNHEALTHY
+        self.seen_running = self.seen_running or self.unhealthy or state in _LIVELY
         match state:
             case ContainerState.RUNNING:
                 self._starved = self.last_error = None

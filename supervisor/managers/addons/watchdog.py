@@ -99,6 +99,18 @@ class ContainerWatchdog:
             task.cancel()
         await asyncio.gather(*rescues, return_exceptions=True)
 
+    def review(self) -> None:
+        """Rescue what got into trouble while no daemon watched; the machine has run on since."""
+        for addon in self._registry.installed.values():
+            state = _trouble_of(addon)
+            if state is not None and addon.container_id is not None and addon.record.should_run:
+                addon.seen_running = True
+                if self._watched(addon) and addon.slug not in self._rescues:
+                    event = ContainerStateChanged(
+                        addon.container_name, addon.container_id, state, time.time(), addon.last_exit_code
+                    )
+                    self._begin_rescue(addon, event)
+
     def _container_changed(self, event: ContainerStateChanged) -> None:
         addon = self._registry.by_container(event.name)
         if addon is None:
@@ -159,7 +171,7 @@ class ContainerWatchdog:
         # A version on probation that fails is left, not rescued.
         on_probation = addon.slug in self._registry.kept_images
         wanted = addon.record.watchdog and addon.manifest.startup != AddonStartup.ONCE
-        return wanted and not addon.stop_requested and not on_probation
+        return wanted and addon.seen_running and not addon.stop_requested and not on_probation
 
     async def _guarded(self, addon: Addon, event: ContainerStateChanged, pause: float) -> None:
         task = self._rescues[addon.slug]
@@ -215,3 +227,9 @@ class ContainerWatchdog:
         if trouble == ContainerState.UNHEALTHY:
             return addon.unhealthy
         return addon.state in (AddonState.ERROR, AddonState.STOPPED)
+
+
+def _trouble_of(addon: Addon) -> ContainerState | None:
+    if addon.unhealthy:
+        return ContainerState.UNHEALTHY
+    return {AddonState.ERROR: ContainerState.FAILED, AddonState.STOPPED: ContainerState.STOPPED}.get(addon.state)

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from supervisor.errors import Blocked, Busy, SupervisorError, Unsupported
+from supervisor.errors import Blocked, Busy, SupervisorError, Unavailable, Unsupported
 from supervisor.jobs import JobCondition, JobManager
 
 from .data import ContextType, Suggestion, SuggestionType
@@ -43,9 +43,13 @@ class Fixup:
 
 @attrs.define
 class _Failures:
-    """How often an unasked repair failed in a row, and when it may be tried again (monotonic seconds)."""
+    """How often an unasked repair failed in a row, and when it may be tried again (monotonic seconds).
 
-    count: int = 0
+    `attempts` are those of them that count against the limit: when something that it needs was away, nothing was tried.
+    """
+
+    row: int = 0
+    attempts: int = 0
     not_before: float = 0.0
 
 
@@ -100,7 +104,7 @@ class Fixups:
                         if suggestion in self._resolution.suggestions:
                             await self._try(suggestion)
             except Blocked as err:
-                _LOGGER.info("Nothing is repaired by itself now: %s", err)
+                _LOGGER.debug("Nothing is repaired by itself now: %s", err)
 
     def _of(self, suggestion: Suggestion) -> Fixup | None:
         return self._fixups.get((suggestion.context, suggestion.type))
@@ -110,7 +114,7 @@ class Fixups:
         if fixup is None or not fixup.auto:
             return False
         failures = self._failures.get(_subject(suggestion), _Failures())
-        exhausted = fixup.attempts is not None and failures.count >= fixup.attempts
+        exhausted = fixup.attempts is not None and failures.attempts >= fixup.attempts
         return not exhausted and time.monotonic() >= failures.not_before
 
     async def _try(self, suggestion: Suggestion) -> None:
@@ -119,8 +123,9 @@ class Fixups:
         what = f"{suggestion.type.value} of {suggestion.context.value} {suggestion.reference or ''}".rstrip()
         try:
             await self._carry_out(fixup, suggestion)
-        except (Blocked, Busy) as err:
-            _LOGGER.info("%s is put off: %s", what, err)
+        except (Blocked, Busy, Unavailable) as err:
+            pause = self._pause(subject)
+            _LOGGER.info("%s is put off for %.0f s: %s", what, pause, err)
         except SupervisorError as err:
             self._failed(fixup, subject, what, str(err))
         except Exception:
@@ -128,17 +133,23 @@ class Fixups:
             self._failed(fixup, subject, what, "unexpected error")
         else:
             _LOGGER.info("%s helped", what)
-            self._failures.pop(subject, None)
 
     def _failed(self, fixup: Fixup, subject: Subject, what: str, reason: str) -> None:
-        failures = self._failures.setdefault(subject, _Failures())
-        pause = min(self._first_pause * 2.0 ** min(failures.count, 20), LONGEST_PAUSE_SECONDS)
-        failures.count += 1
-        failures.not_before = time.monotonic() + pause
-        if failures.count == fixup.attempts:
-            _LOGGER.error("%s did not help in %d attempts and is left to you: %s", what, failures.count, reason)
+        pause = self._pause(subject)
+        failures = self._failures[subject]
+        failures.attempts += 1
+        if failures.attempts == fixup.attempts:
+            _LOGGER.error("%s did not help in %d attempts and is left to you: %s", what, failures.attempts, reason)
         else:
             _LOGGER.warning("%s did not help and is tried again in %.0f s: %s", what, pause, reason)
+
+    def _pause(self, subject: Subject) -> float:
+        """Put the next attempt off, longer each time; return for how many seconds."""
+        failures = self._failures.setdefault(subject, _Failures())
+        pause = min(self._first_pause * 2.0 ** min(failures.row, 20), LONGEST_PAUSE_SECONDS)
+        failures.row += 1
+        failures.not_before = time.monotonic() + pause
+        return pause
 
     async def _carry_out(self, fixup: Fixup, suggestion: Suggestion) -> None:
         before = self._resolution.helped_by(suggestion)
@@ -160,6 +171,7 @@ class Fixups:
         for issue in self._resolution.helped_by(suggestion):
             self._resolution.withdraw(issue)
         self._resolution.withdraw_suggestion(suggestion)
+        self._failures.pop(_subject(suggestion), None)
 
 
 def _subject(suggestion: Suggestion) -> Subject:
