@@ -70,6 +70,7 @@ ISSUE = (
 )
 RESOLUTION = "suggestions:[obj] unsupported:[str] unhealthy:[str] issues:[obj] checks:[obj]"
 DOCKER = "version:str storage:str logging:str enable_ipv6:bool|null mtu:int|null registries:obj"
+MIRRORS = "mirrors:{[str]}"
 VERDICT = "message:str valid:bool pwned:bool|null"
 IN_SUPERVISOR_INFO = (
     f"slug:str name:str version:str version_latest:str state:{STATE} icon:bool repository:str update_available:bool"

@@ -23,6 +23,7 @@ PLACES: dict[str, tuple[str, str]] = {
     "/addons/local_default/stats": (".", models.STATS),
     "/supervisor/stats": (".", models.STATS),
     "/docker/info": (".", models.DOCKER),
+    "/docker/mirrors": (".", models.MIRRORS),
     "/resolution/info": (".", models.RESOLUTION),
     "/store/repositories/local": (".", models.REPOSITORY),
 }

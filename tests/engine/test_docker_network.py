@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Address
 
 import attrs
 import docker
@@ -173,6 +173,21 @@ async def test_without_a_wish_for_an_mtu_any_will_do_and_ipv6_is_on_unless_switc
     assert first[1]
     assert await engine.network.ensure(ipv6=True)
     assert options_of(docker_client) == first
+
+
+async def test_members_see_the_mtu_and_get_an_address_for_ipv6(engine, docker_client, no_network, base_image):
+    await engine.network.ensure(ipv6=True, mtu=1400)
+    member = await engine.containers.run(spec("member", network="hassio"))
+    told = await engine.containers.exec(member.name, "cat /sys/class/net/eth0/mtu", timeout=30)
+    assert told.output == b"1400\n"
+    place = docker_client.inspect_container(member.name)["NetworkSettings"]["Networks"][NETWORK.name]
+    assert IPv6Address(place["GlobalIPv6Address"]) in NETWORK.subnet_v6
+    await engine.containers.remove(member.name)
+    await engine.network.ensure(ipv6=False, mtu=1400)
+    member = await engine.containers.run(spec("member", network="hassio"))
+    place = docker_client.inspect_container(member.name)["NetworkSettings"]["Networks"][NETWORK.name]
+    assert not place["GlobalIPv6Address"]
+    await engine.containers.remove(member.name)
 
 
 async def test_an_endpoint_that_a_crash_left_behind_gives_way_to_the_container_of_that_name(private_engine):
