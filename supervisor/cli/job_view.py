@@ -32,7 +32,7 @@ def view(job: Mapping[str, Any], title: str | None = None) -> JobView:
         uuid=str(job.get("uuid", "")),
         title=text.line(title or (f"{name} {reference}" if reference else name)),
         percent=_percent(job),
-        stage=text.line(_stage(job)),
+        stage=text.line(_stage(job) + _reason(job)),
         done=job.get("done") is True,
         amount=_amount(job),
     )
@@ -51,6 +51,13 @@ def _stage(job: Mapping[str, Any]) -> str:
         if child.get("done") is False:
             return _stage(child) or str(child.get("name") or "").replace("_", " ")
     return ""
+
+
+def _reason(job: Mapping[str, Any]) -> str:
+    """Tell why a job waits before it tries again, where it says so."""
+    extra = job.get("extra")
+    reason = extra.get("reason") if isinstance(extra, dict) else None
+    return f": {reason}" if isinstance(reason, str) else ""
 
 
 def _amount(job: Mapping[str, Any]) -> str:

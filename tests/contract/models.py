@@ -78,6 +78,7 @@ DRIVE = (
     "vendor:str model:str revision:str serial:str id:str size:int time_detected:str connection_bus:str seat:str "
     "removable:bool ejectable:bool filesystems:[obj]"
 )
+MIRRORS = "mirrors:{[str]}"
 VERDICT = "message:str valid:bool pwned:bool|null"
 IN_SUPERVISOR_INFO = (
     f"slug:str name:str version:str version_latest:str state:{STATE} icon:bool repository:str update_available:bool"

@@ -24,6 +24,7 @@ PLACES: dict[str, tuple[str, str]] = {
     "/supervisor/stats": (".", models.STATS),
     "/docker/info": (".", models.DOCKER),
     "/audio/info": (".", models.AUDIO),
+    "/docker/mirrors": (".", models.MIRRORS),
     "/resolution/info": (".", models.RESOLUTION),
     "/store/repositories/local": (".", models.REPOSITORY),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ import attrs
 import docker
 import pytest
 
-from daemon import Daemon, clear, container_id, until
+from daemon import BASE, DOCKER_URL, FOREVER, Daemon, clear, container_id, until
 
 LAUNCHER = [sys.executable, str(Path(__file__).parent / "crashing_daemon.py")]
 BYSTANDER = "bystander"
@@ -33,10 +35,32 @@ async def _update(daemon: Daemon) -> None:
     await daemon.post(f"/store/addons/{SLUG}/update")
 
 
+async def _load(daemon: Daemon) -> None:
+    archive = await asyncio.to_thread(_archive, daemon.folder / "subject.tar")
+    answer = await daemon.ask("POST", "/addons/load", raw=archive)
+    assert answer.status == 200, answer.text
+
+
+def _archive(path: Path) -> bytes:
+    """Return an archive of the add-on's image, made at the first call."""
+    if not path.exists():
+        client = docker.APIClient(base_url=DOCKER_URL)
+        name = f"local/amd64-addon-{SUBJECT}:1.0"
+        lines = f'FROM {BASE}\nRUN echo loaded > /loaded\nLABEL io.hass.type=addon\nCMD ["sh", "-c", "{FOREVER}"]\n'
+        for line in client.build(fileobj=io.BytesIO(lines.encode()), tag=name, rm=True, decode=True):
+            assert "error" not in line, line
+        path.write_bytes(b"".join(client.get_image(name)))
+        client.remove_image(name, force=True)
+        client.close()
+    return path.read_bytes()
+
+
+NEW = {"install", "load"}
 DEEDS = {
     deed.name: deed
     for deed in (
         Deed("install", lambda daemon: daemon.post(f"/store/addons/{SLUG}/install"), installed=False),
+        Deed("load", _load, installed=False),
         Deed("start", lambda daemon: daemon.post(f"/addons/{SLUG}/start")),
         Deed("stop", lambda daemon: daemon.post(f"/addons/{SLUG}/stop"), started=True),
         Deed("restart", lambda daemon: daemon.post(f"/addons/{SLUG}/restart"), started=True),
@@ -79,7 +103,7 @@ class House:
         """Bring the add-on to where the deed makes sense."""
         daemon = self.daemon
         installed = await _version(daemon) is not None
-        if installed and deed.name in {"install", "uninstall", "update"}:
+        if installed and deed.name in {*NEW, "uninstall", "update"}:
             await daemon.post(f"/addons/{SLUG}/uninstall")
             installed = False
         if not installed and deed.name in {"update", "rollback"}:
@@ -142,7 +166,7 @@ async def inspect(daemon: Daemon, deed: Deed, client: docker.APIClient) -> None:
     shown = {addon["slug"] for addon in (await daemon.get("/addons"))["addons"]}
     data = daemon.data / "addons" / "data" / SLUG
     if SLUG not in shown:
-        assert deed.name in {"install", "uninstall"}
+        assert deed.name in {*NEW, "uninstall"}
         assert not data.exists(), "data of an add-on that is not installed"
         assert container_id(client, SLUG) is None
         assert not images(client), "an image of an add-on that is not installed"
@@ -179,6 +203,7 @@ async def again(daemon: Daemon, deed: Deed, client: docker.APIClient) -> None:
     version = await _version(daemon)
     done = {
         "install": version is not None,
+        "load": version is not None,
         "uninstall": version is None,
         "update": version == "2.0",
         "rollback": version == "1.0",

@@ -24,6 +24,9 @@ from supervisor.managers.addons.images import AddonImages
 from supervisor.managers.docker import DOCKER_SCHEMA, DockerSettings
 from supervisor.managers.image_puller import ImagePuller
 from supervisor.managers.mirrors import MIRRORS_SCHEMA, Mirrors
+from supervisor.managers.store import StoreAddon
+from supervisor.model.manifest import Manifest
+from supervisor.model.manifest_schema import validate_manifest
 
 SLUG = "svtest_checked"
 STAYS = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done"]
@@ -222,3 +225,25 @@ async def test_what_a_cut_off_pull_from_a_mirror_left_goes_with_the_image(stage:
     await stage.images.cleanup(keep=["svtest/left:2"], names=["svtest/left"])
     assert stage.tags("mirror.example:5000/hub/svtest/left") == []
     assert stage.tags("svtest/left") == ["svtest/left:2"]
+
+
+async def test_the_base_of_a_build_comes_from_the_mirror_of_its_registry(stage: Stage, tmp_path: Path) -> None:
+    await stage.settings.mirrors.set({"registry.example": [stage.registry.host]})
+    (tmp_path / "Dockerfile").write_text("ARG BUILD_FROM\nFROM $BUILD_FROM\nRUN cat /data/content > /seen\n")
+    base = "registry.example/svtest/checked:1"
+    (tmp_path / "build.json").write_text(json.dumps({"build_from": {"amd64": base, "aarch64": base}}))
+    least = {"name": "x", "version": "1", "slug": SLUG, "description": "d", "arch": ["amd64", "aarch64"]}
+    store = StoreAddon(
+        slug=SLUG,
+        repository="local",
+        manifest=Manifest.from_config(validate_manifest(least)[0]),
+        folder=tmp_path,
+        root=tmp_path,
+        translations={},
+        version_timestamp=0,
+    )
+    async with stage.house.jobs.run("a_build") as job:
+        await stage.images.fetch(store, job)
+    assert stage.tags(base.rpartition(":")[0]) == [base]
+    assert "Successfully" in await stage.images.build_log(SLUG)
+    assert stage.identity(f"{stage.images.name(store)}:1")

@@ -7,6 +7,8 @@ import pytest
 from cli_daemon import HELLO, SSH, Error, FakeDaemon, Step, job
 from cli_fixtures import Result, command, daemon, on_terminal
 
+from supervisor.cli.job_view import view
+
 __all__ = ["command", "daemon"]
 Run = Callable[..., Result]
 U1 = "a" * 32
@@ -39,6 +41,28 @@ def test_install_runs_in_the_background_and_prints_a_line_for_each_stage(command
         "Installing Terminal & SSH: start up, 60 %",
     ]
     assert installing.requests()[0].json == {"background": True}
+
+
+def test_a_job_that_waits_to_try_again_tells_why(command: Run, installing: FakeDaemon) -> None:
+    extra = {"attempt": 1, "attempts": 4, "reason": "connection reset"}
+    waiting = job(stage="Waiting 2 s before try 2 of 4", extra=extra)
+    installing.answers[JOB] = [Step(waiting), Step(job(stage="Extracting", progress=90)), Step(Error(404))]
+    assert "Waiting 2 s before try 2 of 4: connection reset, 0 %" in command("addons", "install", "core_ssh").err
+
+
+@pytest.mark.parametrize(
+    ("extra", "amount"),
+    [
+        ({"current": 1024, "total": 1024 * 1024}, "1.0 KiB of 1.0 MiB"),
+        ({"current": 0, "total": 5}, ""),
+        ({"current": 5, "total": 5}, ""),
+        ({"current": "x", "total": None}, ""),
+        (None, ""),
+        ([], ""),
+    ],
+)
+def test_the_bytes_of_a_download_are_shown_while_there_are_more_to_come(extra: object, amount: str) -> None:
+    assert view(job(stage="Downloading", extra=extra)).amount == amount
 
 
 def test_progress_stays_out_of_what_scripts_read(command: Run, installing: FakeDaemon) -> None:

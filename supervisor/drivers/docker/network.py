@@ -142,8 +142,9 @@ def _replace(
         client.remove_network(settings.name)
         removed = True
         _create(client, settings, ipv6=ipv6, mtu=mtu)
-    except APIError as err:
-        _LOGGER.warning("Network %s keeps its old settings: %s", settings.name, explanation_of(err))
+    except (APIError, Conflict) as err:
+        reason = explanation_of(err) if isinstance(err, APIError) else str(err)
+        _LOGGER.warning("Network %s keeps its old settings: %s", settings.name, reason)
         if removed:
             _create(client, settings, ipv6=bool(present.get("EnableIPv6")), mtu=_mtu(present))
         _attach_members(client, settings)

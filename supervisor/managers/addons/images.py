@@ -188,6 +188,7 @@ class AddonImages:
                 system_arches=", ".join(self._host.supported_arch),
             )
         plan = await asyncio.to_thread(plan_build, store, arch, self.name(store))
+        await self._fetch_base(plan, arch, job)
         job.update(stage="Building", extra={"log": str(self._log_file(store.slug).name)})
         output = BuildOutput()
         _LOGGER.info("%s: building %s", store.slug, plan.tag)
@@ -210,6 +211,17 @@ class AddonImages:
         finally:
             await asyncio.to_thread(self._keep_log, store.slug, output.text.encode())
         _LOGGER.info("%s: built in %.1f s", store.slug, time.monotonic() - started)
+
+    async def _fetch_base(self, plan: BuildPlan, arch: str, job: Job) -> None:
+        """Get the base image from a mirror where its registry has some; the engine's builder knows of none."""
+        base, tag = split_reference(plan.build_args.get("BUILD_FROM", ""))
+        if not base or not self._docker.mirrors.of(registry_of(base)):
+            return
+        try:
+            if not await self._engine.images.exists(f"{base}:{tag}"):
+                await self._puller.pull(base, tag, arch=arch, job=job)
+        except SupervisorError as err:
+            _LOGGER.warning("%s: its base image is left to the engine: %s", plan.tag, err)
 
     async def build_log(self, slug: str) -> str:
         """Return the log of the add-on's last build, well or badly ended.
