@@ -276,6 +276,13 @@ REGISTRY_RATE_LIMIT = ErrorKind(
     "container_registry_rate_limit_exceeded", RateLimited, "The container registry asks us to wait"
 )
 
+# Host.
+HOST_INVALID_HOSTNAME = ErrorKind("host_invalid_hostname", Invalid, "{hostname!r} is not a name that a host can have")
+MOUNT_USAGE_READ = ErrorKind("mount_usage_read_error", Invalid, "The content of {name} can't be measured: {reason}")
+MOUNT_USAGE_TIMEOUT = ErrorKind(
+    "mount_usage_timeout_error", Timeout, "{name} did not answer in time while its content was measured"
+)
+
 # Supervisor and resolution.
 SUPERVISOR_UNKNOWN = ErrorKind("supervisor_unknown_error", Internal, "The Supervisor could not do that. " + SEE_LOGS)
 LOG_EPOCH_UNKNOWN = ErrorKind(

@@ -12,6 +12,7 @@ from supervisor.api.routes.backup_repositories import BackupRepositoryRoutes
 from supervisor.api.routes.discovery import DiscoveryRoutes
 from supervisor.api.routes.docker import DockerRoutes
 from supervisor.api.routes.hardware import HardwareRoutes
+from supervisor.api.routes.host import HostRoutes
 from supervisor.api.routes.images import ImageRoutes
 from supervisor.api.routes.jobs import JobRoutes
 from supervisor.api.routes.machine_logs import MachineLogRoutes
@@ -30,6 +31,7 @@ from supervisor.managers.resolution import HealthCheck
 
 from .addons import AddonParts
 from .base import Base
+from .host import HostParts
 from .parts import Parts
 from .repositories import RepositoryParts, time_zone
 
@@ -39,6 +41,7 @@ def build_server(
     parts: Parts,
     addons: AddonParts,
     repositories: RepositoryParts,
+    host: HostParts,
     daemon: Daemon,
     health: HealthCheck,
     repair: SystemRepair,
@@ -50,6 +53,8 @@ def build_server(
     system = SystemRoutes(
         base.engine,
         base.host,
+        host.features,
+        host.control,
         parts.configuration,
         parts.updater,
         daemon,
@@ -68,6 +73,7 @@ def build_server(
         *system.routes(),
         *AddonRoutes(manager, parts.store, views, base.jobs, parts.logs).routes(),
         *StoreRoutes(parts.store, manager, views, base.jobs).routes(),
+        *HostRoutes(host.manager, host.control, host.services, host.disks, host.doctor).routes(),
         *JobRoutes(base.jobs, base.resolution).routes(),
         *DockerRoutes(base.engine, parts.docker).routes(),
         *ImageRoutes(addons.images, addons.loader, base.jobs).routes(),

@@ -26,6 +26,7 @@ from .addons import build_addons
 from .api import build_server
 from .base import Base
 from .health import build_health
+from .host import build_host
 from .parts import Parts
 from .repositories import build_repositories
 from .steps import begin_background, closing_steps, engine_up, setup_steps
@@ -99,7 +100,8 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
         addons.images,
         container_name=settings.container_name,
     )
-    server = build_server(base, parts, addons, repositories, daemon, health, repair, state, output)
+    host = build_host(base, parts, addons, state)
+    server = build_server(base, parts, addons, repositories, host, daemon, health, repair, state, output)
     scheduler = Scheduler(state)
     return Lifecycle(
         state,
@@ -113,8 +115,8 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
         addons.services.reset,
         Notifier(),
         end,
-        setup_steps(base, parts, addons, repositories, health, server, output),
+        setup_steps(base, parts, addons, repositories, host, health, server, output),
         partial(engine_up, base, parts, server),
-        partial(begin_background, parts, addons, repositories, health, base.jobs, scheduler),
-        closing_steps(base, parts, addons, server, scheduler),
+        partial(begin_background, parts, addons, repositories, host, health, base.jobs, scheduler),
+        closing_steps(base, parts, addons, host, server, scheduler),
     )

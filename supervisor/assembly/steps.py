@@ -15,6 +15,7 @@ from supervisor.managers.scheduler import Scheduler
 
 from .addons import AddonParts
 from .base import Base
+from .host import HostParts
 from .parts import Parts
 from .repositories import RepositoryParts
 
@@ -22,6 +23,7 @@ STORE_RELOAD_SECONDS = 10800
 UPDATER_RELOAD_SECONDS = 86400
 AUTO_UPDATE_SECONDS = 57600
 HEALTH_SECONDS = 120
+HOST_RELOAD_SECONDS = 7600
 
 
 def setup_steps(
@@ -29,6 +31,7 @@ def setup_steps(
     parts: Parts,
     addons: AddonParts,
     repositories: RepositoryParts,
+    host: HostParts,
     health: HealthCheck,
     server: ApiServer,
     output: Logging,
@@ -51,6 +54,8 @@ def setup_steps(
         ("journal", parts.journal.start),
         ("D-Bus", base.system_bus.start),
         ("host", base.host.load),
+        ("services of the host", host.manager.load),
+        ("rules for services", host.services.load),
         ("devices", base.devices.start),
         ("sound", parts.audio.start),
         ("Docker settings", parts.docker.load),
@@ -83,6 +88,7 @@ def begin_background(
     parts: Parts,
     addons: AddonParts,
     repositories: RepositoryParts,
+    host: HostParts,
     health: HealthCheck,
     jobs: JobManager,
     scheduler: Scheduler,
@@ -93,13 +99,14 @@ def begin_background(
     scheduler.every(HEALTH_SECONDS, "health of add-ons", addons.health.check)
     scheduler.every(HEALTH_CHECK_SECONDS, "health check", health.run)
     scheduler.every(AUTO_REPAIR_SECONDS, "repairs", health.fixups.run_auto)
+    scheduler.every(HOST_RELOAD_SECONDS, "host", host.manager.reload)
     jobs.spawn(repositories.manager.reload)
     jobs.spawn(partial(parts.connectivity.check, force=True))
     jobs.spawn(addons.image_check.check_all)
 
 
 def closing_steps(
-    base: Base, parts: Parts, addons: AddonParts, server: ApiServer, scheduler: Scheduler
+    base: Base, parts: Parts, addons: AddonParts, host: HostParts, server: ApiServer, scheduler: Scheduler
 ) -> list[list[Step]]:
     return [
         [("API", server.stop), ("scheduler", scheduler.stop), ("add-ons", addons.manager.stop)],
@@ -108,6 +115,7 @@ def closing_steps(
             ("store", parts.store.stop),
             ("devices", base.devices.stop),
             ("sound", parts.audio.stop),
+            ("host", host.manager.stop),
         ],
         [
             ("Docker engine", base.engine.stop),

@@ -21,7 +21,7 @@ from supervisor.jobs import JobCondition, JobManager
 from supervisor.managers.addons import AddonManager
 from supervisor.managers.configuration import FEATURE_FLAGS, LOG_LEVELS, Configuration
 from supervisor.managers.daemon import Daemon
-from supervisor.managers.host import Host
+from supervisor.managers.host import Features, Host, HostControl, HostFeature
 from supervisor.managers.logs import LogManager, LogTarget
 from supervisor.managers.repair import SystemRepair
 from supervisor.managers.resolution import HealthCheck, Resolution
@@ -68,6 +68,8 @@ class SystemRoutes:
 
     _engine: Engine
     _host: Host
+    _features: Features
+    _control: HostControl
     _configuration: Configuration
     _updater: Updater
     _daemon: Daemon
@@ -130,7 +132,7 @@ class SystemRoutes:
             docker=info.version if info else "",
             hostname=facts.hostname,
             operating_system=facts.operating_system,
-            features=["journal"] if self._logs.journal_available else [],
+            features=[feature.value for feature in self._features.available],
             machine=self._host.machine,
             machine_id=facts.machine_id,
             arch=self._host.arch,
@@ -239,6 +241,8 @@ class SystemRoutes:
             await self._updater.set_options(**release)
         if values:
             await self._configuration.change(**values)
+        if "timezone" in values and self._features.has(HostFeature.TIMEDATE):
+            await self._control.set_timezone(values["timezone"])
         if "logging" in values:
             self._set_log_level(values["logging"])
         if sources is not None:

@@ -20,7 +20,7 @@ from supervisor.events import EventBus, SystemBusChanged
 _LOGGER = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.25
-LONGEST_PAUSE = 15.0
+LONGEST_PAUSE = 5.0
 # A connection that lived this long was a good one: the next loss is a new story.
 STEADY_SECONDS = 10.0
 # How long the start of the daemon waits for the bus and for what the services say.

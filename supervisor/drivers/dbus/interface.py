@@ -121,6 +121,8 @@ class Interface:
         Raises:
             Unavailable, Timeout, Unsupported, NotFound: they can't be read; what was known stays as it was.
         """
+        if not self._properties:
+            return
         [values] = await self._call(PROPERTIES, "GetAll", "s", [self.interface], READ_SECONDS)
         self._take(values, all_of_them=True)
 
@@ -226,8 +228,7 @@ class Interface:
     async def _read_until_it_works(self) -> None:
         for number in itertools.count():
             try:
-                if self._properties:
-                    await self.refresh()
+                await self.refresh()
                 await self.arrived()
                 break
             except (NotFound, Unsupported) as err:

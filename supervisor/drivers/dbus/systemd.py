@@ -165,6 +165,7 @@ class Unit(Interface):
     interface = "org.freedesktop.systemd1.Unit"
 
     id = Property("Id", STRING)
+    names = Property("Names", array(STRING))
     active_state = Property("ActiveState", choice(UnitState, STRING))
     sub_state = Property("SubState", STRING)
     load_state = Property("LoadState", STRING)

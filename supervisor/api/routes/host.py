@@ -1,0 +1,153 @@
+"""The host (API contract §2.13); its logs are elsewhere."""
+
+from __future__ import annotations
+
+import zoneinfo
+from typing import Any
+
+import attrs
+import msgspec
+import voluptuous as vol
+
+from supervisor.api.models import host as wire
+from supervisor.api.route import Access, Call, Route
+from supervisor.errors import NotFound
+from supervisor.managers.host import (
+    Disks,
+    Doctor,
+    HostControl,
+    HostManager,
+    HostServices,
+    UnitAction,
+    Usage,
+)
+from supervisor.managers.host.units import PATTERNS
+from supervisor.model.validators import lenient_bool
+
+DEFAULT_DISK = "default"
+DEEPEST = 32
+
+
+def _timezone(value: Any) -> str:
+    if not isinstance(value, str) or value not in zoneinfo.available_timezones():
+        raise vol.Invalid("expected the name of a time zone such as Europe/Berlin")
+    return value
+
+
+OPTIONS = vol.Schema(
+    {
+        vol.Optional("hostname"): str,
+        vol.Optional("timezone"): _timezone,
+        vol.Optional("use_ntp"): lenient_bool,
+    }
+)
+POWER = vol.Schema({vol.Optional("force", default=False): lenient_bool})
+RULES = vol.Schema({vol.Optional("allowed"): PATTERNS, vol.Optional("refused"): PATTERNS})
+
+
+@attrs.frozen
+class HostRoutes:
+    """Handlers of `/host`."""
+
+    _host: HostManager
+    _control: HostControl
+    _services: HostServices
+    _disks: Disks
+    _doctor: Doctor
+
+    def routes(self) -> list[Route]:
+        base, manager = "/host", Access.MANAGER
+        depth = {"max_depth": "How many levels of folders are listed; 1 is the known parts alone"}
+        rules = f"{base}/service/rules"
+        return [
+            Route("GET", f"{base}/info", Access.ALL, self._info, "Show the host", None, wire.HostInfo),
+            Route("POST", f"{base}/options", manager, self._set_options, "Set the host's name and clock", OPTIONS),
+            Route("POST", f"{base}/reload", manager, self._reload, "Read everything about the host anew"),
+            Route("POST", f"{base}/reboot", manager, self._reboot, "Stop everything and reboot the host", POWER),
+            Route("POST", f"{base}/shutdown", manager, self._shutdown, "Stop everything and switch it off", POWER),
+            Route("GET", f"{base}/services", manager, self._list, "List the host's services", None, wire.Services),
+            Route("GET", rules, manager, self._rules, "Show which services may be touched", None, wire.ServiceRules),
+            Route("POST", rules, Access.ADMIN, self._set_rules, "Set which services may be touched", RULES),
+            *(self._service_route(action) for action in UnitAction),
+            Route(
+                "GET",
+                f"{base}/disks/{{disk}}/usage",
+                manager,
+                self._usage,
+                "Measure what is on a disk",
+                None,
+                wire.DiskUsage,
+                query=depth,
+            ),
+            Route("GET", f"{base}/doctor", manager, self._examine, "Tell what works here", None, wire.Examination),
+        ]
+
+    def _service_route(self, action: UnitAction) -> Route:
+        async def act(call: Call) -> None:
+            await self._services.act(action, call.path["service"])
+
+        path = f"/host/service/{{service}}/{action.value}"
+        return Route("POST", path, Access.MANAGER, act, f"{action.value.capitalize()} a service of the host")
+
+    async def _info(self, _call: Call) -> wire.HostInfo:
+        info = attrs.asdict(self._host.info())
+        return wire.HostInfo(agent_version=None, apparmor_version=None, **info)
+
+    async def _set_options(self, call: Call) -> None:
+        if "hostname" in call.body:
+            await self._control.set_hostname(call.body["hostname"])
+        if "timezone" in call.body:
+            await self._control.set_timezone(call.body["timezone"])
+        if "use_ntp" in call.body:
+            await self._control.set_ntp(on=call.body["use_ntp"])
+
+    async def _reload(self, _call: Call) -> None:
+        await self._host.reload()
+
+    async def _reboot(self, _call: Call) -> None:
+        await self._control.reboot()
+
+    async def _shutdown(self, _call: Call) -> None:
+        await self._control.shutdown()
+
+    async def _list(self, _call: Call) -> wire.Services:
+        lines = await self._services.services()
+        return wire.Services(services=[wire.Service(**attrs.asdict(line)) for line in lines])
+
+    async def _rules(self, _call: Call) -> wire.ServiceRules:
+        return wire.ServiceRules(allowed=self._services.allowed, refused=self._services.refused)
+
+    async def _set_rules(self, call: Call) -> None:
+        await self._services.set_rules(**call.body)
+
+    async def _usage(self, call: Call) -> wire.DiskUsage:
+        disk = call.path["disk"]
+        if disk != DEFAULT_DISK:
+            raise NotFound(f"No disk or mount {disk!r}", key="mount_not_found_error", fields={"name": disk})
+        return _wire_usage(await self._disks.data_usage(_depth(call, 1)))
+
+    async def _examine(self, _call: Call) -> wire.Examination:
+        findings = self._doctor.examine()
+        return wire.Examination(
+            findings=[
+                wire.Finding(name=found.name, condition=found.condition.value, text=found.text, how=found.how)
+                for found in findings
+            ]
+        )
+
+
+def _depth(call: Call, default: int) -> int:
+    text = call.query.get("max_depth", "")
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        return default
+    return min(int(text), DEEPEST)
+
+
+def _wire_usage(usage: Usage) -> wire.DiskUsage:
+    return wire.DiskUsage(
+        id=usage.id,
+        label=usage.label,
+        used_bytes=usage.used,
+        total_bytes=msgspec.UNSET if usage.total is None else usage.total,
+        children=[_wire_usage(child) for child in usage.children] or msgspec.UNSET,
+    )

@@ -1,0 +1,137 @@
+"""Builds what looks after the host."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import attrs
+
+from supervisor.drivers.mountinfo import takes_part_in_propagation
+from supervisor.events import CoreState
+from supervisor.lifecycle import StateKeeper
+from supervisor.managers.host import (
+    SERVICES_SCHEMA,
+    Condition,
+    Disks,
+    Doctor,
+    Features,
+    Finding,
+    HostControl,
+    HostFeature,
+    HostManager,
+    HostServices,
+    SystemServices,
+)
+from supervisor.model.manifest import AddonStartup
+
+from .addons import AddonParts
+from .base import Base
+from .parts import Parts
+
+# A little below what a job wants to find free.
+SCARCE_BYTES = 2 * 1024**3
+STOP_STAGES = (
+    AddonStartup.ONCE,
+    AddonStartup.APPLICATION,
+    AddonStartup.SERVICES,
+    AddonStartup.SYSTEM,
+    AddonStartup.INITIALIZE,
+)
+
+
+@attrs.frozen(eq=False)
+class HostParts:
+    """Other parts of the host add their features and findings to `features` and `doctor`."""
+
+    system: SystemServices
+    features: Features
+    doctor: Doctor
+    disks: Disks
+    manager: HostManager
+    services: HostServices
+    control: HostControl
+
+
+def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper) -> HostParts:
+    system, features, disks = SystemServices.on(base.system_bus), Features(), Disks(base.paths)
+    system.provide(features)
+    features.provide(
+        HostFeature.JOURNAL,
+        lambda: parts.logs.journal_available,
+        title="systemd-journald",
+        how="Install systemd-journal-remote, or let the daemon read /var/log/journal",
+    )
+    propagates: list[bool] = []
+
+    def may_mount() -> bool:
+        if not propagates:
+            propagates.append(base.settings.container_name is None or takes_part_in_propagation(base.paths.root))
+        return propagates[0] and system.systemd.available
+
+    features.provide(
+        HostFeature.MOUNT,
+        may_mount,
+        title="systemd",
+        how="In a container, give the data folder with the propagation rslave",
+    )
+    doctor = Doctor(features)
+    for check in (_engine, _system_bus, _internet):
+        doctor.add(partial(check, base, parts))
+    doctor.add(partial(_space, disks))
+    return HostParts(
+        system,
+        features,
+        doctor,
+        disks,
+        HostManager(base.host, system, features, disks),
+        HostServices(base.state_file("host_services.json", SERVICES_SCHEMA), base.system_bus, system.systemd, features),
+        HostControl(
+            system,
+            features,
+            stop_managed=partial(_stop_managed, addons, state),
+            resume=partial(_resume, addons, state),
+        ),
+    )
+
+
+async def _stop_managed(addons: AddonParts, state: StateKeeper) -> None:
+    """Stop what is looked after before the machine goes down (API contract §9.4)."""
+    await state.set(CoreState.SHUTDOWN)
+    for stage in STOP_STAGES:
+        await addons.manager.booter.shutdown(stage)
+
+
+async def _resume(addons: AddonParts, state: StateKeeper) -> None:
+    await state.set(CoreState.RUNNING)
+    await addons.manager.booter.resume()
+
+
+def _engine(base: Base, _parts: Parts) -> Finding:
+    info = base.engine.info
+    if not base.engine.available or info is None:
+        how = "Install docker.io and start it: systemctl start docker"
+        return Finding("Docker", Condition.MISSING, f"No engine answers at {base.settings.docker_url}", how)
+    return Finding("Docker", Condition.OK, f"Version {info.version}, storage {info.storage_driver}")
+
+
+def _system_bus(base: Base, _parts: Parts) -> Finding:
+    bus = base.system_bus
+    if not bus.connected:
+        how = "Install dbus; in a container, give it /run/dbus"
+        return Finding("D-Bus", Condition.MISSING, f"No system bus at {base.settings.system_bus}", how)
+    return Finding("D-Bus", Condition.OK, f"Connected, by {bus.library}")
+
+
+def _internet(_base: Base, parts: Parts) -> Finding:
+    if parts.connectivity.online:
+        return Finding("Internet", Condition.OK, "It can be reached")
+    how = "Updates and images of others wait for it; see the network's settings"
+    return Finding("Internet", Condition.LIMITED, "It can't be reached", how)
+
+
+def _space(disks: Disks) -> Finding:
+    capacity = disks.capacity
+    text = f"{capacity.free / 1024**3:.1f} of {capacity.total / 1024**3:.1f} GiB are free"
+    if capacity.free < SCARCE_BYTES:
+        return Finding("Space", Condition.LIMITED, text, "Installing and backing up need 2 GiB: remove what is old")
+    return Finding("Space", Condition.OK, text)

@@ -1,0 +1,33 @@
+"""The host: what it is, what it can do, its name, clock, power, services and disks.
+
+`Host` holds the facts that need no service, `HostManager` the picture with all that the services tell.
+"""
+
+from .control import HostControl
+from .disks import Disks, Usage
+from .doctor import Condition, Doctor, Finding
+from .features import Features, HostFeature
+from .machine import Host, HostFacts
+from .manager import HostInfo, HostManager
+from .services import SystemServices
+from .units import SERVICES_SCHEMA, HostServices, ServiceLine, UnitAction
+
+__all__ = [
+    "SERVICES_SCHEMA",
+    "Condition",
+    "Disks",
+    "Doctor",
+    "Features",
+    "Finding",
+    "Host",
+    "HostControl",
+    "HostFacts",
+    "HostFeature",
+    "HostInfo",
+    "HostManager",
+    "HostServices",
+    "ServiceLine",
+    "SystemServices",
+    "UnitAction",
+    "Usage",
+]

@@ -1,0 +1,81 @@
+"""The services of the host that the daemon drives over D-Bus, as one thing that is started, refreshed and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+
+import attrs
+
+from supervisor.drivers.dbus import Interface, SystemBus
+from supervisor.drivers.dbus.hostname import Hostname
+from supervisor.drivers.dbus.logind import Login
+from supervisor.drivers.dbus.resolved import Resolved
+from supervisor.drivers.dbus.systemd import Systemd
+from supervisor.drivers.dbus.timedate import TimeDate
+from supervisor.errors import SupervisorError
+
+from .features import Features, HostFeature
+
+_LOGGER = logging.getLogger(__name__)
+
+_SYSTEMD = "It comes with systemd; a host whose first process is another one lacks it"
+
+
+@attrs.frozen(eq=False)
+class SystemServices:
+    """What every systemd host has, most of it."""
+
+    systemd: Systemd
+    hostname: Hostname
+    timedate: TimeDate
+    login: Login
+    resolved: Resolved
+
+    @classmethod
+    def on(cls, bus: SystemBus) -> SystemServices:
+        return cls(Systemd(bus), Hostname(bus), TimeDate(bus), Login(bus), Resolved(bus))
+
+    @property
+    def all(self) -> tuple[Interface, ...]:
+        return (self.systemd, self.hostname, self.timedate, self.login, self.resolved)
+
+    async def start(self) -> None:
+        """Follow them all; on return what is there was read."""
+        await asyncio.gather(*(service.start() for service in self.all))
+
+    async def close(self) -> None:
+        await asyncio.gather(*(service.close() for service in self.all))
+
+    async def refresh(self) -> None:
+        """Read those that are there anew; what a service does not announce is current after that."""
+        await asyncio.gather(*(_refreshed(service) for service in self.all if service.available))
+
+    def provide(self, features: Features) -> None:
+        """Say which features of the host stand and fall with these services."""
+        power = partial(self._any_available, self.login, self.systemd)
+        features.provide(HostFeature.REBOOT, power, title="logind", how=_SYSTEMD)
+        features.provide(HostFeature.SHUTDOWN, power, title="logind", how=_SYSTEMD)
+        for feature, service, how in (
+            (HostFeature.SERVICES, self.systemd, _SYSTEMD),
+            (HostFeature.HOSTNAME, self.hostname, _SYSTEMD),
+            (HostFeature.TIMEDATE, self.timedate, _SYSTEMD + ". For NTP install systemd-timesyncd"),
+            (
+                HostFeature.RESOLVED,
+                self.resolved,
+                "Install and enable systemd-resolved; if D-Bus was restarted under it, restart it, too",
+            ),
+        ):
+            features.provide(feature, partial(self._any_available, service), title=service.service.title, how=how)
+
+    @staticmethod
+    def _any_available(*services: Interface) -> bool:
+        return any(service.available for service in services)
+
+
+async def _refreshed(service: Interface) -> None:
+    try:
+        await service.refresh()
+    except SupervisorError as err:
+        _LOGGER.debug("%s", err)

@@ -1,0 +1,285 @@
+"""The host as the daemon shows and changes it, seen from outside the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from hostbox.box import Box
+
+from box_daemon import BoxDaemon
+from daemon import until
+
+# Without the bus these go on without it, or end; nobody but a person starts them again.
+LOSE_THE_BUS_FOR_GOOD = ("systemd-resolved", "systemd-timesyncd", "systemd-logind", "NetworkManager", "udisks2")
+SYSTEMD_FEATURES = {"reboot", "shutdown", "services", "hostname", "timedate", "resolved", "journal"}
+
+
+@pytest_asyncio.fixture
+async def settled(host: BoxDaemon) -> AsyncIterator[BoxDaemon]:
+    """The daemon, with every service there; what a test took away is there again afterwards."""
+    yield host
+    await until(lambda: features(host), 60)
+
+
+@pytest_asyncio.fixture
+async def without_bus(settled: BoxDaemon, box: Box) -> AsyncIterator[BoxDaemon]:
+    """The daemon, whose bus the test takes away; afterwards the services that do not look for it again are restarted."""
+    yield settled
+    await box.ask("systemctl", "start", "dbus.socket", "dbus.service")
+    await box.ask("systemctl", "restart", *LOSE_THE_BUS_FOR_GOOD)
+
+
+async def features(host: BoxDaemon) -> bool:
+    return set((await host.get("/host/info"))["features"]) >= SYSTEMD_FEATURES
+
+
+async def quickly(host: BoxDaemon, path: str = "/host/info") -> dict:
+    """Ask and see that the answer comes within a second."""
+    began = time.monotonic()
+    answer = await host.get(path)
+    assert time.monotonic() - began < 1
+    return answer
+
+
+async def test_what_the_services_tell_is_shown(host: BoxDaemon, box: Box) -> None:
+    info = await host.get("/host/info")
+    told = json.loads(await box.ask("hostnamectl", "--json=short"))
+    assert {key: info[key] for key in ("hostname", "chassis", "deployment", "kernel", "operating_system")} == {
+        "hostname": told["StaticHostname"],
+        "chassis": told["Chassis"],
+        "deployment": told["Deployment"],
+        "kernel": told["KernelRelease"],
+        "operating_system": told["OperatingSystemPrettyName"],
+    }
+    assert set(info["features"]) >= SYSTEMD_FEATURES
+    assert info["virtualization"] == "container-other"
+    assert (info["broadcast_llmnr"], info["broadcast_mdns"]) == (True, True)
+    assert info["startup_time"] > 0
+    finished = await box.ask("systemctl", "show", "--property=FinishTimestamp", "--timestamp=us+utc", "--value")
+    assert finished.removesuffix(" UTC").endswith(f"{info['boot_timestamp'] % 1_000_000:06d}")
+    total, free = map(int, (await box.ask("stat", "-f", "-c", "%b %a", "/mnt/data")).split())
+    assert info["disk_total"] > 0
+    assert abs(info["disk_free"] / info["disk_total"] - free / total) < 0.05
+
+
+async def test_the_host_name_is_set(settled: BoxDaemon, box: Box) -> None:
+    await settled.post("/host/options", {"hostname": "attic"})
+    assert await box.ask("hostnamectl", "hostname") == "attic"
+    assert (await settled.get("/host/info"))["hostname"] == "attic"
+    assert (await settled.get("/info"))["hostname"] == "attic"
+    await box.ask("hostnamectl", "hostname", "box")
+
+    async def known() -> bool:
+        return (await settled.get("/host/info"))["hostname"] == "box"
+
+    await until(known, 5)
+
+
+@pytest.mark.parametrize("name", ["not a name", "under_score", "x" * 65, "-", "a\0b", "\ud800"])
+async def test_a_name_that_no_host_can_have_is_refused(host: BoxDaemon, box: Box, name: str) -> None:
+    answer = await host.ask("POST", "/host/options", {"hostname": name})
+    assert answer.status == 400
+    if name.isprintable():
+        assert answer.body["error_key"] == "host_invalid_hostname"
+        assert answer.body["extra_fields"] == {"hostname": name}
+    assert await box.ask("hostnamectl", "hostname") == "box"
+    assert await features(host)
+
+
+async def test_the_clock_is_set_up(settled: BoxDaemon, box: Box) -> None:
+    await settled.post("/host/options", {"timezone": "Europe/Berlin", "use_ntp": False})
+    assert await box.ask("timedatectl", "show", "--property=Timezone", "--value") == "Europe/Berlin"
+    assert await box.ask("timedatectl", "show", "--property=NTP", "--value") == "no"
+    info = await settled.get("/host/info")
+    assert (info["timezone"], info["use_ntp"]) == ("Europe/Berlin", False)
+    await settled.post("/host/options", {"timezone": "Etc/UTC", "use_ntp": True})
+    assert await box.ask("timedatectl", "show", "--property=NTP", "--value") == "yes"
+
+
+async def test_the_time_zone_of_the_settings_is_the_host_s(settled: BoxDaemon, box: Box) -> None:
+    await settled.post("/supervisor/options", {"timezone": "Asia/Tokyo"})
+    assert await box.ask("timedatectl", "show", "--property=Timezone", "--value") == "Asia/Tokyo"
+    await settled.post("/supervisor/options", {"timezone": "Etc/UTC"})
+
+
+async def test_services_are_listed_as_systemd_has_them(host: BoxDaemon, box: Box) -> None:
+    listed = {entry["name"]: entry for entry in (await host.get("/host/services"))["services"]}
+    units = json.loads(await box.ask("systemctl", "list-units", "--type=service", "--all", "--output=json"))
+    assert set(listed) == {unit["unit"] for unit in units if unit["load"] == "loaded"}
+    assert listed["supervisor.service"]["state"] == "active"
+    assert set(listed["supervisor.service"]) == {"name", "description", "state"}
+
+
+async def test_a_service_is_stopped_started_restarted_and_reloaded(settled: BoxDaemon, box: Box) -> None:
+    async def state() -> str:
+        return await box.ask("systemctl", "show", "--property=ActiveState", "--value", "pulseaudio")
+
+    async def process() -> str:
+        return await box.ask("systemctl", "show", "--property=MainPID", "--value", "pulseaudio")
+
+    await settled.post("/host/service/pulseaudio/stop")
+    assert await state() == "inactive"
+    await settled.post("/host/service/pulseaudio.service/start")
+    assert await state() == "active"
+    before = await process()
+    await settled.post("/host/service/pulseaudio/restart")
+    assert await process() not in ("0", before)
+    before = await process()
+    await settled.post("/host/service/pulseaudio/reload")
+    assert await process() not in ("0", before)
+
+
+@pytest.mark.parametrize(
+    "service", ["docker", "dbus", "NetworkManager", "systemd-journald", "supervisor", "dbus-org.freedesktop.login1"]
+)
+async def test_a_service_that_carries_the_daemon_is_not_touched(host: BoxDaemon, box: Box, service: str) -> None:
+    before = await box.ask("systemctl", "show", "--property=ActiveState,MainPID", service)
+    for action in ("stop", "restart", "reload"):
+        answer = await host.ask("POST", f"/host/service/{service}/{action}")
+        assert answer.status == 403
+    assert await box.ask("systemctl", "show", "--property=ActiveState,MainPID", service) == before
+
+
+async def test_an_alias_does_not_open_what_its_own_name_keeps_shut(host: BoxDaemon) -> None:
+    rules = await host.get("/host/service/rules")
+    try:
+        await host.post("/host/service/rules", {"refused": ["systemd-resolved"]})
+        answer = await host.ask("POST", "/host/service/dbus-org.freedesktop.resolve1/stop")
+        assert answer.status == 403
+    finally:
+        await host.post("/host/service/rules", rules)
+
+
+async def test_the_administrator_decides_which_services_may_be_touched(settled: BoxDaemon, box: Box) -> None:
+    rules = await settled.get("/host/service/rules")
+    try:
+        await settled.post("/host/service/rules", {"allowed": ["systemd-timesyncd"], "refused": []})
+        await settled.post("/host/service/systemd-timesyncd/restart")
+        assert (await settled.ask("POST", "/host/service/pulseaudio/restart")).status == 403
+    finally:
+        await settled.post("/host/service/rules", rules)
+    assert (await settled.ask("POST", "/host/service/systemd-timesyncd/restart")).status == 403
+
+
+async def test_a_service_that_is_not_there_or_fails_is_said_to(host: BoxDaemon, box: Box) -> None:
+    assert (await host.ask("POST", "/host/service/no-such-thing/start")).status == 404
+    assert (await host.ask("POST", "/host/service/a%20b/start")).status == 400
+    unit = "[Service]\nType=oneshot\nExecStart=/bin/false\n"
+    await box.ask("sh", "-c", "cat >/run/systemd/system/broken.service && systemctl daemon-reload", stdin=unit)
+    answer = await host.ask("POST", "/host/service/broken/start")
+    assert answer.status == 500
+    assert "journalctl -u broken.service" in answer.body["message"]
+    await box.ask("sh", "-c", "systemctl reset-failed broken; rm /run/systemd/system/broken.service")
+
+
+async def test_the_data_folder_is_measured_and_mounts_in_it_are_not(host: BoxDaemon, box: Box) -> None:
+    await box.ask(
+        "sh",
+        "-euc",
+        """
+        cd /mnt/data/supervisor/media
+        mkdir -p films/old far && dd if=/dev/zero of=films/old/one bs=1M count=7 2>/dev/null
+        ln -f films/old/one films/again && ln -sf /var/lib/docker link
+        mount -t tmpfs tmpfs far && dd if=/dev/zero of=far/big bs=1M count=20 2>/dev/null
+        """,
+    )
+    root = await host.get("/host/disks/default/usage?max_depth=3")
+    assert [child["id"] for child in root["children"]] == [
+        *("system", "addons_data", "addons_config", "media", "share", "backup", "ssl", "homeassistant")
+    ]
+    media = next(child for child in root["children"] if child["id"] == "media")
+    assert 7 << 20 <= media["used_bytes"] < 8 << 20
+    assert [child["id"] for child in media["children"]] == ["films"]
+    assert [child["id"] for child in media["children"][0]["children"]] == ["old"]
+    assert root["used_bytes"] == sum(child["used_bytes"] for child in root["children"])
+    shallow = await host.get("/host/disks/default/usage?max_depth=many")
+    assert all("children" not in child for child in shallow["children"])
+    assert (await host.ask("GET", "/host/disks/nothing/usage")).status == 404
+    await box.ask("sh", "-c", "umount /mnt/data/supervisor/media/far; rm -r /mnt/data/supervisor/media/*")
+
+
+async def test_a_restarted_bus_is_found_again(without_bus: BoxDaemon, box: Box) -> None:
+    host = without_bus
+    await box.ask("systemctl", "kill", "--signal=KILL", "dbus")
+
+    async def came_back() -> bool:
+        return set((await quickly(host))["features"]) >= SYSTEMD_FEATURES - {"resolved"}
+
+    await until(came_back, 30)
+    await host.post("/host/options", {"hostname": "after"})
+    assert await box.ask("hostnamectl", "hostname") == "after"
+    await host.post("/host/options", {"hostname": "box"})
+    await box.ask("systemctl", "restart", "systemd-resolved")
+    await until(lambda: features(host), 30)
+
+
+async def test_without_a_bus_the_answers_go_on_and_say_what_is_missing(without_bus: BoxDaemon, box: Box) -> None:
+    settled = without_bus
+    await box.ask("systemctl", "stop", "dbus.socket", "dbus.service")
+
+    async def gone() -> bool:
+        return not set((await quickly(settled))["features"]) & {"hostname", "services", "reboot"}
+
+    await until(gone, 10)
+    info = await quickly(settled)
+    assert (info["hostname"], info["chassis"]) == ("box", None)
+    for path, body in (("/host/options", {"hostname": "x"}), ("/host/reboot", None)):
+        began = time.monotonic()
+        answer = await settled.ask("POST", path, body)
+        assert (answer.status, time.monotonic() - began < 1) == (400, True)
+        assert "D-Bus connection available" in answer.body["message"]
+    assert (await settled.ask("GET", "/host/services")).status == 400
+
+
+async def test_a_stopped_service_takes_its_feature_along_and_brings_it_back(settled: BoxDaemon, box: Box) -> None:
+    await box.ask("systemctl", "stop", "systemd-resolved")
+
+    async def gone() -> bool:
+        return "resolved" not in (await quickly(settled))["features"]
+
+    await until(gone, 10)
+    info = await quickly(settled)
+    assert (info["broadcast_llmnr"], info["llmnr_hostname"]) == (None, None)
+    findings = (await quickly(settled, "/host/doctor"))["findings"]
+    found = next(finding for finding in findings if finding["name"] == "Name resolution")
+    assert (found["condition"], "systemd-resolved" in found["how"]) == ("missing", True)
+    await box.ask("systemctl", "start", "systemd-resolved")
+
+    async def back() -> bool:
+        return (await quickly(settled))["broadcast_llmnr"] is True
+
+    await until(back, 10)
+
+
+async def test_a_service_that_ends_when_idle_is_no_loss(settled: BoxDaemon, box: Box) -> None:
+    await box.ask("systemctl", "stop", "systemd-hostnamed", "systemd-timedated")
+    await asyncio.sleep(0.2)
+    info = await quickly(settled)
+    assert set(info["features"]) >= SYSTEMD_FEATURES
+    assert info["chassis"] == "embedded"
+    await settled.post("/host/reload")
+
+
+async def test_a_service_that_hangs_costs_its_own_requests_their_time_and_no_other(
+    settled: BoxDaemon, box: Box
+) -> None:
+    await settled.post("/host/reload")
+    await box.ask("systemctl", "kill", "--signal=STOP", "systemd-hostnamed")
+    naming = asyncio.create_task(settled.ask("POST", "/host/options", {"hostname": "slow"}, seconds=30))
+    await asyncio.sleep(0.2)
+    assert (await quickly(settled))["hostname"] == "box"
+    answer = await naming
+    assert (answer.status, "did not answer" in answer.body["message"]) == (400, True)
+    await box.ask("systemctl", "kill", "--signal=CONT", "systemd-hostnamed")
+    await box.ask("hostnamectl", "hostname", "box")
+
+
+async def test_the_doctor_tells_what_works(host: BoxDaemon) -> None:
+    findings = {finding["name"]: finding for finding in (await host.get("/host/doctor"))["findings"]}
+    for name in ("Docker", "D-Bus", "Space", "Reboot", "Services of the host", "Clock", "Journal"):
+        assert findings[name]["condition"] == "ok", findings[name]
