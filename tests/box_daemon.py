@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import attrs
 
-from daemon import ROOT, Daemon
+from daemon import BASE, DOCKER_URL, ROOT, Daemon, until
 from hostbox.box import Box
 
 STATE = Path("run/supervisor/state")
@@ -31,6 +32,10 @@ class BoxDaemon(Daemon):
     box: Box = attrs.field(kw_only=True)
 
     @property
+    def data(self) -> Path:
+        return self.box.folder / "data/supervisor"
+
+    @property
     def socket(self) -> Path:
         return self.box.root / "run/supervisor/supervisor.sock"
 
@@ -47,6 +52,11 @@ class BoxDaemon(Daemon):
     async def start(self, *, state: str = "running") -> BoxDaemon:
         await self.box.ask("systemctl", "start", "supervisor")
         return self
+
+    async def ready(self) -> None:
+        """Wait until the daemon runs, after a boot of the box, for example."""
+        await self.close_session()
+        await until(lambda: self.state() == "running", 60, lambda: self.log)
 
     async def restart(self) -> None:
         await self.close_session()
@@ -66,3 +76,11 @@ def sources() -> list[tuple[Path, Path, bool]]:
     """What of this machine the daemon in a box runs from: the sources, the virtualenv in them, and its Python."""
     folders = [ROOT] if Path(sys.base_prefix) == Path("/usr") else [ROOT, Path(sys.base_prefix)]
     return [(folder, folder, True) for folder in folders]
+
+
+def bring_base_image(box: Box) -> None:
+    """Give the engine in the box the image that add-ons of tests are built on."""
+    archive = box.folder / "data/base.tar"
+    subprocess.run(["docker", "-H", DOCKER_URL, "save", "-o", archive, BASE], check=True, capture_output=True)
+    box.run("docker", "load", "-i", "/mnt/data/base.tar")
+    archive.unlink()

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from hostbox.box import Box
 
 from box_daemon import BoxDaemon
 from daemon import until
+from hostbox.box import Box
 
 # Without the bus these go on without it, or end; nobody but a person starts them again.
 LOSE_THE_BUS_FOR_GOOD = ("systemd-resolved", "systemd-timesyncd", "systemd-logind", "NetworkManager", "udisks2")
@@ -28,7 +28,7 @@ async def settled(host: BoxDaemon) -> AsyncIterator[BoxDaemon]:
 
 @pytest_asyncio.fixture
 async def without_bus(settled: BoxDaemon, box: Box) -> AsyncIterator[BoxDaemon]:
-    """The daemon, whose bus the test takes away; afterwards the services that do not look for it again are restarted."""
+    """The daemon, whose bus the test takes away; afterwards the services that can't do without are restarted."""
     yield settled
     await box.ask("systemctl", "start", "dbus.socket", "dbus.service")
     await box.ask("systemctl", "restart", *LOSE_THE_BUS_FOR_GOOD)
@@ -92,13 +92,24 @@ async def test_a_name_that_no_host_can_have_is_refused(host: BoxDaemon, box: Box
 
 
 async def test_the_clock_is_set_up(settled: BoxDaemon, box: Box) -> None:
+    async def timesyncd() -> str:
+        return await box.ask("timedatectl", "show", "--property=NTP", "--value")
+
+    async def shown() -> bool:
+        info = await settled.get("/host/info")
+        return (info["timezone"], info["use_ntp"]) == ("Europe/Berlin", False)
+
     await settled.post("/host/options", {"timezone": "Europe/Berlin", "use_ntp": False})
     assert await box.ask("timedatectl", "show", "--property=Timezone", "--value") == "Europe/Berlin"
-    assert await box.ask("timedatectl", "show", "--property=NTP", "--value") == "no"
-    info = await settled.get("/host/info")
-    assert (info["timezone"], info["use_ntp"]) == ("Europe/Berlin", False)
+    # timedated answers when it has told systemd, which takes its time.
+    await until(shown, 10)
+    assert await timesyncd() == "no"
     await settled.post("/host/options", {"timezone": "Etc/UTC", "use_ntp": True})
-    assert await box.ask("timedatectl", "show", "--property=NTP", "--value") == "yes"
+    for _ in range(50):
+        if await timesyncd() == "yes":
+            break
+        await asyncio.sleep(0.1)
+    assert await timesyncd() == "yes"
 
 
 async def test_the_time_zone_of_the_settings_is_the_host_s(settled: BoxDaemon, box: Box) -> None:

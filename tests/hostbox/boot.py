@@ -1,7 +1,7 @@
 """The power supply of a box: `python -m hostbox.boot FOLDER` boots it, and boots it again when it reboots.
 
 FOLDER/box.json says what to boot (see `Plan`); FOLDER/state.json what came of it. The box lives as long as this
-process, and this process as long as the pipe on its standard input is open.
+process, and this process as long as the pipe on its standard input is open; a byte there is the power button.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def main() -> None:
             boots += 1
             ended = _run(folder, plan, console.fileno(), boots)
             _write_state(folder, State(boots, None, ended))
-            if ended != "reboot":
+            # A machine that is off stays off until somebody presses the button.
+            if ended != "reboot" and not os.read(sys.stdin.fileno(), 1):
                 return
 
 
@@ -132,7 +133,8 @@ def _run(folder: Path, plan: Plan, console: int, boots: int) -> str:
 def _attend(launcher: int, terminal: int, console: int) -> None:
     """Copy the console to its file until the box ends; cut its power when nobody needs us any more."""
     watched = os.pidfd_open(launcher)
-    sources = [terminal, watched, sys.stdin.fileno()]
+    button = sys.stdin.fileno()
+    sources = [terminal, watched, button]
     while True:
         ready, _, _ = select.select(sources, [], [])
         if terminal in ready:
@@ -141,9 +143,9 @@ def _attend(launcher: int, terminal: int, console: int) -> None:
                 continue
         if watched in ready:
             break
-        if sys.stdin.fileno() in ready and not os.read(sys.stdin.fileno(), 1):
+        if button in ready and not os.read(button, 1):
             os.kill(launcher, signal.SIGKILL)
-            sources.remove(sys.stdin.fileno())
+            sources.remove(button)
         time.sleep(0.02)
     os.close(watched)
     os.close(terminal)

@@ -66,6 +66,13 @@ class Box:
 
     def up(self) -> None:
         """Switch it on and wait until everything has started; what it kept from an earlier time is still there."""
+        if self._power is not None:
+            assert self._power.stdin is not None
+            before = self.state.boots
+            self._power.stdin.write(b"!")
+            self._power.stdin.flush()
+            self.wait_until_up(boots=before + 1)
+            return
         layers = build.ensure()
         for name in ("upper/etc", "work", "root.mount", "docker", "data", "disks"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -111,11 +118,7 @@ class Box:
 
     def down(self) -> None:
         """Cut its power. Its files stay where they are."""
-        power, self._power = self._power, None
-        if power is not None:
-            assert power.stdin is not None
-            power.stdin.close()
-            power.wait(30)
+        self._let_go()
         self._detach_loops()
         cgroups.remove(self.group)
 
@@ -190,10 +193,18 @@ class Box:
 
     def power_button(self) -> None:
         """Tell systemd to shut down, and wait until it has."""
-        leader, power = self._leader(), self._power
-        assert power is not None
-        os.kill(leader, signal.SIGRTMIN + 4)
-        power.wait(60)
+        os.kill(self._leader(), signal.SIGRTMIN + 4)
+        end = time.monotonic() + BOOT_SECONDS
+        while self.running and time.monotonic() < end:
+            time.sleep(0.02)
+
+    def _let_go(self) -> None:
+        """End the power supply, and what it still feeds."""
+        power, self._power = self._power, None
+        if power is not None:
+            assert power.stdin is not None
+            power.stdin.close()
+            power.wait(30)
 
     def _leader(self) -> int:
         leader = self.state.leader

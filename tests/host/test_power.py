@@ -1,0 +1,84 @@
+"""The power switch: a box of its own goes down and comes up again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from box_daemon import BoxDaemon, bring_base_image, sources
+from daemon import until
+from hostbox import build
+from hostbox.box import Box
+from hostbox.network import Net
+
+LAST_WORDS = "trap 'echo last words; exit 0' TERM; while :; do sleep 0.1; done"
+
+
+@pytest.fixture(scope="module")
+def machine(disk: Path, net: Net, overlay: Path) -> Iterator[Box]:
+    box = Box(disk / "power", "power", [net], sources(), overlay)
+    box.up()
+    box.run("systemd-sysusers")
+    bring_base_image(box)
+    box.run("systemctl", "enable", "--now", "supervisor")
+    yield box
+    box.down()
+    build.remove(box.folder)
+
+
+@pytest_asyncio.fixture
+async def daemon(machine: Box) -> AsyncIterator[BoxDaemon]:
+    daemon = BoxDaemon(Path("/nowhere"), box=machine)
+    await daemon.ready()
+    yield daemon
+    await daemon.close_session()
+
+
+async def add_ons(daemon: BoxDaemon) -> list[str]:
+    """Install and start one add-on for each stage, the one that starts first first."""
+    slugs = [
+        daemon.add_on(f"of-{startup}", command=LAST_WORDS, more=f"startup: {startup}\nboot: auto\n")
+        for startup in ("initialize", "system", "services", "application")
+    ]
+    await daemon.post("/store/reload")
+    for slug in slugs:
+        await daemon.install(slug, start=True)
+    for slug in slugs:
+        await until(lambda slug=slug: started(daemon, slug), 30)
+    return slugs
+
+
+async def started(daemon: BoxDaemon, slug: str) -> bool:
+    return await daemon.state_of(slug) == "started"
+
+
+async def farewells(machine: Box, boot: int) -> list[str]:
+    """Return which containers said their last words in a boot, in that order."""
+    lines = await machine.ask("journalctl", f"--boot={boot}", "--output=json", "MESSAGE=last words")
+    return [json.loads(line)["CONTAINER_NAME"].removeprefix("addon_") for line in lines.splitlines()]
+
+
+async def test_a_reboot_stops_the_add_ons_in_their_order_and_starts_them_again(daemon: BoxDaemon, machine: Box) -> None:
+    slugs = await add_ons(daemon)
+    boot = (await machine.ask("cat", "/proc/sys/kernel/random/boot_id")).strip()
+    assert (await daemon.ask("POST", "/host/reboot")).status == 200
+    machine.wait_until_up(boots=2)
+    await daemon.ready()
+    assert (await machine.ask("cat", "/proc/sys/kernel/random/boot_id")).strip() != boot
+    assert await farewells(machine, -1) == list(reversed(slugs))
+    for slug in slugs:
+        await until(lambda slug=slug: started(daemon, slug), 60)
+
+
+async def test_a_shutdown_switches_the_machine_off(daemon: BoxDaemon, machine: Box) -> None:
+    slugs = [addon["slug"] for addon in (await daemon.get("/addons"))["addons"]]
+    assert (await daemon.ask("POST", "/host/shutdown")).status == 200
+    await daemon.close_session()
+    await until(lambda: machine.state.ended == "power off", 60)
+    machine.up()
+    await daemon.ready()
+    assert set(await farewells(machine, -1)) >= set(slugs)

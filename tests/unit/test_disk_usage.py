@@ -1,0 +1,180 @@
+"""How much is on a disk, and how worn it is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from supervisor.drivers.detached import detached
+from supervisor.drivers.disk import Capacity, Folder, Measuring, life_time
+from supervisor.drivers.mountinfo import mount_points
+from supervisor.errors import SupervisorError
+from supervisor.managers.host import Disks
+from supervisor.managers.host import disks as disks_module
+from supervisor.paths import DataPaths
+
+TREES = st.recursive(
+    st.integers(0, 40_000),
+    lambda inner: st.dictionaries(st.text("abc", min_size=1, max_size=3), inner, max_size=4),
+    max_leaves=15,
+)
+
+
+def make(folder: Path, tree: int | dict) -> None:
+    if isinstance(tree, int):
+        folder.write_bytes(b"x" * tree)
+        return
+    folder.mkdir()
+    for name, inner in tree.items():
+        make(folder / name, inner)
+
+
+def blocks(path: Path) -> int:
+    """What du counts, the folder itself left out."""
+    return sum(entry.lstat().st_blocks * 512 for entry in path.rglob("*"))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@given(tree=st.dictionaries(st.text("abc", min_size=1, max_size=3), TREES, max_size=4), depth=st.integers(0, 5))
+def test_a_tree_is_as_large_as_what_is_in_it(tmp_path_factory: pytest.TempPathFactory, tree: dict, depth: int) -> None:
+    top = tmp_path_factory.mktemp("tree") / "top"
+    make(top, tree)
+    found = Measuring(mounts=()).folder(top, depth)
+    assert found.used == blocks(top)
+    check(found, depth)
+
+
+def check(folder: Folder, depth: int) -> None:
+    assert sum(child.used for child in folder.children) <= folder.used
+    assert depth > 0 or not folder.children
+    assert [child.name for child in folder.children] == sorted(child.name for child in folder.children)
+    for child in folder.children:
+        assert child.used > 0
+        check(child, depth - 1)
+
+
+def test_links_and_second_names_do_not_count_twice(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"x" * 8192)
+    once = Measuring(mounts=()).folder(tmp_path, 1).used
+    os.link(tmp_path / "one", tmp_path / "two")
+    (tmp_path / "link").symlink_to("/usr")
+    assert Measuring(mounts=()).folder(tmp_path, 1).used == once
+
+
+def test_what_something_is_mounted_on_is_not_even_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dead/inside").mkdir(parents=True)
+    (tmp_path / "alive").mkdir()
+    seen: list[str] = []
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: (seen.append(os.fspath(path)), scan(path))[1])
+    Measuring(mounts=[str(tmp_path / "dead")]).folder(tmp_path, 3)
+    assert set(seen) == {str(tmp_path), str(tmp_path / "alive")}
+
+
+def test_a_tree_deeper_than_the_stack_is_measured(tmp_path: Path) -> None:
+    here = tmp_path
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=(fd := os.open(here, os.O_PATH)))
+        os.close(fd)
+        here /= "d"
+        if len(str(here)) > 3900:
+            break
+    assert Measuring(mounts=()).folder(tmp_path, 1).used >= 0
+
+
+def test_mount_points_are_read_with_their_escapes(tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text("1 0 8:1 / / rw - ext4 /dev/x rw\n2 1 0:3 / /mnt/a\\040b rw shared:1 - nfs nas:/a rw\n")
+    assert mount_points(table) == [Path("/"), Path("/mnt/a b")]
+
+
+@pytest.mark.parametrize(
+    ("text", "worn"), [("0x01 0x01", 0.0), ("0x00 0x03", 20.0), ("0x01 0x0b", 100.0), ("0x00 0x00", None), ("", None)]
+)
+def test_the_wear_of_an_emmc_is_its_second_estimate(tmp_path: Path, text: str, worn: float | None) -> None:
+    number = tmp_path.stat().st_dev
+    disk = tmp_path / "devices/mmc0/block/mmcblk0"
+    (disk / "mmcblk0p1").mkdir(parents=True)
+    (disk / "mmcblk0p1/partition").write_text("1")
+    (disk / "device").mkdir()
+    (disk / "device/life_time").write_text(text)
+    (tmp_path / "dev/block").mkdir(parents=True)
+    (tmp_path / f"dev/block/{os.major(number)}:{os.minor(number)}").symlink_to(disk / "mmcblk0p1")
+    assert life_time(tmp_path, tmp_path) == worn
+
+
+def test_other_disks_do_not_tell_their_wear(tmp_path: Path) -> None:
+    assert life_time(tmp_path / "missing", tmp_path) is None
+    assert life_time(tmp_path, tmp_path) is None
+
+
+async def test_work_that_hangs_is_left_behind() -> None:
+    release = threading.Event()
+    with pytest.raises(TimeoutError):
+        await detached(release.wait, name="hangs", seconds=0.05)
+    release.set()
+
+
+async def test_work_that_fails_fails_where_it_is_waited_for() -> None:
+    def fail() -> None:
+        raise OSError("broken")
+
+    with pytest.raises(OSError, match="broken"):
+        await detached(fail, name="fails", seconds=5)
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> Disks:
+    paths = DataPaths(tmp_path, tmp_path)
+    paths.create()
+    return Disks(paths)
+
+
+async def test_the_free_space_is_known_after_the_load(disks: Disks, no_blocking_calls: None) -> None:
+    await disks.load()
+    assert 0 < disks.capacity.free <= disks.capacity.total
+    await disks.stop()
+
+
+async def test_those_that_ask_the_same_at_once_share_one_walk(disks: Disks, monkeypatch: pytest.MonkeyPatch) -> None:
+    walks: list[int] = []
+    measure = disks._measure_data
+    monkeypatch.setattr(disks, "_measure_data", lambda depth: (walks.append(depth), measure(depth))[1])
+    answers = await asyncio.gather(*(disks.data_usage(1) for _ in range(5)))
+    assert (walks, len(set(answers))) == ([1], 1)
+    await disks.data_usage(1)
+    assert walks == [1, 1]
+
+
+async def test_a_dead_mount_costs_the_one_that_asks_a_minute_and_nobody_else_anything(
+    disks: Disks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    of = Capacity.of
+    monkeypatch.setattr(Capacity, "of", staticmethod(lambda path: release.wait() if path.name == "dead" else of(path)))
+    monkeypatch.setattr(disks_module, "MOUNT_SECONDS", 0.2)
+    dead = asyncio.create_task(disks.mount_usage("nas", tmp_path / "dead", 0))
+    assert (await disks.data_usage(1)).total
+    with pytest.raises(SupervisorError) as raised:
+        await dead
+    assert raised.value.key == "mount_usage_timeout_error"
+    release.set()
+
+
+async def test_a_mount_is_measured_with_what_is_not_in_its_files(disks: Disks, tmp_path: Path) -> None:
+    (tmp_path / "media/films").mkdir()
+    (tmp_path / "media/films/one").write_bytes(b"x" * 10_000)
+    shallow = await disks.mount_usage("nas", tmp_path / "media", 1)
+    assert (shallow.id, shallow.children) == ("nas", ())
+    deep = await disks.mount_usage("nas", tmp_path / "media", 2)
+    assert [child.id for child in deep.children] == ["films", "other"]
+    assert sum(child.used for child in deep.children) == deep.used
+    with pytest.raises(SupervisorError) as raised:
+        await disks.mount_usage("nas", tmp_path / "missing", 2)
+    assert raised.value.key == "mount_usage_read_error"
