@@ -63,6 +63,11 @@ class Daemon:
     _session: aiohttp.ClientSession | None = None
 
     @property
+    def _no_host(self) -> dict[str, str]:
+        """Keep the daemon from the machine it is tested on: it could reboot it."""
+        return {"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={self.folder}/no-bus"}
+
+    @property
     def data(self) -> Path:
         return self.folder / "data"
 
@@ -100,7 +105,7 @@ class Daemon:
                 stdout=log,
                 stderr=log,
                 stdin=asyncio.subprocess.DEVNULL,
-                env={**os.environ, **self.environment},
+                env={**os.environ, **self._no_host, **self.environment},
                 cwd=ROOT,
             )
 

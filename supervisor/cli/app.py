@@ -21,6 +21,7 @@ from supervisor.cli.daemon import info, supervisor, updates
 from supervisor.cli.docker import docker
 from supervisor.cli.failures import EXIT_CODES_HELP, ExitCode
 from supervisor.cli.hardware import hardware
+from supervisor.cli.host import doctor, host
 from supervisor.cli.jobs import jobs
 from supervisor.cli.logs import logs
 from supervisor.cli.raw import api
@@ -105,6 +106,8 @@ def build(daemon: Daemon) -> Group:
             logs,
             top,
             supervisor,
+            host,
+            doctor,
             docker,
             audio,
             hardware,

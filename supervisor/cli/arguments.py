@@ -16,18 +16,22 @@ from supervisor.cli.command import find_target
 from supervisor.cli.failures import Failure
 
 _COMPLETION_TIMEOUT = 0.7
+_SERVICE_WORD = re.compile(r"[A-Za-z0-9][-_.:@\\A-Za-z0-9]*")
 _WORD = re.compile(r"[A-Za-z0-9][-_.A-Za-z0-9]*")
 
 
 class _Identifier(click.ParamType[str]):
     """A word that names something of the daemon's."""
 
-    def __init__(self, name: str, path: str, key: str | None, field: str, label: str) -> None:
+    def __init__(
+        self, name: str, path: str, key: str | None, field: str, label: str, word: re.Pattern[str] = _WORD
+    ) -> None:
         self.name = name
+        self._word = word
         self._path, self._key, self._field, self._label = path, key, field, label
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not _WORD.fullmatch(str(value)):
+        if not self._word.fullmatch(str(value)):
             self.fail(f"{text.line(str(value))!r} is not a valid {self.name}", param, ctx)
         return str(value)
 
@@ -46,13 +50,14 @@ class _Identifier(click.ParamType[str]):
     def _items(self, found: Iterable[Mapping[str, Any]], incomplete: str, taken: set[str]) -> Iterable[CompletionItem]:
         for item in found:
             word = str(item.get(self._field, ""))
-            if _WORD.fullmatch(word) and word.startswith(incomplete) and word not in taken:
+            if self._word.fullmatch(word) and word.startswith(incomplete) and word not in taken:
                 yield CompletionItem(word, help=text.line(str(item.get(self._label) or "")) or None)
 
 
 INSTALLED = _Identifier("slug", "/addons", "addons", "slug", "name")
 STORE_ADDON = _Identifier("slug", "/store/addons", "addons", "slug", "name")
 REPOSITORY = _Identifier("repository", "/store/repositories", None, "slug", "name")
+SERVICE = _Identifier("service", "/host/services", "services", "name", "description", _SERVICE_WORD)
 JOB = _Identifier("uuid", "/jobs/info", "jobs", "uuid", "name")
 ISSUE = _Identifier("uuid", "/resolution/info", "issues", "uuid", "type")
 SUGGESTION = _Identifier("uuid", "/resolution/info", "suggestions", "uuid", "type")

@@ -10,6 +10,14 @@ import re
 from ipaddress import IPv4Address
 from typing import Any
 
+HOST = (
+    "agent_version:str|null apparmor_version:str|null chassis:str|null virtualization:str|null cpe:str|null "
+    "deployment:str|null disk_free:float disk_total:float disk_used:float disk_life_time:float|null features:[str] "
+    "hostname:str|null llmnr_hostname:str|null kernel:str|null operating_system:str|null timezone:str|null dt_utc:str "
+    "dt_synchronized:bool|null use_ntp:bool|null startup_time:float|null boot_timestamp:int|null "
+    "broadcast_llmnr:bool|null broadcast_mdns:bool|null"
+)
+DISK_USAGE = "id:str label:str used_bytes:int total_bytes:int children:[obj]"
 STATS = (
     "cpu_percent:float memory_usage:int memory_limit:int memory_percent:float network_rx:int network_tx:int "
     "blk_read:int blk_write:int"

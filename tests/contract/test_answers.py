@@ -25,6 +25,8 @@ PLACES: dict[str, tuple[str, str]] = {
     "/docker/info": (".", models.DOCKER),
     "/audio/info": (".", models.AUDIO),
     "/docker/mirrors": (".", models.MIRRORS),
+    "/host/info": (".", models.HOST),
+    "/host/disks/default/usage": (".", models.DISK_USAGE),
     "/resolution/info": (".", models.RESOLUTION),
     "/store/repositories/local": (".", models.REPOSITORY),
 }
