@@ -22,7 +22,6 @@ from supervisor.managers.host import (
     HostServices,
     SystemServices,
 )
-from supervisor.model.manifest import AddonStartup
 
 from .addons import AddonParts
 from .base import Base
@@ -30,13 +29,6 @@ from .parts import Parts
 
 # A little below what a job wants to find free.
 SCARCE_BYTES = 2 * 1024**3
-STOP_STAGES = (
-    AddonStartup.ONCE,
-    AddonStartup.APPLICATION,
-    AddonStartup.SERVICES,
-    AddonStartup.SYSTEM,
-    AddonStartup.INITIALIZE,
-)
 
 
 @attrs.frozen(eq=False)
@@ -97,8 +89,7 @@ def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper)
 async def _stop_managed(addons: AddonParts, state: StateKeeper) -> None:
     """Stop what is looked after before the machine goes down (API contract §9.4)."""
     await state.set(CoreState.SHUTDOWN)
-    for stage in STOP_STAGES:
-        await addons.manager.booter.shutdown(stage)
+    await addons.manager.booter.shutdown()
 
 
 async def _resume(addons: AddonParts, state: StateKeeper) -> None:

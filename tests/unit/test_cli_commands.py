@@ -69,7 +69,7 @@ def test_store_search_needs_every_word(command: Run) -> None:
         (["host", "shutdown", "-y", "--force"], "POST", "/host/shutdown", {"force": True}),
         (["host", "reload"], "POST", "/host/reload", None),
         (["host", "options", "--ntp", "off"], "POST", "/host/options", {"use_ntp": False}),
-        (["host", "services", "restart", "getty@tty1"], "POST", "/host/service/getty@tty1/restart", None),
+        (["host", "services", "restart", "getty@tty1"], "POST", "/host/service/getty%40tty1/restart", None),
         (["host", "services", "rules", "--allow", "nginx*"], "POST", "/host/service/rules", {"allowed": ["nginx*"]}),
         (["addons", "start", "local_hello"], "POST", "/addons/local_hello/start", None),
         (["addons", "stop", "local_hello"], "POST", "/addons/local_hello/stop", None),
