@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -61,6 +63,41 @@ class BoxDaemon(Daemon):
     async def restart(self) -> None:
         await self.close_session()
         await self.box.ask("systemctl", "restart", "supervisor")
+
+
+@attrs.define(eq=False)
+class AgentService:
+    """The stand-in for the OS agent in a box: see tests/stands/os_agent.py for what it knows and writes down."""
+
+    box: Box
+
+    @property
+    def _state(self) -> Path:
+        return self.box.root / "run/os-agent.json"
+
+    def start(self, **known: Any) -> None:
+        """Start it anew, knowing all that it knew before and what is given now."""
+        self.stop()
+        before = self.known() if self._state.exists() else {}
+        self._state.write_text(json.dumps({**before, **known}))
+        stand = ROOT / "tests/stands/os_agent.py"
+        command = (sys.executable, "-B", str(stand), "unix:path=/run/dbus/system_bus_socket", "/run/os-agent.json")
+        self.box.run("systemd-run", "--quiet", "--unit=os-agent", *command)
+
+    def stop(self) -> None:
+        self.box.attempt("systemctl", "stop", "os-agent")
+        self.box.attempt("systemctl", "reset-failed", "os-agent")
+
+    def forget(self) -> None:
+        self._state.unlink(missing_ok=True)
+
+    def known(self) -> dict[str, Any]:
+        return dict(json.loads(self._state.read_text()))
+
+    @property
+    def calls(self) -> list[list[Any]]:
+        """What was asked of it, in order: [method, arguments...]."""
+        return list(self.known()["calls"])
 
 
 def install(tree: Path) -> Path:

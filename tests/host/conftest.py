@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from box_daemon import BoxDaemon, install, sources
+from box_daemon import AgentService, BoxDaemon, install, sources
 from hostbox import build
 from hostbox.box import Box
 from hostbox.network import Net
@@ -46,6 +46,15 @@ def box(disk: Path, net: Net, overlay: Path) -> Iterator[Box]:
     box.run("systemctl", "start", "supervisor")
     yield box
     box.down()
+
+
+@pytest.fixture
+def os_agent(box: Box) -> Iterator[AgentService]:
+    """The stand-in for the OS agent as a service of the box, stopped until the test starts it."""
+    agent = AgentService(box)
+    yield agent
+    agent.stop()
+    agent.forget()
 
 
 @pytest_asyncio.fixture

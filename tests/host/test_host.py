@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from box_daemon import BoxDaemon
+from box_daemon import AgentService, BoxDaemon
 from daemon import until
 from hostbox.box import Box
 
@@ -294,3 +294,23 @@ async def test_the_doctor_tells_what_works(host: BoxDaemon) -> None:
     findings = {finding["name"]: finding for finding in (await host.get("/host/doctor"))["findings"]}
     for name in ("Docker", "D-Bus", "Space", "Reboot", "Services of the host", "Clock", "Journal"):
         assert findings[name]["condition"] == "ok", findings[name]
+
+
+async def test_the_os_agent_is_found_when_it_comes_and_missed_when_it_goes(
+    settled: BoxDaemon, os_agent: AgentService
+) -> None:
+    assert (await settled.get("/host/info"))["agent_version"] is None
+    os_agent.start(version="1.7.2")
+
+    async def version() -> str:
+        info = await quickly(settled)
+        return info["agent_version"] if "os_agent" in info["features"] else ""
+
+    assert await until(version, 20) == "1.7.2"
+    assert (await settled.get("/host/info"))["apparmor_version"] == "3.1.7"
+    os_agent.stop()
+
+    async def gone() -> bool:
+        return "os_agent" not in (await quickly(settled))["features"]
+
+    await until(gone, 20)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -64,7 +63,7 @@ class OsAgent:
     def _save(self) -> None:
         temporary = self._state.with_suffix(".new")
         temporary.write_text(json.dumps(self._known, indent=1))
-        os.replace(temporary, self._state)
+        temporary.replace(self._state)
 
     def _done(self, method: str, *arguments: Any) -> list[Any]:
         """Write a call down; return what the method answers."""

@@ -90,8 +90,7 @@ class HostRoutes:
         return Route("POST", path, Access.MANAGER, act, f"{action.value.capitalize()} a service of the host")
 
     async def _info(self, _call: Call) -> wire.HostInfo:
-        info = attrs.asdict(self._host.info())
-        return wire.HostInfo(agent_version=None, apparmor_version=None, **info)
+        return wire.HostInfo(**attrs.asdict(self._host.info()))
 
     async def _set_options(self, call: Call) -> None:
         if "hostname" in call.body:

@@ -26,6 +26,8 @@ STALE_SECONDS: Final = 60.0
 class HostInfo:
     """None is what nobody on this host can tell. Disk sizes are in GiB, `startup_time` in seconds."""
 
+    agent_version: str | None
+    apparmor_version: str | None
     chassis: str | None
     cpe: str | None
     deployment: str | None
@@ -95,6 +97,8 @@ class HostManager:
         hostname, timedate = self._services.hostname, self._services.timedate
         systemd, resolved = self._services.systemd, self._services.resolved
         return HostInfo(
+            agent_version=self._services.agent.version,
+            apparmor_version=self._services.apparmor.parser_version,
             chassis=hostname.chassis or None,
             cpe=hostname.operating_system_cpe or None,
             deployment=hostname.deployment or None,

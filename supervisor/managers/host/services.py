@@ -11,6 +11,7 @@ import attrs
 from supervisor.drivers.dbus import Interface, SystemBus
 from supervisor.drivers.dbus.hostname import Hostname
 from supervisor.drivers.dbus.logind import Login
+from supervisor.drivers.dbus.os_agent import Agent, AppArmor
 from supervisor.drivers.dbus.resolved import Resolved
 from supervisor.drivers.dbus.systemd import Systemd
 from supervisor.drivers.dbus.timedate import TimeDate
@@ -25,21 +26,24 @@ _SYSTEMD = "It comes with systemd; a host whose first process is another one lac
 
 @attrs.frozen(eq=False)
 class SystemServices:
-    """What every systemd host has, most of it."""
+    """What hosts with systemd have, and what theirs with the Home Assistant Operating System have besides."""
 
     systemd: Systemd
     hostname: Hostname
     timedate: TimeDate
     login: Login
     resolved: Resolved
+    agent: Agent
+    apparmor: AppArmor
 
     @classmethod
     def on(cls, bus: SystemBus) -> SystemServices:
-        return cls(Systemd(bus), Hostname(bus), TimeDate(bus), Login(bus), Resolved(bus))
+        return cls(Systemd(bus), Hostname(bus), TimeDate(bus), Login(bus), Resolved(bus), Agent(bus), AppArmor(bus))
 
     @property
     def all(self) -> tuple[Interface, ...]:
-        return (self.systemd, self.hostname, self.timedate, self.login, self.resolved)
+        known = (self.systemd, self.hostname, self.timedate, self.login, self.resolved)
+        return (*known, self.agent, self.apparmor)
 
     async def start(self) -> None:
         """Follow them all; on return what is there was read."""
@@ -61,6 +65,11 @@ class SystemServices:
             (HostFeature.SERVICES, self.systemd, _SYSTEMD),
             (HostFeature.HOSTNAME, self.hostname, _SYSTEMD),
             (HostFeature.TIMEDATE, self.timedate, _SYSTEMD + ". For NTP install systemd-timesyncd"),
+            (
+                HostFeature.OS_AGENT,
+                self.agent,
+                "It comes with the Home Assistant Operating System alone",
+            ),
             (
                 HostFeature.RESOLVED,
                 self.resolved,
