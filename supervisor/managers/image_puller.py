@@ -26,6 +26,7 @@ from supervisor.drivers.registry_api import RegistryApi
 from supervisor.errors import (
     DOCKER_NO_SPACE,
     DOCKERHUB_RATE_LIMIT,
+    NotFound,
     SupervisorError,
     Unavailable,
 )
@@ -46,6 +47,15 @@ class _Source:
 
     image: str
     mirror: str | None
+
+
+@attrs.frozen
+class _Failed:
+    """Which sources are worth another try and why; `own` is the registry's own refusal, should they fail as well."""
+
+    again: list[_Source]
+    reason: SupervisorError
+    own: SupervisorError | None
 
 
 @attrs.frozen
@@ -90,11 +100,12 @@ class ImagePuller:
         # An engine that goes away meanwhile may come back; one that is away now is told at once.
         pauses = tuple(self._pauses) if self._engine.available else ()
         tries = len(pauses) + 1
+        own: SupervisorError | None = None
         for attempt, pause in enumerate((*pauses, None), 1):
-            result = await self._round(wanted, sources, follow)
+            result = await self._round(wanted, sources, follow, own)
             if isinstance(result, ImageInfo):
                 return result
-            sources, reason = result
+            sources, reason, own = result.again, result.reason, result.own
             if pause is None:
                 break
             _LOGGER.warning("%s: try %d of %d failed, the next is in %g s: %s", wanted, attempt, tries, pause, reason)
@@ -103,18 +114,21 @@ class ImagePuller:
                 extra={"attempt": attempt, "attempts": tries, "reason": str(reason)},
             )
             await asyncio.sleep(pause)
+        if own is not None:
+            raise own
         raise Unavailable(f"{reason} ({tries} tries)" if pauses else str(reason)) from reason
 
     async def _round(
-        self, wanted: _Wanted, sources: Sequence[_Source], follow: _Follower
-    ) -> ImageInfo | tuple[list[_Source], SupervisorError]:
-        """Try each source once; without success return those worth another try, and why.
+        self, wanted: _Wanted, sources: Sequence[_Source], follow: _Follower, own: SupervisorError | None
+    ) -> ImageInfo | _Failed:
+        """Try each source once; `own` is what the registry itself refused with in an earlier round.
 
         Raises:
-            SupervisorError: none is worth another try; it is the registry's own answer.
+            SupervisorError: another try would not help; it is the registry's own answer.
         """
-        passing: list[tuple[_Source, SupervisorError]] = []
-        last: SupervisorError = Unavailable(f"There is no place to get {wanted} from")
+        again: list[_Source] = []
+        reason: SupervisorError = Unavailable(f"There is no place to get {wanted} from")
+        last = reason
         for source in sources:
             try:
                 return await self._from(wanted, source, follow)
@@ -126,11 +140,17 @@ class ImagePuller:
                 elif err.key == DOCKERHUB_RATE_LIMIT.key:
                     self._tell_rate_limit()
                 if isinstance(err, Unavailable):
-                    passing.append((source, err))
+                    again.append(source)
+                    reason = err
+                elif source.mirror is None:
+                    own = err
                 last = err
-        if not passing:
-            raise last
-        return [source for source, _ in passing], passing[-1][1]
+        # What the registry does not have, no mirror has; other refusals of it a mirror may make up for.
+        if isinstance(own, NotFound):
+            raise own
+        if not again:
+            raise own or last
+        return _Failed(again, reason, own)
 
     async def _from(self, wanted: _Wanted, source: _Source, follow: _Follower) -> ImageInfo:
         images = self._engine.images

@@ -9,7 +9,7 @@ import pytest
 
 from supervisor.drivers.http import HttpClient
 from supervisor.drivers.registry_api import RegistryApi
-from supervisor.errors import DOCKER_NO_SPACE, DOCKERHUB_RATE_LIMIT, RateLimited, SupervisorError, Unavailable
+from supervisor.errors import DOCKER_NO_SPACE, DOCKERHUB_RATE_LIMIT, NotFound, RateLimited, SupervisorError, Unavailable
 from supervisor.events import EventBus
 from supervisor.jobs import JobManager
 from supervisor.jobs.manager import JOBS_SCHEMA
@@ -25,14 +25,15 @@ class RefusingEngine:
 
     available = True
 
-    def __init__(self, error: SupervisorError) -> None:
+    def __init__(self, error: SupervisorError, *, at_mirrors: SupervisorError | None = None) -> None:
         self.images = self
         self.error = error
+        self.at_mirrors = at_mirrors or error
         self.pulls: list[str] = []
 
     async def pull(self, image: str, _tag: str, **_: Any) -> None:
         self.pulls.append(image)
-        raise self.error
+        raise self.error if image == "a/b" else self.at_mirrors
 
 
 async def pulled(tmp_path: Path, engine: RefusingEngine, mirrors: list[str] | None = None) -> Resolution:
@@ -76,6 +77,31 @@ async def test_every_round_asks_the_mirrors_first(tmp_path: Path) -> None:
     engine = RefusingEngine(Unavailable("away"))
     await pulled(tmp_path, engine, ["m.org"])
     assert engine.pulls == ["m.org/a/b", "a/b"] * 3
+
+
+async def test_what_the_registry_does_not_have_is_not_waited_for_at_mirrors(tmp_path: Path) -> None:
+    engine = RefusingEngine(NotFound("no such image"), at_mirrors=Unavailable("away"))
+    await pulled(tmp_path, engine, ["m.org"])
+    assert engine.pulls == ["m.org/a/b", "a/b"]
+
+
+async def test_a_mirror_may_make_up_for_a_limit_but_the_limit_is_what_is_told(tmp_path: Path) -> None:
+    limit = DOCKERHUB_RATE_LIMIT(dockerhub_rate_limit_url="u")
+    engine = RefusingEngine(limit, at_mirrors=Unavailable("away"))
+    resolution = await pulled(tmp_path, engine, ["m.org"])
+    assert engine.pulls == ["m.org/a/b", "a/b", "m.org/a/b", "m.org/a/b"]
+    assert [issue.type for issue in resolution.issues] == ["docker_ratelimit"]
+
+
+async def test_a_mirror_that_comes_back_without_the_image_does_not_hide_the_registrys_answer(tmp_path: Path) -> None:
+    class Returning(RefusingEngine):
+        async def pull(self, image: str, tag: str, **more: Any) -> None:
+            self.at_mirrors = NotFound("not here") if self.pulls else Unavailable("away")
+            await super().pull(image, tag, **more)
+
+    engine = Returning(DOCKERHUB_RATE_LIMIT(dockerhub_rate_limit_url="u"))
+    await pulled(tmp_path, engine, ["m.org"])
+    assert engine.pulls == ["m.org/a/b", "a/b", "m.org/a/b"]
 
 
 async def test_an_engine_that_is_away_is_told_at_once(tmp_path: Path) -> None:
