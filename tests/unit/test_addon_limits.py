@@ -210,6 +210,18 @@ async def test_a_kill_for_lack_of_memory_is_said_by_name(tmp_path: Path, caplog:
     assert house.issues() == [("addon_out_of_memory", "local_lamp")], "a start does not make it need less"
 
 
+async def test_a_program_whose_parts_are_killed_all_the_time_does_not_flood_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = House(tmp_path)
+    addon = await house.install()
+    await house.runner.start(addon)
+    for _ in range(20):
+        oom(house, addon)
+    assert len([message for message in caplog.messages if "out of memory" in message]) == 1
+    assert house.issues() == [("addon_out_of_memory", "local_lamp")]
+
+
 async def test_the_news_may_come_after_the_end(tmp_path: Path) -> None:
     house = House(tmp_path)
     addon = await house.install()
