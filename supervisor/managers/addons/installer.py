@@ -364,8 +364,12 @@ class AddonInstaller:
     async def _mend_profile(self, addon: Addon) -> None:
         """Give an updated add-on the profile of its version: the crash may have come before that was done."""
         store = self._store.addons.get(addon.slug)
-        if store is not None and store.manifest.version == addon.record.version:
+        if store is None or store.manifest.version != addon.record.version:
+            return
+        try:
             await self._apparmor.install(addon.slug, await self._profile(store))
+        except SupervisorError as err:
+            _LOGGER.error("%s: may have the profile of another version: %s", addon.slug, err)
 
     async def _undo_install(self, intent: Intent) -> None:
         await self._images.remove(intent.images, in_use=self._registry.images_in_use())
