@@ -93,7 +93,7 @@ def test_what_is_not_named_stays_and_null_takes_away() -> None:
         ({"cpus": 4.5}, "The limit cpus can't be set so: this machine has 4"),
         ({"cpus": -1}, "The limit cpus can't be set so: 0.05 is the least"),
         ({"pids": 1}, "The limit pids can't be set so: 8 is the least"),
-        ({"pids": 10**9}, "The limit pids can't be set so: this machine has 4.1943e+06"),
+        ({"pids": 10**9}, "The limit pids can't be set so: this machine has 4194304"),
         ({"shm": 1000}, "The limit shm can't be set so: 1 MB is the least"),
         ({"shm": "64G"}, "The limit shm can't be set so: this machine has 8 GB"),
         ({"memory": "1G", "pids": 1}, "The limit pids can't be set so: 8 is the least"),
