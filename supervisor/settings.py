@@ -20,7 +20,8 @@ class Settings:
     `host_data` is the data folder as the Docker engine's host sees it, which differs from `data` only when the daemon
     itself runs in a container, `container_name` then. `api_address` None means the internal network's gateway (or our
     own address in it, in a container). `builtin_remotes` says whether the repositories that live on the internet are
-    fetched. `update_window` is how many seconds an updated add-on must run well before its old version is given up.
+    fetched. `cpu_rt` says that the host has set real-time CPU budget aside for containers. `update_window` is how many
+    seconds an updated add-on must run well before its old version is given up.
     """
 
     data: Path = DEFAULT_DATA
@@ -35,6 +36,7 @@ class Settings:
     log_level: str | None = None
     log_format: Literal["auto", "console", "journal"] = "auto"
     dev: bool = False
+    cpu_rt: bool = False
     journal_gateway_url: str | None = None
     builtin_remotes: bool = True
     connectivity_url: str = "https://checkonline.home-assistant.io/online.txt"

@@ -29,6 +29,7 @@ from supervisor.managers.addons.repair import AddonRepairs, MissingImages
 from supervisor.managers.addons.rollback import ROLLBACKS_SCHEMA, Rollbacks
 from supervisor.managers.addons.runner import AddonRunner
 from supervisor.managers.addons.secrets import SecretsFile
+from supervisor.managers.addons.spec import RT_BUDGET
 from supervisor.managers.addons.watchdog import ContainerWatchdog
 from supervisor.managers.apparmor import AppArmor
 from supervisor.managers.discovery import DISCOVERY_SCHEMA, DiscoveryManager
@@ -172,6 +173,7 @@ def _surroundings(base: Base, parts: Parts, apparmor: AppArmor) -> Surroundings:
         base.address,
         parts.configuration.timezone or base.host.facts.timezone or "UTC",
         docker_socket=Path(base.settings.docker_url.removeprefix("unix://")),
+        realtime_supported=base.settings.cpu_rt and RT_BUDGET.exists(),
         apparmor=apparmor.available,
         propagation=takes_part_in_propagation(base.paths.root),
         missing=missing,

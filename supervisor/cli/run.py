@@ -65,6 +65,12 @@ def _options() -> list[click.Parameter]:
         ),
         _option("--dev", "SUPERVISOR_DEV", "Development mode.", is_flag=True),
         _option(
+            "--cpu-rt",
+            "SUPERVISOR_CPU_RT",
+            "Give add-ons that work in real time a part of the CPU budget that the host has set aside for that.",
+            is_flag=True,
+        ),
+        _option(
             "--builtin-remotes/--no-builtin-remotes",
             "SUPERVISOR_BUILTIN_REMOTES",
             "Fetch the well-known repositories from the internet. [yes]",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import docker
 import pytest
 
-from daemon import Daemon
+from daemon import Daemon, until
 
 PROFILE = """\
 #include <tunables/global>
@@ -59,6 +61,20 @@ async def test_a_profile_is_stored_under_the_slug_and_goes_with_the_add_on(
 
     await lamp.post("/addons/local_lamp/uninstall")
     assert not stored.exists()
+
+
+async def test_a_crash_between_record_and_profile_is_mended(lamp: Daemon) -> None:
+    await lamp.install("local_lamp", start=True)
+    await lamp.kill()
+    stored = lamp.data / "apparmor/local_lamp"
+    wanted = stored.read_text()
+    stored.write_text("profile local_lamp {\n  # of another version\n}\n")
+    images = ["local/amd64-addon-lamp:1.0"]
+    intent = {"action": "update", "images": images, "was_running": True}
+    (lamp.data / "intents.json").write_text(json.dumps({"intents": {"local_lamp": intent}}))
+    await lamp.start()
+    await until(lambda: stored.read_text() == wanted, 20, lambda: lamp.log)
+    assert await lamp.state_of("local_lamp") == "started"
 
 
 async def test_an_installation_with_a_bad_profile_fails_and_leaves_nothing(

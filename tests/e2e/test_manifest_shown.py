@@ -7,6 +7,7 @@ from typing import Any
 import docker
 
 from daemon import Daemon
+from supervisor.managers.addons.spec import RT_BUDGET
 
 SHOWN = """\
 url: https://example.org/lamp
@@ -124,3 +125,21 @@ async def test_a_deprecated_add_on_is_an_issue_where_it_is_installed(running: Da
     await running.start()
     issues = (await running.get("/resolution/info"))["issues"]
     assert [(issue["type"], issue["reference"]) for issue in issues] == [("deprecated_addon", slug)]
+
+
+async def test_real_time_budget_is_given_where_the_host_has_set_some_aside(
+    daemon: Daemon, docker_client: docker.APIClient
+) -> None:
+    """The kernel here may divide real-time among groups, but nobody has given Docker's group any."""
+    daemon.options.append("--cpu-rt")
+    await daemon.start()
+    slug = daemon.add_on("drum", more="realtime: true")
+    await daemon.post("/store/reload")
+    await daemon.install(slug)
+    answer = await daemon.ask("POST", f"/addons/{slug}/start")
+    if answer.status == 200:
+        budget = docker_client.inspect_container(f"addon_{slug}")["HostConfig"]["CpuRealtimeRuntime"]
+        assert budget == (190_000 if RT_BUDGET.exists() else 0)
+    else:
+        assert answer.body["error_key"] == "app_not_possible_here_error"
+        assert ("no real-time budget" in answer.body["message"]) == RT_BUDGET.exists()

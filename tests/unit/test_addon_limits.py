@@ -93,7 +93,7 @@ def test_what_is_not_named_stays_and_null_takes_away() -> None:
         ({"cpus": 4.5}, "The limit cpus can't be set so: this machine has 4"),
         ({"cpus": -1}, "The limit cpus can't be set so: 0.05 is the least"),
         ({"pids": 1}, "The limit pids can't be set so: 8 is the least"),
-        ({"pids": 10**9}, "The limit pids can't be set so: this machine has 4.1943e+06"),
+        ({"pids": 10**9}, "The limit pids can't be set so: this machine has 4194304"),
         ({"shm": 1000}, "The limit shm can't be set so: 1 MB is the least"),
         ({"shm": "64G"}, "The limit shm can't be set so: this machine has 8 GB"),
         ({"memory": "1G", "pids": 1}, "The limit pids can't be set so: 8 is the least"),
@@ -208,6 +208,18 @@ async def test_a_kill_for_lack_of_memory_is_said_by_name(tmp_path: Path, caplog:
     await house.runner.start(addon)
     assert addon.last_error is None
     assert house.issues() == [("addon_out_of_memory", "local_lamp")], "a start does not make it need less"
+
+
+async def test_a_program_whose_parts_are_killed_all_the_time_does_not_flood_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = House(tmp_path)
+    addon = await house.install()
+    await house.runner.start(addon)
+    for _ in range(20):
+        oom(house, addon)
+    assert len([message for message in caplog.messages if "out of memory" in message]) == 1
+    assert house.issues() == [("addon_out_of_memory", "local_lamp")]
 
 
 async def test_the_news_may_come_after_the_end(tmp_path: Path) -> None:

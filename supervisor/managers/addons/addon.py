@@ -160,10 +160,10 @@ class Addon:
 
     def starved(self) -> None:
         """Note that a process of the container was killed for lack of memory; the container itself may go on."""
-        self._starved = time.monotonic()
+        known, self._starved = self._starved_lately, time.monotonic()
         if self.state == AddonState.ERROR and self.last_exit_code == KILLED:
             self._explain_end(self.last_exit_code)
-        elif self.running:
+        elif self.running and not known:
             self.last_error = f"a process of it was {self._out_of_memory_text}"
             _LOGGER.warning("%s: %s", self.slug, self.last_error, extra={"ADDON": self.slug})
 

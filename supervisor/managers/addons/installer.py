@@ -276,7 +276,7 @@ class AddonInstaller:
         image = self._images.name(store)
         references = (addon.record.image_reference, f"{image}:{store.manifest.version}")
         job.stage("prepare")
-        profile, before = await self._profile(store), await self._apparmor.text(addon.slug)
+        profile = await self._profile(store)
         await self._intents.begin(Intent(addon.slug, Action.UPDATE, references, was_running=was_running))
         try:
             job.stage("image")
@@ -292,14 +292,15 @@ class AddonInstaller:
                 job.stage("snapshot")
                 await self._rollbacks.keep(addon)
             job.stage("record")
-            await self._apparmor.install(addon.slug, profile)
             await self._registry.switch(addon, store, image)
             self._bus.publish(AddonTokenChanged(addon.slug))
         except BaseException:
-            await asyncio.shield(self._give_up(addon, before, start=was_running))
+            await asyncio.shield(self._give_up(addon, start=was_running))
             raise
         job.stage("start")
         try:
+            # Not before the record: which profile a version has is known, which version a profile is of is not.
+            await self._apparmor.install(addon.slug, profile)
             await self._resume(addon, start=was_running)
         except SupervisorError as err:
             if way_back:
@@ -317,10 +318,9 @@ class AddonInstaller:
         else:
             await self._runner.attach(addon)
 
-    async def _give_up(self, addon: Addon, profile: str | None, *, start: bool) -> None:
+    async def _give_up(self, addon: Addon, *, start: bool) -> None:
         """Go on with the present version. What that meets is logged: why the change failed is the news."""
         try:
-            await self._apparmor.install(addon.slug, profile)
             await self._resume(addon, start=start)
             await self._intents.end(addon.slug)
         except SupervisorError as err:
@@ -350,6 +350,7 @@ class AddonInstaller:
                 await self._uninstall(intent, None)
             case Action.UPDATE if (addon := self._registry.installed.get(intent.slug)) is not None:
                 await self._runner.attach(addon)
+                await self._mend_profile(addon)
                 if intent.was_running and not addon.running:
                     await self._runner.start(addon)
                 await self._cleanup(addon, intent.images)
@@ -359,6 +360,16 @@ class AddonInstaller:
                 await self._rollbacks.finish(intent, addon)
             case _:
                 await self._intents.end(intent.slug)
+
+    async def _mend_profile(self, addon: Addon) -> None:
+        """Give an updated add-on the profile of its version: the crash may have come before that was done."""
+        store = self._store.addons.get(addon.slug)
+        if store is None or store.manifest.version != addon.record.version:
+            return
+        try:
+            await self._apparmor.install(addon.slug, await self._profile(store))
+        except SupervisorError as err:
+            _LOGGER.error("%s: may have the profile of another version: %s", addon.slug, err)
 
     async def _undo_install(self, intent: Intent) -> None:
         await self._images.remove(intent.images, in_use=self._registry.images_in_use())

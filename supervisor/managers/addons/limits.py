@@ -108,4 +108,4 @@ def _check(name: str, value: float, capacity: Capacity, *, own_shm: bool) -> Non
 
 
 def _text(name: str, value: float) -> str:
-    return size_text(int(value)) if name in ("memory", "shm") else f"{value:g}"
+    return size_text(int(value)) if name in ("memory", "shm") else str(value)

@@ -278,7 +278,8 @@ class Rollbacks:
         elif event.state == AddonState.STARTED:
             self._probations[event.slug] = self._task(event.slug, self._prove(addon))
         elif event.state == AddonState.ERROR and not addon.stop_requested:
-            self._begin(addon, f"it ended with exit code {addon.last_exit_code}")
+            ended = f"ended with exit code {addon.last_exit_code}"
+            self._begin(addon, f"it was {addon.last_error}" if addon.out_of_memory else f"it {ended}")
 
     def _container_changed(self, event: ContainerStateChanged) -> None:
         if event.state is ContainerState.UNHEALTHY:

@@ -265,6 +265,9 @@ class AddonRunner:
             await self._logs.keep(addon.container_name)
             addon.stop_requested = False
             info = await self._engine.containers.run(container_spec(run, around))
+        except Unavailable as err:
+            addon.fail(str(err))
+            raise
         except SupervisorError as err:
             raise self._start_failed(addon, err) from err
         addon.started(info)
@@ -276,8 +279,6 @@ class AddonRunner:
     def _start_failed(self, addon: Addon, err: SupervisorError) -> SupervisorError:
         """Put the add-on in error and return what its caller is told."""
         addon.fail(str(err))
-        if isinstance(err, Unavailable):
-            return err
         if isinstance(err, NotFound):
             self._raise_issue(IssueType.MISSING_IMAGE, addon, SuggestionType.EXECUTE_REPAIR)
             return ADDON_UNKNOWN(app=addon.slug)

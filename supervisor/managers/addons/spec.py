@@ -21,6 +21,8 @@ _LOGGER = logging.getLogger(__name__)
 
 OOM_SCORE_ADJ = 200
 RT_RUNTIME_MICROSECONDS = 190_000
+# There where the kernel can divide real-time CPU time among control groups.
+RT_BUDGET = Path("/sys/fs/cgroup/cpu/cpu.rt_runtime_us")
 RT_MEMLOCK_BYTES = 128 * 1024 * 1024
 UART_MAJORS = (204, 188, 166)
 USB_MAJORS = (189, 180)
