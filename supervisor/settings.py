@@ -40,6 +40,7 @@ class Settings:
     journal_gateway_url: str | None = None
     builtin_remotes: bool = True
     connectivity_url: str = "https://checkonline.home-assistant.io/online.txt"
+    whoami_url: str = "https://services.home-assistant.io/whoami/v1"
     version_url: str = "https://version.home-assistant.io"
     update_window: float = 600.0
     leak_url: str = "https://api.pwnedpasswords.com/range"

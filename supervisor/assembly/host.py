@@ -11,6 +11,7 @@ from supervisor.events import CoreState
 from supervisor.lifecycle import StateKeeper
 from supervisor.managers.host import (
     SERVICES_SCHEMA,
+    Clock,
     Condition,
     Disks,
     Doctor,
@@ -42,6 +43,7 @@ class HostParts:
     manager: HostManager
     services: HostServices
     control: HostControl
+    clock: Clock
 
 
 def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper) -> HostParts:
@@ -70,6 +72,12 @@ def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper)
     for check in (_engine, _system_bus, _internet):
         doctor.add(partial(check, base, parts))
     doctor.add(partial(_space, disks))
+    control = HostControl(
+        system,
+        features,
+        stop_managed=partial(_stop_managed, addons, state),
+        resume=partial(_resume, addons, state),
+    )
     return HostParts(
         system,
         features,
@@ -77,11 +85,17 @@ def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper)
         disks,
         HostManager(base.host, system, features, disks),
         HostServices(base.state_file("host_services.json", SERVICES_SCHEMA), base.system_bus, system.systemd, features),
-        HostControl(
+        control,
+        Clock(
+            base.host,
             system,
+            control,
             features,
-            stop_managed=partial(_stop_managed, addons, state),
-            resume=partial(_resume, addons, state),
+            parts.configuration,
+            base.http,
+            base.resolution,
+            base.settings.whoami_url,
+            partial(parts.connectivity.check, force=True),
         ),
     )
 

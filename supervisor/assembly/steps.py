@@ -56,6 +56,7 @@ def setup_steps(
         ("host", base.host.load),
         ("services of the host", host.manager.load),
         ("rules for services", host.services.load),
+        ("time zone", host.clock.load),
         ("devices", base.devices.start),
         ("sound", parts.audio.start),
         ("Docker settings", parts.docker.load),
@@ -102,6 +103,7 @@ def begin_background(
     scheduler.every(HOST_RELOAD_SECONDS, "host", host.manager.reload)
     jobs.spawn(repositories.manager.reload)
     jobs.spawn(partial(parts.connectivity.check, force=True))
+    jobs.spawn(host.clock.adjust)
     jobs.spawn(addons.image_check.check_all)
 
 

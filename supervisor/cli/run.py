@@ -84,6 +84,7 @@ def _options() -> list[click.Parameter]:
         _option(
             "--connectivity-url", "SUPERVISOR_CONNECTIVITY_URL", "Asked to see if the internet is there.", metavar="URL"
         ),
+        _option("--whoami-url", "SUPERVISOR_WHOAMI_URL", "Asked for our time zone and the time.", metavar="URL"),
         _option("--version-url", "SUPERVISOR_VERSION_URL", "Where newer versions are announced.", metavar="URL"),
         _option(
             "--update-window",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from box_daemon import AgentService, BoxDaemon
-from daemon import until
+from daemon import ROOT, until
 from hostbox.box import Box
 
 # Without the bus these go on without it, or end; nobody but a person starts them again.
@@ -314,3 +316,16 @@ async def test_the_os_agent_is_found_when_it_comes_and_missed_when_it_goes(
         return "os_agent" not in (await quickly(settled))["features"]
 
     await until(gone, 20)
+
+
+async def test_both_libraries_say_the_same_of_the_real_services(settled: BoxDaemon, box: Box) -> None:
+    program = Path(__file__).with_name("read_services.py")
+    told = {}
+    for library in ("dbus-next", "dbus-fast"):
+        text = await box.ask("env", f"PYTHONPATH={ROOT}", sys.executable, "-B", str(program), library)
+        told[library] = json.loads(text)
+        assert told[library].pop("library") == library
+    assert told["dbus-next"] == told["dbus-fast"]
+    found = told["dbus-fast"]
+    assert (found["hostname"], found["chassis"], found["can_reboot"]) == ("box", "embedded", "yes")
+    assert (found["restarted"], found["llmnr"], "10.99.0.1" in found["servers"]) == ("done", "yes", True)

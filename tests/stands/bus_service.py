@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 from collections.abc import Callable
@@ -47,6 +48,7 @@ class BusService:
     calls: list[str] = attrs.field(factory=list)
     silent: bool = False
     _bus: Any = None
+    _emitting: set[asyncio.Task[None]] = attrs.field(factory=set)
 
     async def start(self) -> None:
         self._bus = await MessageBus(bus_address=self.address).connect()
@@ -90,6 +92,12 @@ class BusService:
         # Nobody told the library yet that a signal has no reply.
         message.flags = MessageFlag.NO_REPLY_EXPECTED
         await self._bus.send(message)
+
+    def later(self, *signal: Any) -> None:
+        """Emit a signal right after the answer that is being made."""
+        task = asyncio.get_running_loop().create_task(self.emit(*signal))
+        self._emitting.add(task)
+        task.add_done_callback(self._emitting.discard)
 
     def _handle(self, message: Message) -> Message | bool | None:
         if message.message_type is not MessageType.METHOD_CALL or message.destination is None:

@@ -102,10 +102,17 @@ async def until_away(control: HostControl, service: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_everything_is_stopped_before_the_machine_goes_down(control: HostControl, power: Power) -> None:
-    await control.reboot()
-    await control.shutdown()
-    assert power.done == ["stopped", "logind reboot", "stopped", "logind power off"]
+@pytest.mark.parametrize(("work", "asked"), [("reboot", "logind reboot"), ("shutdown", "logind power off")])
+async def test_everything_is_stopped_before_the_machine_goes_down(
+    control: HostControl, power: Power, work: str, asked: str
+) -> None:
+    await getattr(control, work)()
+    assert power.done == ["stopped", asked]
+
+
+async def test_those_that_ask_while_it_goes_down_wait_for_that_and_no_more(control: HostControl, power: Power) -> None:
+    await asyncio.gather(control.reboot(), control.reboot(), control.shutdown())
+    assert power.done == ["stopped", "logind reboot"]
 
 
 async def test_without_logind_systemd_is_asked(control: HostControl, power: Power) -> None:

@@ -24,7 +24,7 @@ LONGEST_PAUSE = 5.0
 # A connection that lived this long was a good one: the next loss is a new story.
 STEADY_SECONDS = 10.0
 # How long the start of the daemon waits for the bus and for what the services say.
-START_SECONDS = 10.0
+START_SECONDS = 5.0
 
 
 class SystemBus:

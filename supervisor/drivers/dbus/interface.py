@@ -24,6 +24,7 @@ PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 # A service that is there and can't be read is asked again: soon, then rarely.
 PAUSES: Final = (1.0, 3.0, 10.0, 30.0, 60.0)
 READ_SECONDS = 25.0
+START_SECONDS = 5.0
 
 Changed = Callable[[frozenset[str]], None]
 
@@ -84,7 +85,7 @@ class Interface:
     # Its life.
 
     async def start(self) -> None:
-        """Follow the service from now on; on return its properties were read, if it is there."""
+        """Follow the service from now on; on return its properties were read, if it is there and answers soon."""
         if self._following:
             return
         self._following = True
@@ -93,7 +94,9 @@ class Interface:
             await _quietly(self.bus.hear(self._changes, self._properties_changed))
             self._listening = True
         await self.bus.follow(self.service, self)
-        await self.read()
+        reading = self._reading
+        if reading is not None:
+            await asyncio.wait({reading}, timeout=START_SECONDS)
 
     async def close(self) -> None:
         """Follow it no more; what was read is forgotten."""
@@ -108,12 +111,6 @@ class Interface:
             self._reading.cancel()
         self._values.clear()
         self._available = False
-
-    async def read(self) -> None:
-        """Wait for the reading that is going on, if one is."""
-        reading = self._reading
-        if reading is not None:
-            await asyncio.wait({reading}, timeout=READ_SECONDS)
 
     async def refresh(self) -> None:
         """Read all properties now, for those that no signal announces.

@@ -3,6 +3,7 @@
 `Host` holds the facts that need no service, `HostManager` the picture with all that the services tell.
 """
 
+from .clock import Clock
 from .control import HostControl
 from .disks import Disks, Usage
 from .doctor import Condition, Doctor, Finding
@@ -14,6 +15,7 @@ from .units import SERVICES_SCHEMA, HostServices, ServiceLine, UnitAction
 
 __all__ = [
     "SERVICES_SCHEMA",
+    "Clock",
     "Condition",
     "Disks",
     "Doctor",

@@ -30,6 +30,7 @@ class HostControl:
         self._stop_managed = stop_managed
         self._resume = resume
         self._going_down = asyncio.Lock()
+        self._asked = False
 
     async def set_hostname(self, hostname: str) -> None:
         """Name the machine.
@@ -91,6 +92,8 @@ class HostControl:
         self._features.require(feature)
         # Who asks while the machine goes down waits for that, as everybody else.
         async with self._going_down:
+            if self._asked:
+                return
             await self._check(feature)
             _LOGGER.warning("The host goes down (%s)", feature.value)
             try:
@@ -103,6 +106,7 @@ class HostControl:
             except SupervisorError:
                 await self._resume()
                 raise
+            self._asked = True
 
     async def _check(self, feature: HostFeature) -> None:
         """See whether logind would do it, before anything is stopped for it."""

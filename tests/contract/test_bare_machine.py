@@ -1,0 +1,47 @@
+"""A machine without systemd, D-Bus and all that comes with them: the daemon runs, and says what it lacks."""
+
+from __future__ import annotations
+
+import time
+
+from daemon import Daemon
+
+
+async def test_what_is_known_without_any_service_is_shown(daemon: Daemon) -> None:
+    info = await daemon.get("/host/info")
+    assert info["hostname"]
+    assert info["kernel"]
+    assert info["disk_total"] >= info["disk_free"] > 0
+    unknown = ("chassis", "deployment", "cpe", "virtualization", "use_ntp", "startup_time", "broadcast_mdns")
+    assert [info[key] for key in unknown] == [None] * len(unknown)
+    assert not set(info["features"]) & {"reboot", "shutdown", "services", "hostname", "timedate", "resolved"}
+    assert (await daemon.get("/info"))["features"] == info["features"]
+
+
+async def test_what_can_not_be_done_is_refused_at_once_with_what_is_missing(daemon: Daemon) -> None:
+    for path, body in (
+        ("/host/options", {"hostname": "attic"}),
+        ("/host/options", {"use_ntp": True}),
+        ("/host/reboot", None),
+        ("/host/shutdown", None),
+        ("/host/service/ssh/restart", None),
+    ):
+        began = time.monotonic()
+        answer = await daemon.ask("POST", path, body)
+        assert (answer.status, time.monotonic() - began < 1) == (400, True), path
+        assert "D-Bus connection available" in answer.body["message"]
+    assert (await daemon.ask("GET", "/host/services")).status == 400
+    await daemon.post("/host/reload")
+    await daemon.post("/supervisor/options", {"timezone": "Europe/Berlin"})
+
+
+async def test_the_doctor_names_what_is_missing_and_how_to_get_it(daemon: Daemon) -> None:
+    findings = {finding["name"]: finding for finding in (await daemon.get("/host/doctor"))["findings"]}
+    assert findings["Docker"]["condition"] == "ok"
+    for name in ("D-Bus", "Reboot", "Services of the host", "Clock", "Name resolution"):
+        assert findings[name]["condition"] == "missing", name
+        assert findings[name]["how"], name
+
+
+async def test_a_bus_that_is_not_there_is_said_once(daemon: Daemon) -> None:
+    assert daemon.log.count("The system bus is not running") == 1
