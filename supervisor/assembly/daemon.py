@@ -24,6 +24,7 @@ from supervisor.settings import Settings
 
 from .addons import build_addons
 from .api import build_server
+from .backups import build_backups
 from .base import Base
 from .health import build_health
 from .parts import Parts
@@ -89,7 +90,8 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
     judges.provide(base.jobs)
     addons = build_addons(base, parts)
     repositories = build_repositories(base)
-    health = build_health(base, parts, addons, daemon, state)
+    backups = build_backups(base, parts, addons, state)
+    health = build_health(base, parts, addons, backups, daemon, state)
     repair = SystemRepair(
         base.engine,
         base.jobs,
@@ -99,7 +101,7 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
         addons.images,
         container_name=settings.container_name,
     )
-    server = build_server(base, parts, addons, repositories, daemon, health, repair, state, output)
+    server = build_server(base, parts, addons, repositories, backups, daemon, health, repair, state, output)
     scheduler = Scheduler(state)
     return Lifecycle(
         state,
@@ -113,8 +115,8 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
         addons.services.reset,
         Notifier(),
         end,
-        setup_steps(base, parts, addons, repositories, health, server, output),
-        partial(engine_up, base, parts, server),
-        partial(begin_background, parts, addons, repositories, health, base.jobs, scheduler),
-        closing_steps(base, parts, addons, server, scheduler),
+        setup_steps(base, parts, addons, repositories, backups, health, server, output),
+        partial(engine_up, base, parts, backups, server),
+        partial(begin_background, parts, addons, repositories, backups, health, base.jobs, scheduler),
+        closing_steps(base, parts, addons, backups, server, scheduler),
     )

@@ -10,6 +10,7 @@ from supervisor.drivers.logs_setup import Logging
 from supervisor.jobs import JobManager
 from supervisor.lifecycle import Step
 from supervisor.managers.adoption import take_over
+from supervisor.managers.backups.manager import BackupManager
 from supervisor.managers.resolution import AUTO_REPAIR_SECONDS, HEALTH_CHECK_SECONDS, HealthCheck
 from supervisor.managers.scheduler import Scheduler
 
@@ -22,6 +23,8 @@ STORE_RELOAD_SECONDS = 10800
 UPDATER_RELOAD_SECONDS = 86400
 AUTO_UPDATE_SECONDS = 57600
 HEALTH_SECONDS = 120
+BACKUP_RELOAD_SECONDS = 72000
+CLOUD_SECONDS = 86200
 
 
 def setup_steps(
@@ -29,6 +32,7 @@ def setup_steps(
     parts: Parts,
     addons: AddonParts,
     repositories: RepositoryParts,
+    backups: BackupManager,
     health: HealthCheck,
     server: ApiServer,
     output: Logging,
@@ -64,11 +68,12 @@ def setup_steps(
         ("services", addons.services.load),
         ("discovery", addons.discovery.load),
         ("backup repositories", repositories.manager.load),
+        ("backups", backups.load),
         ("health check", health.load),
     ]
 
 
-async def engine_up(base: Base, parts: Parts, server: ApiServer) -> None:
+async def engine_up(base: Base, parts: Parts, backups: BackupManager, server: ApiServer) -> None:
     """Bring up the internal network and our address in it."""
     parts.docker.evaluate()
     await base.engine.network.ensure(ipv6=parts.docker.enable_ipv6, mtu=parts.docker.mtu)
@@ -77,12 +82,14 @@ async def engine_up(base: Base, parts: Parts, server: ApiServer) -> None:
         await base.engine.network.attach(own, aliases=("supervisor", "hassio"), address=SUPERVISOR_ADDRESS)
     if server.tcp_address is None:
         await server.bind_tcp(str(base.address), base.settings.api_port)
+    await backups.engine_reached()
 
 
 def begin_background(
     parts: Parts,
     addons: AddonParts,
     repositories: RepositoryParts,
+    backups: BackupManager,
     health: HealthCheck,
     jobs: JobManager,
     scheduler: Scheduler,
@@ -94,17 +101,20 @@ def begin_background(
     scheduler.every(HEALTH_CHECK_SECONDS, "health check", health.run)
     scheduler.every(AUTO_REPAIR_SECONDS, "repairs", health.fixups.run_auto)
     jobs.spawn(repositories.manager.reload)
+    scheduler.every(BACKUP_RELOAD_SECONDS, "backups", backups.reload)
+    scheduler.every(CLOUD_SECONDS, "backups on their way to a cloud", backups.clear_cloud)
     jobs.spawn(partial(parts.connectivity.check, force=True))
     jobs.spawn(addons.image_check.check_all)
 
 
 def closing_steps(
-    base: Base, parts: Parts, addons: AddonParts, server: ApiServer, scheduler: Scheduler
+    base: Base, parts: Parts, addons: AddonParts, backups: BackupManager, server: ApiServer, scheduler: Scheduler
 ) -> list[list[Step]]:
     return [
         [("API", server.stop), ("scheduler", scheduler.stop), ("add-ons", addons.manager.stop)],
         [
             ("jobs", base.jobs.stop),
+            ("backups", backups.stop),
             ("store", parts.store.stop),
             ("devices", base.devices.stop),
             ("sound", parts.audio.stop),

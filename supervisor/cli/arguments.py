@@ -53,6 +53,7 @@ class _Identifier(click.ParamType[str]):
 INSTALLED = _Identifier("slug", "/addons", "addons", "slug", "name")
 STORE_ADDON = _Identifier("slug", "/store/addons", "addons", "slug", "name")
 REPOSITORY = _Identifier("repository", "/store/repositories", None, "slug", "name")
+BACKUP = _Identifier("slug", "/backups", "backups", "slug", "name")
 JOB = _Identifier("uuid", "/jobs/info", "jobs", "uuid", "name")
 ISSUE = _Identifier("uuid", "/resolution/info", "issues", "uuid", "type")
 SUGGESTION = _Identifier("uuid", "/resolution/info", "suggestions", "uuid", "type")
