@@ -107,6 +107,46 @@ class BackupFatalIOError(BackupError):
     """The disk refused; what was being written is worth nothing."""
 
 
+class BackupFileNotFoundError(BackupError, NotFound):
+    """The file of a backup has vanished."""
+
+
+class BackupFileExistError(BackupError):
+    """There is a file of that name already; it is left alone."""
+
+
+class BackupPermissionError(BackupError):
+    """The folder of the backups may not be written to."""
+
+
+class BackupMountDownError(BackupError):
+    """The mount that the backup should go to is away."""
+
+
+class BackupDataDiskBadMessageError(BackupError):
+    """The data disk answers with damaged data."""
+
+
+class BackupJobError(BackupError):
+    """The present state of the system does not allow it."""
+
+
+class HomeAssistantBackupError(BackupError):
+    """Home Assistant Core can't be prepared, or its configuration can't be read."""
+
+
+class BackupRestoreUnknownError(Internal):
+    """Saving or restoring something failed in a way that only the log tells."""
+
+
+class AppBackupMetadataInvalidError(BackupError):
+    """What a backup says about an add-on makes no sense."""
+
+
+class AppPrePostBackupCommandReturnedError(BackupError):
+    """A command that an add-on wants to be run around its backup failed."""
+
+
 @attrs.frozen
 class ErrorKind:
     """A catalogued error: calling it with its fields makes the exception to raise."""

@@ -63,8 +63,18 @@ class DataPaths:
         return self.root / "backup"
 
     @property
+    def core_backup(self) -> Path:
+        """Backups on their way to or from a cloud, which Home Assistant Core alone sees."""
+        return self.root / "core" / "backup"
+
+    @property
     def tmp(self) -> Path:
         return self.root / "tmp"
+
+    @property
+    def restore(self) -> Path:
+        """What is being restored, and what it takes the place of, until that is done."""
+        return self.root / "restore"
 
     @property
     def apparmor(self) -> Path:
@@ -100,6 +110,7 @@ class DataPaths:
             self.share,
             self.media,
             self.backup,
+            self.core_backup,
             self.tmp,
             self.apparmor / "cache",
             self.audio / "external",

@@ -9,6 +9,7 @@ from supervisor.api.docs import with_documentation
 from supervisor.api.routes.addons import AddonRoutes
 from supervisor.api.routes.audio import AudioRoutes
 from supervisor.api.routes.backup_repositories import BackupRepositoryRoutes
+from supervisor.api.routes.backups import BackupRoutes
 from supervisor.api.routes.discovery import DiscoveryRoutes
 from supervisor.api.routes.docker import DockerRoutes
 from supervisor.api.routes.hardware import HardwareRoutes
@@ -25,6 +26,7 @@ from supervisor.api.views.addons import AddonViews
 from supervisor.drivers.logs_setup import Logging
 from supervisor.lifecycle import StateKeeper
 from supervisor.managers.audio import AudioPlugin
+from supervisor.managers.backups.manager import BackupManager
 from supervisor.managers.daemon import Daemon
 from supervisor.managers.repair import SystemRepair
 from supervisor.managers.resolution import HealthCheck
@@ -42,6 +44,7 @@ def build_server(
     addons: AddonParts,
     repositories: RepositoryParts,
     host: HostParts,
+    backups: BackupManager,
     daemon: Daemon,
     health: HealthCheck,
     repair: SystemRepair,
@@ -74,6 +77,7 @@ def build_server(
         *AddonRoutes(manager, parts.store, views, base.jobs, parts.logs).routes(),
         *StoreRoutes(parts.store, manager, views, base.jobs).routes(),
         *HostRoutes(host.manager, host.control, host.services, host.disks, host.doctor).routes(),
+        *BackupRoutes(backups, base.jobs).routes(),
         *JobRoutes(base.jobs, base.resolution).routes(),
         *DockerRoutes(base.engine, parts.docker).routes(),
         *ImageRoutes(addons.images, addons.loader, base.jobs).routes(),

@@ -24,6 +24,7 @@ from supervisor.settings import Settings
 
 from .addons import build_addons
 from .api import build_server
+from .backups import build_backups
 from .base import Base
 from .health import build_health
 from .host import build_host
@@ -90,7 +91,8 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
     judges.provide(base.jobs)
     addons = build_addons(base, parts)
     repositories = build_repositories(base)
-    health = build_health(base, parts, addons, daemon, state)
+    backups = build_backups(base, parts, addons, state)
+    health = build_health(base, parts, addons, backups, daemon, state)
     repair = SystemRepair(
         base.engine,
         base.jobs,
@@ -101,7 +103,7 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
         container_name=settings.container_name,
     )
     host = build_host(base, parts, addons, state)
-    server = build_server(base, parts, addons, repositories, host, daemon, health, repair, state, output)
+    server = build_server(base, parts, addons, repositories, host, backups, daemon, health, repair, state, output)
     scheduler = Scheduler(state)
     return Lifecycle(
         state,
@@ -115,8 +117,8 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
         addons.services.reset,
         Notifier(),
         end,
-        setup_steps(base, parts, addons, repositories, host, health, server, output),
-        partial(engine_up, base, parts, server),
-        partial(begin_background, parts, addons, repositories, host, health, base.jobs, scheduler),
-        closing_steps(base, parts, addons, host, server, scheduler),
+        setup_steps(base, parts, addons, repositories, host, backups, health, server, output),
+        partial(engine_up, base, parts, backups, server),
+        partial(begin_background, parts, addons, repositories, host, backups, health, base.jobs, scheduler),
+        closing_steps(base, parts, addons, host, backups, server, scheduler),
     )

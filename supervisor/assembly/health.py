@@ -15,6 +15,8 @@ from supervisor.managers.addons.checks import (
     PwnedCheck,
 )
 from supervisor.managers.addons.fixups import AddonFixups
+from supervisor.managers.backups.health import BackupFixups, BackupsCheck
+from supervisor.managers.backups.manager import BackupManager
 from supervisor.managers.daemon import Daemon
 from supervisor.managers.docker_health import (
     DockerConfigCheck,
@@ -48,9 +50,11 @@ from .base import Base
 from .parts import Parts
 
 
-def build_health(base: Base, parts: Parts, addons: AddonParts, daemon: Daemon, state: StateKeeper) -> HealthCheck:
+def build_health(
+    base: Base, parts: Parts, addons: AddonParts, backups: BackupManager, daemon: Daemon, state: StateKeeper
+) -> HealthCheck:
     checks = Checks(base.resolution, base.state_file("resolution.json", RESOLUTION_SCHEMA), state)
-    checks.add(_checks(base, parts, addons))
+    checks.add([*_checks(base, parts, addons), BackupsCheck(backups, base.resolution)])
     evaluations = Evaluations(base.resolution, state)
     evaluations.add(_evaluations(base, parts, addons, daemon))
     fixups = Fixups(base.resolution, base.jobs)
@@ -60,6 +64,7 @@ def build_health(base: Base, parts: Parts, addons: AddonParts, daemon: Daemon, s
         AddonFixups(addons.manager),
         StoreFixups(parts.store, base.resolution, in_use),
         DockerFixups(parts.docker, base.resolution, fixups),
+        BackupFixups(backups),
     ):
         fixups.add(room.fixups())
     return HealthCheck(base.resolution, checks, evaluations, fixups, base.jobs, base.bus)

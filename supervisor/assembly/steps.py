@@ -10,6 +10,7 @@ from supervisor.drivers.logs_setup import Logging
 from supervisor.jobs import JobManager
 from supervisor.lifecycle import Step
 from supervisor.managers.adoption import take_over
+from supervisor.managers.backups.manager import BackupManager
 from supervisor.managers.resolution import AUTO_REPAIR_SECONDS, HEALTH_CHECK_SECONDS, HealthCheck
 from supervisor.managers.scheduler import Scheduler
 
@@ -24,6 +25,8 @@ UPDATER_RELOAD_SECONDS = 86400
 AUTO_UPDATE_SECONDS = 57600
 HEALTH_SECONDS = 120
 HOST_RELOAD_SECONDS = 7600
+BACKUP_RELOAD_SECONDS = 72000
+CLOUD_SECONDS = 86200
 
 
 def setup_steps(
@@ -32,6 +35,7 @@ def setup_steps(
     addons: AddonParts,
     repositories: RepositoryParts,
     host: HostParts,
+    backups: BackupManager,
     health: HealthCheck,
     server: ApiServer,
     output: Logging,
@@ -70,11 +74,12 @@ def setup_steps(
         ("services", addons.services.load),
         ("discovery", addons.discovery.load),
         ("backup repositories", repositories.manager.load),
+        ("backups", backups.load),
         ("health check", health.load),
     ]
 
 
-async def engine_up(base: Base, parts: Parts, server: ApiServer) -> None:
+async def engine_up(base: Base, parts: Parts, backups: BackupManager, server: ApiServer) -> None:
     """Bring up the internal network and our address in it."""
     parts.docker.evaluate()
     await base.engine.network.ensure(ipv6=parts.docker.enable_ipv6, mtu=parts.docker.mtu)
@@ -83,6 +88,7 @@ async def engine_up(base: Base, parts: Parts, server: ApiServer) -> None:
         await base.engine.network.attach(own, aliases=("supervisor", "hassio"), address=SUPERVISOR_ADDRESS)
     if server.tcp_address is None:
         await server.bind_tcp(str(base.address), base.settings.api_port)
+    await backups.engine_reached()
 
 
 def begin_background(
@@ -90,6 +96,7 @@ def begin_background(
     addons: AddonParts,
     repositories: RepositoryParts,
     host: HostParts,
+    backups: BackupManager,
     health: HealthCheck,
     jobs: JobManager,
     scheduler: Scheduler,
@@ -102,18 +109,27 @@ def begin_background(
     scheduler.every(AUTO_REPAIR_SECONDS, "repairs", health.fixups.run_auto)
     scheduler.every(HOST_RELOAD_SECONDS, "host", host.manager.reload)
     jobs.spawn(repositories.manager.reload)
+    scheduler.every(BACKUP_RELOAD_SECONDS, "backups", backups.reload)
+    scheduler.every(CLOUD_SECONDS, "backups on their way to a cloud", backups.clear_cloud)
     jobs.spawn(partial(parts.connectivity.check, force=True))
     jobs.spawn(host.clock.adjust)
     jobs.spawn(addons.image_check.check_all)
 
 
 def closing_steps(
-    base: Base, parts: Parts, addons: AddonParts, host: HostParts, server: ApiServer, scheduler: Scheduler
+    base: Base,
+    parts: Parts,
+    addons: AddonParts,
+    host: HostParts,
+    backups: BackupManager,
+    server: ApiServer,
+    scheduler: Scheduler,
 ) -> list[list[Step]]:
     return [
         [("API", server.stop), ("scheduler", scheduler.stop), ("add-ons", addons.manager.stop)],
         [
             ("jobs", base.jobs.stop),
+            ("backups", backups.stop),
             ("store", parts.store.stop),
             ("devices", base.devices.stop),
             ("sound", parts.audio.stop),

@@ -1,12 +1,324 @@
-"""`supervisor backups`."""
+"""`supervisor backups`: make, look at, check, restore and remove backups."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from supervisor.cli.answers import mapping, mappings
+from supervisor.cli.arguments import BACKUP, INSTALLED
+from supervisor.cli.backup_files import LOCAL, download, upload
 from supervisor.cli.backup_repositories import browse, get, repository, restore_file
-from supervisor.cli.command import Group
+from supervisor.cli.client import route
+from supervisor.cli.columns import Column, Field, size
+from supervisor.cli.command import Command, Group, Session, confirm, pass_session
+from supervisor.cli.failures import ExitCode, Failure
+from supervisor.cli.job_view import all_errors
+from supervisor.cli.progress import fetch, follow
+
+PASSWORD_VARIABLE: Final = "SUPERVISOR_BACKUP_PASSWORD"  # noqa: S105 - the name of a variable
+FOLDERS: Final = click.Choice(["share", "addons/local", "ssl", "media"])
+
+_COLUMNS = (
+    Column("SLUG", "slug"),
+    Column("NAME", "name", flexible=True),
+    Column("DATE", lambda row: str(row.get("date", ""))[:19].replace("T", " ")),
+    Column("TYPE", "type"),
+    Column("SIZE", lambda row: size(row.get("size_bytes")), right=True),
+    Column("ENCRYPTED", "protected"),
+    Column("WHERE", lambda row: [place or "local" for place in row.get("locations") or ()], flexible=True),
+)
+
+
+def _addon_names(row: Mapping[str, Any]) -> list[str]:
+    return [f"{addon.get('slug')} {addon.get('version')}" for addon in mappings(row, "addons")]
+
+
+def _checked(row: Mapping[str, Any]) -> list[str]:
+    found = []
+    for place, check in mapping(row.get("verification")).items():
+        verdict = "good" if mapping(check).get("good") else "DAMAGED: " + "; ".join(mapping(check).get("problems", ()))
+        where = "" if place == LOCAL else f" in {place}"
+        found.append(f"{verdict}{where}, {str(mapping(check).get('checked', ''))[:19].replace('T', ' ')}")
+    return found
+
+
+_FIELDS = (
+    Field("Name", "name"),
+    Field("Slug", "slug"),
+    Field("Date", "date"),
+    Field("Type", "type"),
+    Field("Size", lambda row: size(row.get("size_bytes"))),
+    Field("Encrypted", "protected"),
+    Field("Compressed", "compressed"),
+    Field("Where", lambda row: [place or "local" for place in row.get("locations") or ()]),
+    Field("Home Assistant", "homeassistant", optional=True),
+    Field("Without its database", "homeassistant_exclude_database", optional=True),
+    Field("Add-ons", _addon_names),
+    Field("Folders", "folders"),
+    Field("Made by", "supervisor_version"),
+    Field("Last check", _checked, optional=True),
+)
+_EXTENT_COLUMNS = (
+    Column("WHAT", "name"),
+    Column("FILES", "files", right=True),
+    Column("SIZE", lambda row: size(row.get("size")), right=True),
+)
+
+_password_file = click.option(
+    "--password-file",
+    type=click.Path(exists=True, dir_okay=False),
+    help=f"Read the password from the first line of a file (or set {PASSWORD_VARIABLE}).",
+)
+
+
+def _given_password(file: str | None) -> str | None:
+    """Return the password that the file or the environment gives. It is never an argument: all users see those."""
+    if file is not None:
+        return Path(file).read_text(encoding="utf-8").partition("\n")[0]
+    return os.environ.get(PASSWORD_VARIABLE) or None
+
+
+def _password_for(session: Session, slug: str, file: str | None, location: str | None) -> str | None:
+    """Return the password of a backup, asking for it where it needs one and none was given."""
+    data = mapping(session.client.get(route("backups", slug, "info")))
+    places = mapping(data.get("location_attributes"))
+    place = mapping(places.get(location or data.get("location") or LOCAL))
+    if not place.get("protected"):
+        return None
+    given = _given_password(file)
+    if given is None and session.stderr_terminal:
+        given = str(click.prompt(f"Password of backup {slug}", hide_input=True, err=True))
+    if not given:
+        raise Failure(f"backup {slug} is encrypted", ExitCode.USAGE, hint="give its password with --password-file")
+    return given
+
+
+@click.command("list", cls=Command)
+@pass_session
+def list_(session: Session) -> None:
+    """List the backups, the youngest first."""
+    rows = sorted(
+        mappings(session.client.get("/backups"), "backups"), key=lambda row: str(row.get("date")), reverse=True
+    )
+    session.output.rows(rows, _COLUMNS, name="slug", empty="There is no backup. Make one with: supervisor backups new")
+
+
+@click.command(cls=Command)
+@click.argument("slug", type=BACKUP)
+@pass_session
+def info(session: Session, slug: str) -> None:
+    """Show what is in a backup, and what its last check found."""
+    data = mapping(session.client.get(route("backups", slug, "info")))
+    session.output.record(data, _FIELDS, name=data.get("slug"))
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "supervisor backups new 'Before the move'",
+        "supervisor backups new --addon core_ssh --folder ssl --encrypt",
+        "supervisor backups new --preview",
+    ),
+)
+@click.argument("name", default="")
+@click.option("--addon", "addons", multiple=True, type=INSTALLED, help="Save only this add-on; may be repeated.")
+@click.option("--folder", "folders", multiple=True, type=FOLDERS, help="Save only this folder; may be repeated.")
+@click.option("--homeassistant", is_flag=True, help="Save Home Assistant's configuration; alone or with other parts.")
+@click.option("--no-database", is_flag=True, help="Leave Home Assistant's database out.")
+@click.option("--encrypt", is_flag=True, help="Encrypt it; asks for the password where none is given.")
+@_password_file
+@click.option("--no-compress", is_flag=True, help="Don't compress: faster for pictures and films.")
+@click.option("--location", "locations", multiple=True, help="Where to keep it; may be repeated.")
+@click.option("--file", "file_name", help="The name of the file, ending in .tar.")
+@click.option("--preview", is_flag=True, help="Only show how much would be read.")
+@click.option("--detach", is_flag=True, help="Don't wait for the end: print the job's identifier and return.")
+@pass_session
+def new(session: Session, /, name: str, *, preview: bool, detach: bool, **options: Any) -> None:
+    """Make a backup called NAME: of everything, or of the parts that are named."""
+    parts = _parts(options)
+    if options["no_database"]:
+        parts["homeassistant_exclude_database"] = True
+    if preview:
+        _show_preview(session, parts)
+        return
+    body = {**parts, "name": name, "compressed": not options["no_compress"], "background": True}
+    if (password := _new_password(session, options)) is not None:
+        body["password"] = password
+    if options["locations"]:
+        body["location"] = [_place(place) for place in options["locations"]]
+    if options["file_name"]:
+        body["filename"] = options["file_name"]
+    kind = "partial" if parts.keys() & {"addons", "folders", "homeassistant"} else "full"
+    answer = mapping(session.client.post(f"/backups/new/{kind}", body))
+    job = str(answer.get("job_id"))
+    if detach:
+        session.output.done(f"The backup is made by job {job}", name=job, data=answer)
+        return
+    slug = _follow_backup(session, job)
+    data = mapping(session.client.get(route("backups", slug, "info")))
+    session.output.done(f"Made backup {slug} ({size(data.get('size_bytes'))})", name=slug, data=data)
+
+
+def _parts(options: Mapping[str, Any]) -> dict[str, Any]:
+    parts: dict[str, Any] = {}
+    if options["addons"]:
+        parts["addons"] = list(dict.fromkeys(options["addons"]))
+    if options["folders"]:
+        parts["folders"] = list(dict.fromkeys(options["folders"]))
+    if options["homeassistant"]:
+        parts["homeassistant"] = True
+    return parts
+
+
+def _place(name: str) -> str | None:
+    return None if name in ("local", LOCAL) else name
+
+
+def _show_preview(session: Session, parts: Mapping[str, Any]) -> None:
+    with session.busy("Looking"):
+        data = mapping(session.client.post("/backups/preview", parts))
+    rows = [*mappings(data, "items"), {"name": "all", "files": data.get("files"), "size": data.get("size")}]
+    session.output.rows(rows, _EXTENT_COLUMNS, name="name", empty="There is nothing to save.", data=data)
+
+
+def _new_password(session: Session, options: Mapping[str, Any]) -> str | None:
+    given = _given_password(options["password_file"])
+    if given is None and options["encrypt"]:
+        if not session.stderr_terminal:
+            raise click.UsageError("nobody can be asked for a password here: use --password-file")
+        given = str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    return given
+
+
+def _follow_backup(session: Session, job: str) -> str:
+    """Wait for the end; what could not be saved is told and is no failure of the rest.
+
+    Raises:
+        Failure: there is no backup.
+    """
+    try:
+        follow(session, job, "Backup")
+    except Failure:
+        ended = fetch(session.client, job)
+        if ended is None or mappings(ended, "errors"):
+            raise
+        for error in all_errors(ended):
+            click.echo(f"Not in the backup: {error.get('message')}", err=True)
+    ended = fetch(session.client, job)
+    slug = str((ended or {}).get("reference") or "")
+    if not slug:
+        raise Failure("the backup ended without success", hint="read why with: supervisor supervisor logs")
+    return slug
+
+
+@click.command(
+    cls=Command,
+    examples=("supervisor backups restore 1a2b3c4d", "supervisor backups restore 1a2b3c4d --addon core_ssh"),
+)
+@click.argument("slug", type=BACKUP)
+@click.option("--addon", "addons", multiple=True, help="Restore only this add-on; may be repeated.")
+@click.option("--folder", "folders", multiple=True, type=FOLDERS, help="Restore only this folder; may be repeated.")
+@click.option("--homeassistant", is_flag=True, help="Restore Home Assistant's configuration.")
+@click.option("--location", help="The location whose copy to use.")
+@_password_file
+@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@pass_session
+def restore(
+    session: Session, /, slug: str, *, location: str | None, password_file: str | None, yes: bool, **options: Any
+) -> None:
+    """Bring back everything of a full backup, or the parts that are named."""
+    parts = _parts(options)
+    what = "the named parts" if parts else "everything, removing add-ons that are not in it,"
+    confirm(f"Replace what is here now: restore {what} from backup {slug}?", yes=yes)
+    body: dict[str, Any] = {**parts, "background": True}
+    if (password := _password_for(session, slug, password_file, location)) is not None:
+        body["password"] = password
+    if location:
+        body["location"] = _place(location)
+    answer = mapping(session.client.post(route("backups", slug, "restore", "partial" if parts else "full"), body))
+    follow(session, str(answer.get("job_id")), f"Restoring {slug}")
+    session.output.done(f"Restored backup {slug}", name=slug, data=answer)
+
+
+@click.command(cls=Command)
+@click.argument("slug", type=BACKUP)
+@click.option("--location", help="The location whose copy to check.")
+@_password_file
+@pass_session
+def verify(session: Session, slug: str, *, location: str | None, password_file: str | None) -> None:
+    """Check a backup without restoring it: read it to its end, decrypt it, compare its checksums."""
+    body: dict[str, Any] = {}
+    if (password := _password_for(session, slug, password_file, location)) is not None:
+        body["password"] = password
+    if location:
+        body["location"] = _place(location)
+    with session.busy(f"Checking backup {slug}"):
+        data = mapping(session.client.post(route("backups", slug, "verify"), body))
+    if not data.get("good"):
+        raise Failure(f"backup {slug} is damaged:\n" + "\n".join(str(problem) for problem in data.get("problems", ())))
+    session.output.done(
+        f"Backup {slug} is good: {data.get('files')} files, {size(data.get('size'))}", name=slug, data=data
+    )
+
+
+@click.command(cls=Command)
+@click.argument("slug", type=BACKUP)
+@click.option("--location", "locations", multiple=True, help="Remove only the copy there; may be repeated.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@pass_session
+def remove(session: Session, slug: str, *, locations: tuple[str, ...], yes: bool) -> None:
+    """Remove a backup, from everywhere or from some locations."""
+    confirm(f"Remove backup {slug}?", yes=yes)
+    body = {"location": [_place(place) for place in locations]} if locations else None
+    data = session.client.delete(route("backups", slug), body)
+    session.output.done(f"Removed backup {slug}", name=slug, data=data)
+
+
+@click.command(cls=Command, examples=("supervisor backups exclude local_lamp 'data/cache' '*.log'",))
+@click.argument("addon", type=INSTALLED)
+@click.argument("patterns", nargs=-1)
+@click.option("--reset", is_flag=True, help="Leave nothing out any more.")
+@pass_session
+def exclude(session: Session, addon: str, patterns: tuple[str, ...], *, reset: bool) -> None:
+    """Choose what is left out of an add-on's backups, or show what is."""
+    if patterns or reset:
+        session.client.post("/backups/excludes", {addon: list(patterns)})
+    known = mapping(mapping(session.client.get("/backups/excludes")).get("excludes")).get(addon, [])
+    rows = [{"pattern": pattern} for pattern in known if isinstance(pattern, str)]
+    session.output.rows(rows, (Column("PATTERN", "pattern"),), name="pattern", empty="Nothing is left out.", data=known)
+
+
+@click.command(cls=Command)
+@pass_session
+def reload(session: Session) -> None:
+    """Look for backups in all locations."""
+    session.client.post("/backups/reload")
+    session.output.done("Looked into all locations")
+
 
 backups = Group(
     "backups",
-    help="Keep backups, and get things back from them.",
-    commands=[repository, browse, get, restore_file],
+    default="list",
+    help="Make, look at, check, restore and remove backups, and keep them in repositories.",
+    commands=[
+        list_,
+        info,
+        new,
+        restore,
+        verify,
+        remove,
+        download,
+        upload,
+        exclude,
+        reload,
+        repository,
+        browse,
+        get,
+        restore_file,
+    ],
 )

@@ -108,15 +108,17 @@ class Client:
         """Ask for something to be done; waits as long as that takes."""
         return self._data("POST", path, body, timeout=None)
 
-    def upload(self, path: str, source: Source, length: int | None) -> Any:
+    def upload(
+        self, path: str, source: Source, length: int | None, *, media_type: str = "application/octet-stream"
+    ) -> Any:
         """Send a large body as it is read, `length` bytes or (None) as many as there are, and wait for the answer."""
-        headers = {"Content-Type": "application/octet-stream"}
+        headers = {"Content-Type": media_type}
         if length is not None:
             headers["Content-Length"] = str(length)
         return self._envelope(self.request("POST", path, source, headers=headers), path)
 
-    def delete(self, path: str) -> Any:
-        return self._data("DELETE", path, None, timeout=None)
+    def delete(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        return self._data("DELETE", path, body, timeout=None)
 
     def request(
         self,

@@ -7,7 +7,15 @@ from contextlib import contextmanager
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from supervisor.cli.job_view import JobView
 
@@ -23,7 +31,7 @@ def spinner(message: str, *, colours: bool) -> Iterator[None]:
 
 
 class BarReporter:
-    """A line for each job: what it is, a bar, the percentage, the stage, the time since it was first seen."""
+    """A line for each job: what it is, a bar, the percentage, the stage, the time it took and may still take."""
 
     def __init__(self, *, colours: bool) -> None:
         self._progress = Progress(
@@ -32,6 +40,7 @@ class BarReporter:
             BarColumn(bar_width=30),
             TextColumn("{task.percentage:>3.0f} %", markup=False),
             TimeElapsedColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("{task.fields[stage]}", markup=False, style="dim"),
             console=_console(colours=colours),
             transient=True,

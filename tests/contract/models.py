@@ -87,6 +87,18 @@ DRIVE = (
     "removable:bool ejectable:bool filesystems:[obj]"
 )
 MIRRORS = "mirrors:{[str]}"
+BACKUP = (
+    "slug:str name:str date:str type:full/partial size:float size_bytes:int location:str|null locations:[str|null] "
+    "protected:bool location_attributes:{obj} compressed:bool content:obj"
+)
+BACKUP_CONTENT = "homeassistant:bool addons:[str] folders:[str]"
+BACKUP_COPY = "protected:bool size_bytes:int"
+BACKUP_DETAILS = (
+    "slug:str type:full/partial name:str date:str size:float size_bytes:int compressed:bool protected:bool "
+    "location_attributes:{obj} supervisor_version:str homeassistant:str|null location:str|null locations:[str|null] "
+    "addons:[obj] repositories:[str] folders:[str] homeassistant_exclude_database:bool|null extra:obj"
+)
+BACKUP_ADDON = "slug:str name:str version:str size:float"
 VERDICT = "message:str valid:bool pwned:bool|null"
 IN_SUPERVISOR_INFO = (
     f"slug:str name:str version:str version_latest:str state:{STATE} icon:bool repository:str update_available:bool"

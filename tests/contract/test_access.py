@@ -20,6 +20,7 @@ BROKEN = b"{"
 WRONG = "0" * 112
 NAMES = {"{addon}": OTHER, "{bootid}": "99", "{version}": "1.0", "{uuid}": "0" * 32, "{hostname}": "nowhere.example"}
 NAMES |= {"{issue}": "0" * 32, "{suggestion}": "0" * 32, "{repository}": "ffffffff", "{service}": "mqtt"}
+NAMES["{slug}"] = "00000000"
 NAMES |= {"{check}": "no_such_check"}
 
 

@@ -118,6 +118,29 @@ async def test_jobs_have_the_keys_that_clients_wait_for(daemon: Daemon) -> None:
     assert (await daemon.ask("GET", f"/jobs/{'0' * 32}")).status == 404
 
 
+async def test_backups_have_the_keys_that_clients_read(daemon: Daemon) -> None:
+    wanted = {"name": "A", "addons": ["local_rich"], "folders": ["ssl"], "extra": {"by": "test"}}
+    made = await daemon.post("/backups/new/partial", wanted)
+    assert set(made) == {"slug", "job_id"}
+    job = await daemon.get(f"/jobs/{made['job_id']}")
+    models.check(job, models.JOB, "job")
+    assert (job["name"], job["reference"]) == ("backup_manager_partial_backup", made["slug"])
+    for path in ("/backups", "/backups/info"):
+        (entry,) = (await daemon.get(path))["backups"]
+        models.check(entry, models.BACKUP, path)
+        models.check(entry["content"], models.BACKUP_CONTENT, "content")
+        models.check(entry["location_attributes"][".local"], models.BACKUP_COPY, "location_attributes")
+        assert (entry["location"], entry["locations"]) == (None, [None])
+    assert (await daemon.get("/backups/info"))["days_until_stale"] == 30
+    details = await daemon.get(f"/backups/{made['slug']}/info")
+    models.check(details, models.BACKUP_DETAILS, "details")
+    models.check(details["addons"][0], models.BACKUP_ADDON, "add-on")
+    assert details["extra"] == {"by": "test"}
+    assert (await daemon.ask("DELETE", f"/backups/{made['slug']}")).status == 200
+    assert (await daemon.ask("DELETE", f"/backups/{made['slug']}")).status == 404
+    assert (await daemon.ask("DELETE", f"/jobs/{made['job_id']}")).status == 200
+
+
 async def test_the_envelope_is_the_same_everywhere(daemon: Daemon) -> None:
     ok = await daemon.ask("POST", "/jobs/reset")
     assert (ok.status, ok.body) == (200, {"result": "ok", "data": {}})

@@ -12,12 +12,15 @@ from daemon import Daemon
 
 # What would end the daemon, or fetch things from elsewhere.
 SPARED = {"/supervisor/restart", "/supervisor/reload", "/reload_updates", "/refresh_updates"}
+# What would really be done, and leave its job behind.
+SPARED |= {"/backups/new/full", "/backups/new/partial", "/backups/freeze"}
 NOBODY = {
     "{addon}": "local_nobody",
     "{repository}": "ffffffff",
     "{version}": "1",
     "{uuid}": "0" * 32,
     "{service}": "mqtt",
+    "{slug}": "00000000",
 }
 # What add-ons alone may send, or Core alone.
 RESERVED = ("/services/", "/discovery")

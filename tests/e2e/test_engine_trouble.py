@@ -144,7 +144,8 @@ async def test_what_ran_runs_again_when_the_engine_is_back(
 
     await asyncio.to_thread(engine.start)
     await until(lambda: _all_is_well(working), 20, lambda: working.log)
-    assert (await working.get("/resolution/info"))["issues"] == []
+    issues = {issue["type"] for issue in (await working.get("/resolution/info"))["issues"]}
+    assert issues <= {"no_current_backup"}
     client = docker.APIClient(base_url=engine.url)
     try:
         running = {slug: container_id(client, f"local_{slug}") for slug in ("worker", "guarded", "idle")}

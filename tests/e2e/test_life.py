@@ -145,7 +145,7 @@ async def test_an_update_that_fails_comes_back_with_its_data(daemon: Daemon) -> 
 
     async def issues() -> list[tuple[str, str]]:
         found = (await daemon.get("/resolution/info"))["issues"]
-        return [(issue["type"], issue["reference"]) for issue in found]
+        return [(issue["type"], issue["reference"]) for issue in found if issue["type"] != "no_current_backup"]
 
     # The issue is raised when the return is complete, a moment after the add-on runs.
     assert await until(issues, 10) == [("update_rollback", slug)]
@@ -233,8 +233,8 @@ async def test_a_corrupt_state_file_costs_nothing_but_is_reported(daemon: Daemon
     (daemon.data / "addons.json").write_text('{"user": {"local_ti')
     await daemon.start()
     assert [addon["slug"] for addon in (await daemon.get("/addons"))["addons"]] == [slug]
-    issues = (await daemon.get("/resolution/info"))["issues"]
-    assert [issue["type"] for issue in issues] == ["corrupt_state_file"]
+    issues = {issue["type"] for issue in (await daemon.get("/resolution/info"))["issues"]}
+    assert issues - {"no_current_backup"} == {"corrupt_state_file"}
     assert list(daemon.data.glob("addons.json.corrupt-*"))
 
 

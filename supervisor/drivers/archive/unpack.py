@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from supervisor.drivers.archive.work import Work
 from supervisor.errors import ArchiveDamaged, ArchiveRefused, BackupError
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+MAX_KEPT: Final = 16 * 1024 * 1024
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -32,6 +33,7 @@ class Unpacked:
     files: int = 0
     size: int = 0
     left_out: int = 0
+    kept: dict[str, bytes] = attrs.field(factory=dict)
 
 
 class PlainStream:
@@ -89,16 +91,28 @@ def _walk(
         stream.drain()
 
 
-def check(part: Inner, keyring: Keyring | None, rules: Rules, work: Work) -> Unpacked:
-    """Read an inner archive to its end without writing anything.
+def check(
+    part: Inner, keyring: Keyring | None, rules: Rules, work: Work, *, keep: Collection[str] = (), limit: int = MAX_KEPT
+) -> Unpacked:
+    """Read an inner archive to its end without writing anything; the contents of the files `keep` are returned.
 
     Raises:
-        WrongPassword, ArchiveDamaged, ArchiveRefused: what unpacking would raise for the archive's sake.
+        WrongPassword, ArchiveDamaged, ArchiveRefused: what unpacking would raise for the archive's sake; also when a
+            file to keep is larger than `limit`.
     """
     found = Unpacked()
-    for member, _, stream, wanted in _walk(part, keyring, rules, work):
+    for member, parts, stream, wanted in _walk(part, keyring, rules, work):
         _count(found, member, wanted=wanted)
-        stream.skip(padded(member.size))
+        name = "/".join(parts)
+        if member.kind is not Kind.FILE or name not in keep:
+            stream.skip(padded(member.size))
+            continue
+        if member.size > limit:
+            raise ArchiveRefused(f"{shown(name)} is larger than it may be")
+        content = stream.take(padded(member.size))
+        if len(content) < padded(member.size):
+            raise ArchiveDamaged("The archive is cut off in a file")
+        found.kept[name] = content[: member.size]
     return found
 
 
@@ -111,27 +125,14 @@ def _count(found: Unpacked, member: Member, *, wanted: bool) -> None:
 
 
 def pick(
-    part: Inner, keyring: Keyring | None, names: set[str], work: Work, *, limit: int = 16 * 1024 * 1024
+    part: Inner, keyring: Keyring | None, names: Collection[str], work: Work, *, limit: int = MAX_KEPT
 ) -> dict[str, bytes]:
     """Return the contents of the files `names` of an inner archive; what is not there is left out.
 
     Raises:
-        WrongPassword, ArchiveDamaged: as `check`.
-        ArchiveRefused: also when one of them is larger than `limit`.
+        WrongPassword, ArchiveDamaged, ArchiveRefused: as `check`.
     """
-    picked: dict[str, bytes] = {}
-    for member, parts, stream, _ in _walk(part, keyring, Rules(links=ForeignLinks.KEEP), work):
-        name = "/".join(parts)
-        if member.kind is Kind.FILE and name in names:
-            if member.size > limit:
-                raise ArchiveRefused(f"{shown(name)} is larger than it may be")
-            content = stream.take(padded(member.size))
-            if len(content) < padded(member.size):
-                raise ArchiveDamaged("The archive is cut off in a file")
-            picked[name] = content[: member.size]
-        else:
-            stream.skip(padded(member.size))
-    return picked
+    return check(part, keyring, Rules(links=ForeignLinks.KEEP), work, keep=names, limit=limit).kept
 
 
 def unpack(part: Inner, keyring: Keyring | None, target: Path, rules: Rules, work: Work) -> Unpacked:

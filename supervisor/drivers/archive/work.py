@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -59,3 +60,16 @@ async def in_thread(work: Work, function: Callable[[], T]) -> T:
         raise
     except Stopped:
         raise asyncio.CancelledError from None
+
+
+@asynccontextmanager
+async def opened(context: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """Enter and leave a blocking context in threads; it is left whatever happens."""
+    entered = await asyncio.to_thread(context.__enter__)
+    try:
+        yield entered
+    except BaseException as err:
+        await asyncio.shield(asyncio.to_thread(context.__exit__, type(err), err, err.__traceback__))
+        raise
+    else:
+        await asyncio.shield(asyncio.to_thread(context.__exit__, None, None, None))

@@ -105,8 +105,7 @@ class AddonImages:
 
     def name(self, store: StoreAddon) -> str:
         """Return the image's name without tag on this machine."""
-        arch = match_arch(store.manifest.arch, self._host.supported_arch) or self._host.arch
-        return image_name(store.manifest.config, arch, store.repository)
+        return self.name_of(store.manifest, store.repository)
 
     async def fetch(self, store: StoreAddon, job: Job) -> None:
         """Make the image of the store's version present on this machine; `job` shows how far that is.
@@ -118,6 +117,11 @@ class AddonImages:
             await self._build(store, job)
         else:
             await self.pull(store.slug, self.name(store), store.manifest, job)
+
+    def name_of(self, manifest: Manifest, repository: str) -> str:
+        """Return the image's name without tag on this machine, for a manifest that no store has to know."""
+        arch = match_arch(manifest.arch, self._host.supported_arch) or self._host.arch
+        return image_name(manifest.config, arch, repository)
 
     async def pull(self, slug: str, image: str, manifest: Manifest, job: Job) -> None:
         """Pull the published image of a manifest's version; `job` shows how far that is.

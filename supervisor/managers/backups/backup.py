@@ -1,0 +1,75 @@
+"""One backup, which may lie in several places."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from supervisor.const import MIB
+
+from .metadata import Metadata
+
+CLOUD: Final = ".cloud_backup"
+LOCAL_ATTRIBUTE: Final = ".local"
+Location = str | None
+
+
+def location_order(location: Location) -> tuple[bool, str]:
+    """Sort the local folder first, the others by name."""
+    return (location is not None, location or "")
+
+
+@attrs.frozen
+class Copy:
+    """The file of a backup in one location. `size` is in bytes."""
+
+    path: Path
+    protected: bool
+    size: int
+
+
+@attrs.define(eq=False)
+class Backup:
+    """`copies` is never empty while the backup is listed."""
+
+    metadata: Metadata
+    copies: dict[Location, Copy]
+
+    @property
+    def slug(self) -> str:
+        return self.metadata.slug
+
+    @property
+    def locations(self) -> tuple[Location, ...]:
+        """Where it lies; the transient folder counts only when it is the only one."""
+        known = sorted(self.copies, key=location_order)
+        return tuple(location for location in known if location != CLOUD) or tuple(known)
+
+    @property
+    def location(self) -> Location:
+        return self.locations[0]
+
+    @property
+    def copy(self) -> Copy:
+        """The copy that is used when nobody asks for another one."""
+        return self.copies[self.location]
+
+    @property
+    def hidden(self) -> bool:
+        return self.location == CLOUD
+
+    @property
+    def size(self) -> float:
+        """Return the size in MiB, with two digits."""
+        return round(self.copy.size / MIB, 2)
+
+    def download_name(self, location: Location) -> str:
+        """Return the name of the file as people get it."""
+        name = self.copies[location].path.name
+        if name != f"{self.slug}.tar":
+            return name
+        readable = re.sub(r"[^A-Za-z0-9]+", "_", self.metadata.name).strip("_")
+        return f"{readable or self.slug}.tar"

@@ -1,0 +1,174 @@
+"""Which backups there are (backup contract §7): read from the files, kept in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from supervisor.drivers.archive.reader import ArchiveReader
+from supervisor.errors import BackupError, BackupFileNotFoundError, NotFound
+from supervisor.managers.resolution import Resolution, UnhealthyReason
+
+from .backup import Backup, Copy, Location
+from .locations import Locations
+from .metadata import Metadata, read_metadata
+
+_LOGGER = logging.getLogger(__name__)
+
+UNFINISHED: Final = ".unfinished"
+
+
+def unfinished(path: Path) -> Path:
+    """Return where a backup is while it is not whole; such a file is never listed."""
+    return path.with_name(f".{path.name}{UNFINISHED}")
+
+
+def read_file(path: Path) -> tuple[Metadata, int]:
+    """Read what a file says about itself, and its size. Blocking.
+
+    Raises:
+        NotFound, BackupError: it is no backup, or can't be read.
+    """
+    with ArchiveReader(path) as archive:
+        return read_metadata(archive.metadata()), archive.size
+
+
+class Catalogue:
+    def __init__(self, locations: Locations, resolution: Resolution) -> None:
+        self._locations = locations
+        self._resolution = resolution
+        self._backups: dict[str, Backup] = {}
+        self._scanning = asyncio.Lock()
+        self.backups: Mapping[str, Backup] = MappingProxyType(self._backups)
+
+    def get(self, slug: str) -> Backup:
+        """Raise NotFound when there is no such backup."""
+        if (backup := self._backups.get(slug)) is None:
+            raise NotFound("Backup does not exist")
+        return backup
+
+    def find(self, slug: str) -> Backup | None:
+        return self._backups.get(slug)
+
+    async def sweep(self) -> None:
+        """Remove what a crash left of backups that were being made or received."""
+        for folder in self._locations.usable.values():
+            await asyncio.to_thread(_sweep, folder)
+
+    async def reload(self) -> None:
+        """Read all locations anew."""
+        async with self._scanning:
+            found: dict[str, Backup] = {}
+            for location, folder in self._locations.usable.items():
+                await self._scan(location, folder, found)
+            self._backups.clear()
+            self._backups.update(found)
+        _LOGGER.info("%d backups found", len(found))
+
+    async def reload_location(self, location: Location) -> None:
+        """Read one location anew, after something there was not as expected."""
+        async with self._scanning:
+            folder = self._locations.usable.get(location)
+            known: dict[str, Backup] = {}
+            if folder is not None:
+                await self._scan(location, folder, known)
+            for slug in list(self._backups):
+                self._drop_copy(slug, location)
+            for backup in known.values():
+                self._merge(backup, self._backups)
+
+    async def _scan(self, location: Location, folder: Path, found: dict[str, Backup]) -> None:
+        try:
+            paths = await asyncio.to_thread(_archives, folder)
+        except OSError as err:
+            _LOGGER.error("The backups in %s can't be listed: %s", folder, err.strerror)
+            self.judge(location, err)
+            return
+        results = await asyncio.gather(*(asyncio.to_thread(read_file, path) for path in paths), return_exceptions=True)
+        for path, result in zip(paths, results, strict=True):
+            if isinstance(result, BackupError | NotFound):
+                _LOGGER.error("%s is no backup that could be listed: %s", path, result)
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                metadata, size = result
+                self._merge(Backup(metadata, {location: Copy(path, metadata.protected, size)}), found)
+
+    def _merge(self, new: Backup, known: dict[str, Backup]) -> bool:
+        """Add a copy to what is known of its backup; False when both don't speak of the same."""
+        backup = known.get(new.slug)
+        if backup is None:
+            known[new.slug] = new
+            return True
+        if not backup.metadata.same_as(new.metadata):
+            _LOGGER.error(
+                "%s is left out: %s says something else about backup %s", new.copy.path, backup.copy.path, new.slug
+            )
+            return False
+        for location, copy in new.copies.items():
+            if location in backup.copies and backup.copies[location].path != copy.path:
+                _LOGGER.warning("Backup %s is in %s twice; %s counts", new.slug, copy.path.parent, copy.path.name)
+            backup.copies[location] = copy
+        return True
+
+    def add(self, metadata: Metadata, location: Location, path: Path, size: int) -> Backup:
+        """List a file.
+
+        Raises:
+            BackupError: another file says something else about the same backup.
+        """
+        if not self._merge(Backup(metadata, {location: Copy(path, metadata.protected, size)}), self._backups):
+            raise BackupError(f"Cannot import backup {metadata.slug} due to: another backup has the same slug")
+        return self._backups[metadata.slug]
+
+    async def remove(self, backup: Backup, locations: Iterable[Location]) -> None:
+        """Remove the files of a backup in some locations; others stay.
+
+        Raises:
+            BackupFileNotFoundError: a file has vanished; the location is read anew.
+            BackupError: a file can't be removed.
+        """
+        for location in locations:
+            copy = backup.copies.get(location)
+            if copy is None:
+                continue
+            try:
+                await asyncio.to_thread(copy.path.unlink)
+            except FileNotFoundError:
+                await self.reload_location(location)
+                raise BackupFileNotFoundError(f"The file of backup {backup.slug} at {copy.path} has vanished") from None
+            except OSError as err:
+                self.judge(location, err)
+                raise BackupError(f"Cannot delete backup at {copy.path}: {err.strerror}") from err
+            self._drop_copy(backup.slug, location)
+
+    def _drop_copy(self, slug: str, location: Location) -> None:
+        backup = self._backups[slug]
+        backup.copies.pop(location, None)
+        if not backup.copies:
+            del self._backups[slug]
+
+    def judge(self, location: Location, err: OSError) -> None:
+        """Take a sign of a dying disk for what it is."""
+        if err.errno == errno.EBADMSG and self._locations.is_on_data_disk(location):
+            self._resolution.add_unhealthy(UnhealthyReason.OSERROR_BAD_MESSAGE)
+
+
+def _archives(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == ".tar" and not path.name.startswith("."))
+    except FileNotFoundError:
+        return []
+
+
+def _sweep(folder: Path) -> None:
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.name.startswith(".") and path.name.endswith(UNFINISHED):
+                path.unlink(missing_ok=True)

@@ -1,0 +1,99 @@
+"""Where backups may lie (backup contract §1.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+
+from supervisor.errors import BackupMountDownError, ErrorKind, Invalid, NotFound
+from supervisor.paths import DataPaths
+
+from .backup import CLOUD, Location, location_order
+
+BACKUP_MOUNT_DOWN = ErrorKind("backup_mount_down", BackupMountDownError, "{mount} is down, cannot back up to it")
+MOUNT_NOT_FOUND = ErrorKind("mount_not_found_error", NotFound, "There is no mount {mount}")
+
+
+class BackupMounts(Protocol):
+    """The mounts that backups can be kept on."""
+
+    @property
+    def default_backup_mount(self) -> str | None:
+        """The mount that backups go to when nobody says where, None for the local folder."""
+        ...
+
+    @property
+    def active(self) -> Mapping[str, Path]:
+        """The mounts for backups that can be used now, as folders."""
+        ...
+
+    def is_backup_mount(self, name: str) -> bool | None:
+        """Tell whether a mount is for backups; None when there is none of that name."""
+        ...
+
+    async def probe(self, name: str) -> bool:
+        """Tell whether a mount can really be used now, asking the machine."""
+        ...
+
+
+class NoMounts:
+    """A machine on which nothing is mounted for backups."""
+
+    default_backup_mount: str | None = None
+
+    @property
+    def active(self) -> Mapping[str, Path]:
+        return {}
+
+    def is_backup_mount(self, _name: str) -> bool | None:
+        return None
+
+    async def probe(self, _name: str) -> bool:
+        return False
+
+
+@attrs.frozen
+class Locations:
+    """Knows every location and its folder."""
+
+    _paths: DataPaths
+    _mounts: BackupMounts
+
+    @property
+    def default(self) -> Location:
+        return self._mounts.default_backup_mount
+
+    @property
+    def usable(self) -> dict[Location, Path]:
+        """The locations that can be looked into now, in their order."""
+        mounts: dict[Location, Path] = dict(self._mounts.active.items())
+        folders = {None: self._paths.backup, CLOUD: self._paths.core_backup, **mounts}
+        return dict(sorted(folders.items(), key=lambda pair: location_order(pair[0])))
+
+    def is_on_data_disk(self, location: Location) -> bool:
+        return location in (None, CLOUD)
+
+    async def target(self, location: Location) -> Path:
+        """Return the folder to write to.
+
+        Raises:
+            NotFound: there is no such location.
+            Invalid: it is a mount for something else.
+            BackupMountDownError: it can't be written to now.
+        """
+        if location is None:
+            return self._paths.backup
+        if location == CLOUD:
+            return self._paths.core_backup
+        purpose = self._mounts.is_backup_mount(location)
+        if purpose is None:
+            raise MOUNT_NOT_FOUND(mount=location)
+        if not purpose:
+            raise Invalid(f"Mount {location} is not used for backups, cannot backup to there")
+        folder = self._mounts.active.get(location)
+        if folder is None or not await self._mounts.probe(location):
+            raise BACKUP_MOUNT_DOWN(mount=location)
+        return folder

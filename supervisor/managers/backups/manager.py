@@ -1,0 +1,233 @@
+"""Backups: the room's public face for archives (backup contract §7-§17)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import attrs
+
+from supervisor.drivers.archive.work import in_thread
+from supervisor.drivers.folder import remove_tree
+from supervisor.errors import BackupError, BackupFileNotFoundError, BackupInvalidError, NotFound, SupervisorError
+from supervisor.jobs import JobCondition, JobManager
+from supervisor.managers.addons.registry import AddonRegistry
+from supervisor.managers.resolution import ContextType, IssueType, Resolution
+from supervisor.paths import DataPaths
+
+from .backup import CLOUD, LOCAL_ATTRIBUTE, Backup, Copy, Location
+from .catalogue import Catalogue
+from .creation import Creation, ItemExtent
+from .freezing import LOCK, Freezer
+from .metadata import BackupType
+from .opening import keyring_of
+from .order import Order, Selection
+from .progress import ByteProgress
+from .quiet import Quiet
+from .restoring import Restoring, Wanted
+from .settings import BackupSettings, Verdict
+from .transfer import Imports
+from .verification import verify
+
+_LOGGER = logging.getLogger(__name__)
+
+RESTORE_CONDITIONS: Final = (
+    JobCondition.FREE_SPACE,
+    JobCondition.HEALTHY,
+    JobCondition.INTERNET_HOST,
+    JobCondition.RUNNING,
+)
+FREEZE_SECONDS: Final = 600
+KEPT_IN_CLOUD: Final = timedelta(days=2)
+
+
+@attrs.define(eq=False)
+class BackupManager:
+    """What is public here may be used as it is; the methods are what takes several of them."""
+
+    catalogue: Catalogue
+    settings: BackupSettings
+    freezer: Freezer
+    imports: Imports
+    _jobs: JobManager
+    _creation: Creation
+    _restoring: Restoring
+    _quiet: Quiet
+    _resolution: Resolution
+    _registry: AddonRegistry
+    _paths: DataPaths
+
+    @property
+    def installed(self) -> tuple[str, ...]:
+        """The add-ons that can be saved."""
+        return tuple(self._registry.installed)
+
+    async def load(self) -> None:
+        """Read what there is, and remove what a crash left half-done."""
+        await self.settings.load()
+        await self._quiet.load()
+        await asyncio.to_thread(remove_tree, self._paths.tmp / "backup")
+        try:
+            await self._restoring.recover()
+        except (SupervisorError, OSError, ValueError) as err:
+            _LOGGER.error("A restore that was cut off can't be brought to an end: %s", err)
+        await self.catalogue.sweep()
+        await self.catalogue.reload()
+        self.judge()
+
+    async def engine_reached(self) -> None:
+        """Wake whom a crash left quiet."""
+        await self._quiet.wake_left()
+
+    async def stop(self) -> None:
+        await self.freezer.stop()
+
+    async def reload(self) -> None:
+        """Read all locations anew."""
+        await self.catalogue.reload()
+        await self.settings.forget_checks(self.catalogue.backups)
+        self.judge()
+
+    def copy_of(self, backup: Backup, location: Location) -> Copy:
+        """Return the copy in one of the backup's locations.
+
+        Raises:
+            BackupInvalidError: it has none there.
+        """
+        copy = backup.copies.get(location)
+        if copy is None:
+            place = location or LOCAL_ATTRIBUTE
+            raise BackupInvalidError(f"Backup {backup.slug} is not in location {place}")
+        return copy
+
+    async def create(self, order: Order) -> Backup:
+        """Make a backup. Its slug is the job's reference as soon as there is one.
+
+        Raises:
+            SupervisorError: the order makes no sense, or the backup failed; nothing is left of it.
+        """
+        name = f"backup_manager_{order.type.value}_backup"
+        async with self._jobs.run(
+            name, conditions=(JobCondition.RUNNING,), lock=LOCK, keep=True, cancellable=True
+        ) as job:
+            target = await self._creation.target(order, job)
+            metadata = self._creation.describe(order)
+            job.update(reference=metadata.slug, stage="addon_repositories")
+            chosen = await self._creation.choose(order.selection, exclude_database=order.exclude_database)
+            job.validated()
+            async with self.freezer.frozen():
+                backup = await self._creation.make(order, chosen, metadata, target, job)
+        self.judge()
+        return backup
+
+    async def preview(self, selection: Selection | None, *, exclude_database: bool | None) -> list[ItemExtent]:
+        """Tell how much each item of a selection is, before it is saved."""
+        chosen = await self._creation.choose(selection, exclude_database=exclude_database)
+        return await self._creation.preview(chosen)
+
+    async def restore(
+        self, slug: str, wanted: Wanted, *, password: str | None, location: Location, default_location: bool
+    ) -> None:
+        """Restore a backup or a part of it; `default_location` takes whichever copy there is.
+
+        Raises:
+            NotFound: there is no such backup, or its file has vanished.
+            BackupInvalidError: it is not in that location, does not open, or can't be restored here.
+            BackupError: something of it was not restored; the job tells what.
+        """
+        backup = self.catalogue.get(slug)
+        kind = "full" if wanted.full else "partial"
+        async with self._jobs.run(
+            f"backup_manager_{kind}_restore", reference=slug, conditions=RESTORE_CONDITIONS, lock=LOCK, keep=True
+        ) as job:
+            wanted = self._restoring.wanted(backup, wanted)
+            if not default_location and location not in backup.copies:
+                raise BackupInvalidError(f"Backup {slug} does not exist in {location or LOCAL_ATTRIBUTE}")
+            place = backup.location if default_location else location
+            copy = backup.copies[place]
+            keyring = keyring_of(copy, password)
+            try:
+                await self._restoring.check_password(backup, copy, keyring)
+            except NotFound:
+                await self.catalogue.reload_location(place)
+                raise BackupFileNotFoundError(f"The file of backup {slug} at {copy.path} has vanished") from None
+            job.validated()
+            async with self.freezer.frozen():
+                await self._restoring.restore(backup, copy, keyring, wanted, job)
+        _LOGGER.info("Backup %s is restored", slug)
+
+    async def verify(self, slug: str, *, password: str | None, location: Location, default_location: bool) -> Verdict:
+        """Read a copy to its end without restoring it, and remember what was found.
+
+        Raises:
+            NotFound: there is no such backup, or its file has vanished.
+            BackupInvalidError: it is not in that location, or the password is another one.
+        """
+        backup = self.catalogue.get(slug)
+        place = backup.location if default_location else location
+        copy = self.copy_of(backup, place)
+        async with self._jobs.run(
+            "backup_manager_verify", reference=slug, lock=f"backup_{slug}", keep=True, cancellable=True
+        ) as job:
+            factor = 2 if backup.metadata.compressed else 1
+            work = ByteProgress(job, copy.size * factor).work()
+            try:
+                verdict = await in_thread(work, lambda: verify(backup, copy, keyring_of(copy, password), work))
+            except NotFound:
+                await self.catalogue.reload_location(place)
+                raise BackupFileNotFoundError(f"The file of backup {slug} at {copy.path} has vanished") from None
+            await self.settings.keep_check(slug, place, verdict)
+        if not verdict.good:
+            _LOGGER.error("Backup %s at %s is damaged: %s", slug, copy.path, "; ".join(verdict.problems))
+        return verdict
+
+    async def remove(self, slug: str, locations: Iterable[Location] | None) -> None:
+        """Remove a backup from some locations, without any from all.
+
+        Raises:
+            NotFound: there is no such backup, or its file has vanished.
+            BackupError: a file can't be removed.
+        """
+        backup = self.catalogue.get(slug)
+        await self.catalogue.remove(backup, list(backup.copies) if locations is None else list(locations))
+        await self.settings.forget_checks(self.catalogue.backups)
+        self.judge()
+
+    async def receive(
+        self, pieces: AsyncIterator[bytes], locations: tuple[Location, ...], file_name: str | None
+    ) -> Backup:
+        """Take in an upload."""
+        backup = await self.imports.receive(pieces, locations, file_name)
+        self.judge()
+        return backup
+
+    async def clear_cloud(self) -> None:
+        """Remove what lies on its way to or from a cloud since two days."""
+        if not self._resolution.healthy:
+            return
+        for backup in list(self.catalogue.backups.values()):
+            if CLOUD in backup.copies and datetime.now(UTC) - backup.metadata.moment > KEPT_IN_CLOUD:
+                try:
+                    await self.catalogue.remove(backup, (CLOUD,))
+                except BackupError as err:
+                    _LOGGER.warning("Backup %s stays: %s", backup.slug, err)
+
+    @property
+    def full(self) -> list[Backup]:
+        """The full backups, the youngest first."""
+        full = [b for b in self.catalogue.backups.values() if b.metadata.type is BackupType.FULL]
+        return sorted(full, key=lambda backup: backup.metadata.moment, reverse=True)
+
+    @property
+    def current(self) -> bool:
+        """Whether there is a full backup that is young enough."""
+        oldest = datetime.now(UTC) - timedelta(days=self.settings.days_until_stale)
+        return any(backup.metadata.moment >= oldest for backup in self.full)
+
+    def judge(self) -> None:
+        """Withdraw the issue that no backup is young enough, when one is."""
+        if self.current:
+            self._resolution.dismiss_issue_of(IssueType.NO_CURRENT_BACKUP, ContextType.SYSTEM)

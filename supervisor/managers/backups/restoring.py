@@ -1,0 +1,385 @@
+"""Restores a backup, or a part of it (backup contract §11)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import voluptuous as vol
+from awesomeversion import AwesomeVersion
+
+from supervisor.drivers.archive.keys import Keyring
+from supervisor.drivers.archive.reader import ArchiveReader
+from supervisor.drivers.archive.rules import ForeignLinks, Limits, Rules
+from supervisor.drivers.archive.unpack import pick, unpack
+from supervisor.drivers.archive.work import in_thread, opened
+from supervisor.drivers.exchange import Exchange, Pair
+from supervisor.drivers.folder import remove_tree
+from supervisor.errors import BackupError, BackupInvalidError, SupervisorError, WrongPassword
+from supervisor.jobs import Job, JobManager
+from supervisor.jobs.job import JobError
+from supervisor.managers.addons import Addon, AddonManager
+from supervisor.managers.docker import DockerSettings
+from supervisor.managers.host import Host
+from supervisor.managers.store import StoreManager
+from supervisor.paths import DataPaths
+from supervisor.state import write_atomic
+
+from .addon_restoring import AddonRestoring
+from .backup import Backup, Copy
+from .contents import CORE, SUPERVISOR, folder_path
+from .core_data import TAKEN_OVER, settings_file
+from .exclusions import DATABASE_PATTERNS, anchored
+from .metadata import Metadata
+from .opening import check_opens, wrong_password
+from .progress import ByteProgress
+
+_LOGGER = logging.getLogger(__name__)
+
+_RESERVE: Final = 512 * 1024 * 1024
+_RESTART_SECONDS: Final = 120.0
+_LOGINS: Final = vol.Schema(
+    {vol.Required("registries"): {str: {vol.Required("username"): str, vol.Required("password"): str}}}
+)
+
+
+@attrs.frozen
+class Wanted:
+    """What to restore."""
+
+    full: bool
+    homeassistant: bool = False
+    addons: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+
+
+@attrs.define
+class _Run:
+    """One restore under way. `failed` tells whether something was not restored."""
+
+    backup: Backup
+    archive: ArchiveReader
+    keyring: Keyring | None
+    wanted: Wanted
+    job: Job
+    progress: ByteProgress
+    failed: bool = False
+    started: list[Addon] = attrs.field(factory=list)
+
+    @property
+    def metadata(self) -> Metadata:
+        return self.backup.metadata
+
+    def fail(self, what: str, err: SupervisorError, job: Job) -> None:
+        _LOGGER.error("%s is not restored from backup %s: %s", what, self.backup.slug, err)
+        job.errors.append(JobError.of(err, self.job.current_stage))
+        self.failed = True
+
+
+@attrs.frozen
+class Restoring:
+    _jobs: JobManager
+    _paths: DataPaths
+    _host: Host
+    _store: StoreManager
+    _docker: DockerSettings
+    _addons: AddonManager
+    _addon_restoring: AddonRestoring
+    _version: Callable[[], str]
+
+    def wanted(self, backup: Backup, wanted: Wanted) -> Wanted:
+        """Check a wish against what the backup holds; a full one is filled in.
+
+        Raises:
+            BackupInvalidError: it can't be fulfilled.
+        """
+        metadata = backup.metadata
+        if wanted.full:
+            if metadata.type.value != "full":
+                raise BackupInvalidError(f"{backup.slug} is only a partial backup!")
+            addons = tuple(addon.slug for addon in metadata.addons)
+            wanted = attrs.evolve(
+                wanted, homeassistant=metadata.homeassistant is not None, addons=addons, folders=metadata.folders
+            )
+        elif wanted.homeassistant and metadata.homeassistant is None:
+            raise BackupInvalidError("No Home Assistant Core data inside the backup")
+        made, running = AwesomeVersion(metadata.supervisor_version), AwesomeVersion(self._version())
+        if made.valid and running.valid and made > running:
+            raise BackupInvalidError(
+                f"Backup was made on supervisor version {made}, can't restore on {running}. "
+                "Must update supervisor first."
+            )
+        return wanted
+
+    async def check_password(self, backup: Backup, copy: Copy, keyring: Keyring | None) -> None:
+        """Make sure that the backup opens.
+
+        Raises:
+            BackupInvalidError: it does not with this password.
+            NotFound: the file has vanished.
+        """
+
+        def check() -> None:
+            with ArchiveReader(copy.path) as archive:
+                check_opens(backup, archive, keyring)
+
+        await asyncio.to_thread(check)
+
+    async def restore(self, backup: Backup, copy: Copy, keyring: Keyring | None, wanted: Wanted, job: Job) -> None:
+        """Restore; what fails alone costs only itself.
+
+        Raises:
+            BackupError: something was not restored; the job tells what.
+        """
+        if wanted.full:
+            await self._addons.booter.shutdown()
+        async with opened(ArchiveReader(copy.path)) as archive:
+            run = _Run(
+                backup, archive, keyring, wanted, job, ByteProgress(job, _expected_size(archive, wanted, backup))
+            )
+            try:
+                await self._items(run)
+            finally:
+                # What a full restore stopped and did not replace goes on.
+                await asyncio.shield(self._resume(run))
+        if run.started:
+            job.stage("await_addon_restarts")
+            await asyncio.gather(*(addon.settle(_RESTART_SECONDS) for addon in run.started))
+        if run.failed:
+            raise BackupError(
+                f"An error occurred during restore of {backup.slug}, "
+                f"check job '{job.uuid}' or supervisor logs for details"
+            )
+
+    async def _items(self, run: _Run) -> None:
+        wanted, job, slug = run.wanted, run.job, run.backup.slug
+        if wanted.folders:
+            job.stage("folders")
+            async with self._jobs.run("backup_restore_folders", reference=slug, keep=True) as group:
+                for folder in wanted.folders:
+                    await self._each(run, group, "backup_folder_restore", folder, self._folder)
+        if wanted.homeassistant:
+            job.stage("home_assistant")
+            async with self._jobs.run("backup_restore_homeassistant", reference=slug, keep=True):
+                await self._core(run)
+        if wanted.full and not run.failed:
+            job.stage("remove_delta_addons")
+            async with self._jobs.run("backup_remove_delta_apps", reference=slug, keep=True) as group:
+                await self._remove_others(run, group)
+        if wanted.addons:
+            job.stage("addon_repositories")
+            await self._repositories(run)
+            job.stage("addons")
+            async with self._jobs.run("backup_restore_apps", reference=slug, keep=True) as group:
+                for addon in wanted.addons:
+                    await self._each(run, group, "backup_app_restore", addon, self._addon)
+        job.stage("supervisor_config")
+        async with self._jobs.run("backup_restore_supervisor_config", reference=slug, keep=True) as group:
+            await self._own(run, group)
+
+    async def _each(
+        self, run: _Run, group: Job, name: str, item: str, restore: Callable[[_Run, str], Awaitable[None]]
+    ) -> None:
+        try:
+            async with self._jobs.run(name, reference=item, keep=True):
+                await restore(run, item)
+        except SupervisorError as err:
+            run.fail(item, err, group)
+
+    async def _unpack(self, run: _Run, item: str, staging: Path, rules: Rules) -> Path:
+        """Unpack an item below its staging folder.
+
+        Raises:
+            BackupError: the backup does not hold it, or it can't be unpacked; nothing is left of it.
+        """
+        part = run.archive.inner.get(run.metadata.member(item))
+        if part is None:
+            raise BackupError(f"Can't find backup {item}")
+        free = await self._host.free_bytes()
+        rules = attrs.evolve(rules, limits=Limits(size=max(0, free - _RESERVE)))
+        target, work = staging / "unpacked", run.progress.work()
+
+        def do() -> None:
+            Exchange.prepare(staging)
+            target.mkdir(mode=0o700)
+            unpack(part, run.keyring, target, rules, work)
+
+        try:
+            await in_thread(work, do)
+        except BaseException as err:
+            await asyncio.shield(asyncio.to_thread(remove_tree, staging))
+            if isinstance(err, WrongPassword):
+                raise wrong_password(run.backup) from err
+            if isinstance(err, OSError):
+                raise BackupError(f"{item} can't be unpacked: {err.strerror}") from err
+            raise
+        return target
+
+    async def _folder(self, run: _Run, folder: str) -> None:
+        if folder not in run.metadata.folders:
+            raise BackupError(f"Can't find backup {folder}")
+        name = folder.replace("/", "_")
+        staging = self._paths.restore / f"folder_{name}"
+        # Several add-ons see these folders, each at another place: what leads out of them helps nobody.
+        unpacked = await self._unpack(run, folder, staging, Rules(links=ForeignLinks.LEAVE_OUT))
+        target = folder_path(self._paths, folder)
+        await self._swap(Exchange(staging, (Pair(unpacked.name, target),), {}))
+
+    async def _core(self, run: _Run) -> None:
+        staging = self._paths.restore / "homeassistant"
+        unpacked = await self._unpack(run, CORE, staging, Rules(links=ForeignLinks.KEEP))
+        settings = await asyncio.to_thread(_read_settings, unpacked / "homeassistant.json")
+        has_data = await asyncio.to_thread((unpacked / "data").is_dir)
+        saved = run.metadata.homeassistant
+        kept: tuple[str, ...] = ()
+        if saved is not None and saved.exclude_database:
+            kept = await asyncio.to_thread(_databases, self._paths.homeassistant)
+        new = "unpacked/data" if has_data else "unpacked"
+        await self._swap(Exchange(staging, (Pair(new, self._paths.homeassistant, kept),), {}))
+        await asyncio.to_thread(_take_over, settings_file(self._paths), settings)
+
+    async def _swap(self, exchange: Exchange) -> None:
+        def do() -> None:
+            exchange.swap()
+            exchange.finish()
+
+        try:
+            await asyncio.shield(asyncio.to_thread(do))
+        except OSError as err:
+            raise BackupError(f"The restored files can't be put in place: {err.strerror}") from err
+
+    async def _addon(self, run: _Run, slug: str) -> None:
+        if slug not in {addon.slug for addon in run.metadata.addons}:
+            raise BackupError(f"Can't find backup {slug}")
+        async with self._jobs.run("app_manager_restore", reference=slug) as job:
+            staging = self._addon_restoring.staging(slug)
+            unpacked = await self._unpack(run, slug, staging, Rules(links=ForeignLinks.KEEP))
+            try:
+                started = await self._addon_restoring.restore(slug, unpacked, job)
+            except BaseException:
+                # Not when the folders are in place already: then the next start goes on from there.
+                await asyncio.shield(asyncio.to_thread(Exchange.recover, staging))
+                raise
+            if started is not None:
+                run.started.append(started)
+
+    async def _remove_others(self, run: _Run, group: Job) -> None:
+        for slug in self._addons.registry.installed.keys() - set(run.wanted.addons):
+            try:
+                await self._addons.installer.uninstall(slug)
+            except SupervisorError as err:
+                run.fail(slug, err, group)
+
+    async def _repositories(self, run: _Run) -> None:
+        """Add the missing ones; a full restore removes those that the backup does not have."""
+        known = {repository.source for repository in self._store.repositories.values()}
+        for source in run.metadata.repositories:
+            if source in known or source in self._store.repositories:
+                continue
+            try:
+                await self._store.add_repository(source)
+            except SupervisorError as err:
+                # The add-ons can be restored without; without the internet that must be possible.
+                _LOGGER.warning("A repository of backup %s can't be added: %s", run.backup.slug, err)
+                run.job.errors.append(JobError.of(err, run.job.current_stage))
+        if not run.wanted.full:
+            return
+        in_use = {addon.record.repository for addon in self._addons.registry.installed.values()}
+        for repository in list(self._store.repositories.values()):
+            if repository.builtin or repository.source in run.metadata.repositories or repository.slug in in_use:
+                continue
+            try:
+                await self._store.remove_repository(repository.slug, in_use=in_use)
+            except SupervisorError as err:
+                _LOGGER.warning("Repository %s can't be removed: %s", repository.slug, err)
+
+    async def _own(self, run: _Run, group: Job) -> None:
+        part = run.archive.inner.get(run.metadata.member(SUPERVISOR))
+        if part is None:
+            return
+        work = run.progress.work()
+        try:
+            files = await in_thread(work, lambda: pick(part, run.keyring, {"docker.json", "mounts.json"}, work))
+        except SupervisorError as err:
+            run.fail("the Supervisor's own configuration", err, group)
+            return
+        if "docker.json" in files:
+            try:
+                logins = _LOGINS(json.loads(files["docker.json"]))["registries"]
+                await self._docker.add_registries(logins)
+            except (ValueError, vol.Invalid) as err:
+                run.fail("the registries' logins", BackupInvalidError(f"The saved logins make no sense: {err}"), group)
+            except SupervisorError as err:
+                run.fail("the registries' logins", err, group)
+
+    async def _resume(self, run: _Run) -> None:
+        if not run.wanted.full:
+            return
+        for addon in list(self._addons.registry.installed.values()):
+            if addon.record.should_run and not addon.running and not self._addons.runner.busy(addon):
+                try:
+                    await self._addons.runner.start(addon)
+                except SupervisorError as err:
+                    _LOGGER.error("%s: does not run again: %s", addon.slug, err, extra={"ADDON": addon.slug})
+
+    async def recover(self) -> None:
+        """Bring what a crash left of a restore to an end, forwards or back. Before add-ons are started."""
+        for staging in await asyncio.to_thread(_left, self._paths.restore):
+            _LOGGER.warning("A restore was cut off: %s", staging.name)
+            exchange = await asyncio.to_thread(Exchange.recover, staging)
+            if exchange is None:
+                continue
+            if "slug" in exchange.note:
+                await self._addon_restoring.recover(exchange)
+            else:
+                await asyncio.to_thread(exchange.finish)
+
+
+def _left(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _expected_size(archive: ArchiveReader, wanted: Wanted, backup: Backup) -> int:
+    """Guess how much will be unpacked: nobody knows before it is."""
+    items = [*wanted.folders, *wanted.addons, *([CORE] if wanted.homeassistant else [])]
+    names = {backup.metadata.member(item) for item in items}
+    stored = sum(part.size for part in archive.inner.values() if part.name in names)
+    return stored * 2 if backup.metadata.compressed else stored
+
+
+def _databases(folder: Path) -> tuple[str, ...]:
+    is_database = anchored(DATABASE_PATTERNS)
+    try:
+        return tuple(entry.name for entry in folder.iterdir() if is_database(entry.name))
+    except FileNotFoundError:
+        return ()
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            settings = json.loads(file.read(1024 * 1024))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as err:
+        raise BackupInvalidError(f"The saved settings of Home Assistant make no sense: {err}") from err
+    return settings if isinstance(settings, dict) else {}
+
+
+def _take_over(file: Path, saved: dict[str, Any]) -> None:
+    """Take over what a restore may change of Core's settings; there have to be some."""
+    changes = {key: saved[key] for key in TAKEN_OVER if key in saved}
+    try:
+        present = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return
+    if changes and isinstance(present, dict):
+        write_atomic(file, json.dumps({**present, **changes}, indent=2).encode())

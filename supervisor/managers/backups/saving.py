@@ -1,0 +1,153 @@
+"""Saves the items of one backup, each into its inner archive (backup contract §8.2, §9)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from supervisor.const import MIB
+from supervisor.drivers.archive.work import in_thread
+from supervisor.drivers.archive.writer import ArchiveWriter, Written
+from supervisor.drivers.docker.engine import Engine
+from supervisor.errors import BackupError, BackupFatalIOError, SupervisorError
+from supervisor.jobs import JobManager
+from supervisor.jobs.job import JobError
+from supervisor.managers.addons import Addon
+from supervisor.model.manifest import AddonBackup
+from supervisor.paths import DataPaths
+
+from .contents import Contents, Item
+from .core_data import CoreData
+from .metadata import Metadata, SavedAddon, SavedCore
+from .progress import ByteProgress
+from .quiet import CoreHooks, Quiet
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@attrs.define
+class Draft:
+    """A backup while it is made: `metadata` grows with each item; `restarted` are the add-ons that were stopped."""
+
+    metadata: Metadata
+    writer: ArchiveWriter
+    progress: ByteProgress
+    restarted: list[Addon] = attrs.field(factory=list)
+
+    async def write(self, item: Item) -> Written:
+        work = self.progress.work()
+        name = self.metadata.member(item.name)
+        return await in_thread(work, lambda: self.writer.add(name, item.contents, work))
+
+
+@attrs.frozen
+class Saving:
+    _jobs: JobManager
+    _paths: DataPaths
+    _engine: Engine
+    _contents: Contents
+    _quiet: Quiet
+    _core_hooks: CoreHooks
+
+    async def core(self, draft: Draft, core: CoreData, *, exclude_database: bool) -> None:
+        """Save Core's configuration.
+
+        Raises:
+            BackupError: Core can't be told, or something can't be read; the whole backup fails by that.
+        """
+        async with self._jobs.run("backup_store_homeassistant", reference=draft.metadata.slug, keep=True):
+            begun = await self._core_hooks.begin()
+            try:
+                written = await draft.write(self._contents.core(core, exclude_database=exclude_database))
+            finally:
+                if begun:
+                    await asyncio.shield(self._core_hooks.end())
+        saved = SavedCore(core.version, exclude_database, _mib(written))
+        draft.metadata = attrs.evolve(draft.metadata, homeassistant=saved)
+
+    async def addons(self, draft: Draft, addons: list[Addon]) -> None:
+        """Save one after the other; one that fails costs only itself."""
+        async with self._jobs.run("backup_store_apps", reference=draft.metadata.slug, keep=True) as job:
+            for addon in addons:
+                try:
+                    async with self._jobs.run("backup_app_save", reference=addon.slug, keep=True):
+                        await self._addon(draft, addon)
+                except BackupFatalIOError:
+                    raise
+                except SupervisorError as err:
+                    _LOGGER.error("%s: is not in the backup: %s", addon.slug, err, extra={"ADDON": addon.slug})
+                    job.errors.append(JobError.of(err, job.current_stage))
+
+    async def _addon(self, draft: Draft, addon: Addon) -> None:
+        async with self._jobs.run("app_backup", reference=addon.slug, lock=addon.lock):
+            state, version = addon.state, addon.record.version
+            image: Path | None = None
+            begun = await self._quiet.begin(addon)
+            try:
+                if addon.manifest.needs_build:
+                    image = await self._image(addon)
+                written = await draft.write(await self._contents.addon(addon, state, image))
+            finally:
+                if image is not None:
+                    await asyncio.to_thread(image.unlink, missing_ok=True)
+                if begun:
+                    await asyncio.shield(self._wake(draft, addon))
+        saved = SavedAddon(addon.slug, addon.name, version, _mib(written))
+        draft.metadata = attrs.evolve(draft.metadata, addons=(*draft.metadata.addons, saved))
+
+    async def _image(self, addon: Addon) -> Path:
+        folder = self._paths.tmp / "backup"
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        path = folder / f"{addon.slug}.image.tar"
+        await self._engine.images.save(addon.record.image_reference, path)
+        return path
+
+    async def _wake(self, draft: Draft, addon: Addon) -> None:
+        """Let an add-on go on. What that meets does not spoil the copy that is made already."""
+        try:
+            await self._quiet.end(addon)
+        except SupervisorError as err:
+            _LOGGER.error("%s: does not go on after its backup: %s", addon.slug, err, extra={"ADDON": addon.slug})
+            job = self._jobs.current
+            if job is not None and not job.done:
+                job.errors.append(JobError.of(err, job.current_stage))
+            return
+        if addon.manifest.backup is AddonBackup.COLD:
+            draft.restarted.append(addon)
+
+    async def folders(self, draft: Draft, folders: Mapping[str, Item]) -> None:
+        """Save one after the other; one that can't be read costs only itself."""
+        async with self._jobs.run("backup_store_folders", reference=draft.metadata.slug, keep=True) as job:
+            for name, item in folders.items():
+                try:
+                    async with self._jobs.run("backup_folder_save", reference=name, keep=True):
+                        await self._folder(draft, name, item)
+                except BackupFatalIOError:
+                    raise
+                except SupervisorError as err:
+                    _LOGGER.error("Folder %s is not in the backup: %s", name, err)
+                    job.errors.append(JobError.of(err, job.current_stage))
+
+    async def _folder(self, draft: Draft, name: str, item: Item) -> None:
+        try:
+            await draft.write(item)
+        except BackupFatalIOError:
+            raise
+        except BackupError as err:
+            raise BackupError(f"Can't backup folder {name}: {err}") from err
+        draft.metadata = attrs.evolve(draft.metadata, folders=(*draft.metadata.folders, name))
+
+    async def own(self, draft: Draft) -> None:
+        """Save what is configured of this daemon and may be restored."""
+        item = self._contents.supervisor()
+        if item is not None:
+            async with self._jobs.run("backup_store_supervisor_config", reference=draft.metadata.slug, keep=True):
+                await draft.write(item)
+
+
+def _mib(written: Written) -> float:
+    return round(written.stored / MIB, 2)

@@ -1,0 +1,135 @@
+"""`backup.json` is read as the contract says, and written so that others read it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.errors import BackupInvalidError
+from supervisor.managers.backups.metadata import (
+    BackupType,
+    Metadata,
+    SavedAddon,
+    SavedCore,
+    new_slug,
+    read_metadata,
+)
+
+LEAST: dict[str, Any] = {"slug": "f92f0339", "type": "partial", "name": "", "date": "2026-02-24T10:16:26+00:00"}
+
+
+def read(**changes: Any) -> Metadata:
+    return read_metadata(json.dumps({**LEAST, **changes}).encode())
+
+
+def test_the_example_of_the_contract_is_read() -> None:
+    metadata = read(
+        version=2,
+        supervisor_version="2026.02.3",
+        extra={},
+        compressed=True,
+        protected=True,
+        homeassistant={"version": "2026.2.3", "exclude_database": False, "size": 0.0, "unknown": 1},
+        folders=["share", "ssl"],
+        addons=[{"slug": "a0d7b954_example", "name": "Example", "version": "9.0.1", "size": 0.0, "unknown": 1}],
+        repositories=["https://github.com/hassio-addons/repository", "core", "https://x.example/y#branch"],
+        docker={"registries": {}},
+    )
+    assert metadata.homeassistant == SavedCore("2026.2.3")
+    assert metadata.addons == (SavedAddon("a0d7b954_example", "Example", "9.0.1"),)
+    assert metadata.more == {"docker": {"registries": {}}}, "unknown keys are kept"
+    assert metadata.member("addons/local") == "addons_local.tar.gz"
+
+
+def test_old_files_get_the_defaults_of_their_time() -> None:
+    metadata = read(
+        protected="a text", crypto="aes128", folders=["homeassistant", "ssl"], homeassistant={"version": None}
+    )
+    assert (metadata.version, metadata.supervisor_version, metadata.compressed) == (1, "2022.08.3", True)
+    assert metadata.protected is True
+    assert (metadata.folders, metadata.homeassistant) == (("ssl",), None)
+    assert "crypto" not in metadata.as_json()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"slug": "../../etc"},
+        {"slug": ""},
+        {"slug": None},
+        {"type": "other"},
+        {"version": 3},
+        {"name": None},
+        {"date": 5},
+        {"folders": ["share", "share"]},
+        {"folders": ["etc"]},
+        {"addons": [{"slug": "../x", "name": "x", "version": "1"}]},
+        {"addons": [{"slug": ".x", "name": "x", "version": "1"}]},
+        {"addons": [{"slug": "x", "name": "x", "version": "1"}] * 2},
+        {"addons": [{"slug": "x"}]},
+        {"repositories": ["file:///etc"]},
+        {"repositories": ["https://a/b", "https://a/b"]},
+        {"compressed": "yes"},
+        {"extra": []},
+        {"crypto": "rot13"},
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(BackupInvalidError):
+        read(**changes)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])
+def test_what_is_no_object_is_refused(content: bytes) -> None:
+    with pytest.raises(BackupInvalidError):
+        read_metadata(content)
+
+
+_WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
+_SLUGS = st.from_regex(r"[a-z0-9_]{1,20}", fullmatch=True)
+
+
+@given(
+    name=_WORDS,
+    folders=st.sets(st.sampled_from(["share", "ssl", "media", "addons/local"])),
+    addons=st.dictionaries(_SLUGS, st.tuples(_WORDS, _WORDS), max_size=4),
+    extra=st.dictionaries(_WORDS, st.integers() | _WORDS | st.none(), max_size=3),
+    protected=st.booleans(),
+)
+def test_what_is_written_is_read_again(
+    name: str,
+    folders: set[str],
+    addons: dict[str, tuple[str, str]],
+    extra: dict[str, Any],
+    protected: bool,
+) -> None:
+    metadata = Metadata(
+        slug=new_slug(LEAST["date"], name),
+        name=name,
+        date=LEAST["date"],
+        type=BackupType.PARTIAL,
+        protected=protected,
+        folders=tuple(sorted(folders)),
+        addons=tuple(SavedAddon(slug, name, version) for slug, (name, version) in addons.items()),
+        extra=extra,
+    )
+    again = read_metadata(metadata.packed())
+    assert again == metadata
+    assert again.same_as(attrs.evolve(metadata, protected=not protected)), "copies may be encrypted or not"
+    assert not again.same_as(attrs.evolve(metadata, name=name + "x"))
+
+
+def test_the_slug_is_the_one_that_others_make() -> None:
+    assert new_slug("2025-02-03T18:48:28.273501+00:00", "My Backup") == "29c8bf26"
+    assert new_slug("A", "B") == new_slug("a", "b"), "letters' case does not matter"
+
+
+def test_a_date_without_a_zone_counts_as_utc_and_none_as_very_old() -> None:
+    assert read(date="2026-01-01T00:00:00").moment.isoformat() == "2026-01-01T00:00:00+00:00"
+    assert read(date="yesterday").moment.year == 1970

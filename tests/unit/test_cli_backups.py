@@ -1,0 +1,205 @@
+"""`supervisor backups`, against a daemon that answers as the real one does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_daemon import Error, FakeDaemon, Text, job
+from cli_fixtures import Result, command, daemon
+
+__all__ = ["command", "daemon"]
+Run = Callable[..., Result]
+SLUG, UUID = "1a2b3c4d", "a" * 32
+BACKUP: dict[str, Any] = {
+    "slug": SLUG,
+    "name": "Before the move",
+    "date": "2026-11-20T10:11:12.123456+00:00",
+    "type": "full",
+    "size": 1.5,
+    "size_bytes": 1572864,
+    "location": None,
+    "locations": [None, "nas"],
+    "protected": False,
+    "location_attributes": {
+        ".local": {"protected": False, "size_bytes": 1572864},
+        "nas": {"protected": True, "size_bytes": 9},
+    },
+    "compressed": True,
+    "homeassistant": "2026.4.1",
+    "addons": [{"slug": "local_hello", "name": "Hello", "version": "1.0", "size": 0.5}],
+    "folders": ["ssl"],
+    "verification": {".local": {"checked": "2026-11-21T00:00:00", "good": True, "problems": [], "files": 1, "size": 2}},
+}
+
+
+@pytest.fixture(autouse=True)
+def backups(daemon: FakeDaemon) -> None:
+    older = {**BACKUP, "slug": "00000000", "date": "2025-01-01T00:00:00+00:00"}
+    daemon.answers |= {
+        ("GET", "/backups"): {"backups": [older, BACKUP]},
+        ("GET", f"/backups/{SLUG}/info"): BACKUP,
+        ("POST", "/backups/new/full"): {"job_id": UUID, "slug": None},
+        ("POST", "/backups/new/partial"): {"job_id": UUID, "slug": None},
+        ("POST", f"/backups/{SLUG}/restore/full"): {"job_id": UUID},
+        ("POST", f"/backups/{SLUG}/restore/partial"): {"job_id": UUID},
+        ("GET", f"/jobs/{UUID}"): job(UUID, done=True, reference=SLUG, progress=100),
+        ("DELETE", f"/backups/{SLUG}"): {},
+    }
+
+
+def body(daemon: FakeDaemon, path: str, method: str = "POST") -> Any:
+    (seen,) = [seen for seen in daemon.requests(method) if seen.path == path]
+    return seen.json
+
+
+def test_the_list_shows_the_youngest_first(command: Run) -> None:
+    result = command("backups")
+    lines = result.out.splitlines()
+    assert lines[1].split()[:1] == [SLUG]
+    assert "1.5 MiB" in lines[1]
+    assert "local, nas" in lines[1]
+    assert lines[2].split()[:1] == ["00000000"]
+
+
+def test_the_details_tell_what_the_last_check_found(command: Run) -> None:
+    out = command("backups", "info", SLUG).out
+    assert "local_hello 1.0" in out
+    assert "good, 2026-11-21 00:00:00" in out
+
+
+def test_a_backup_of_everything_or_of_parts_is_asked_for(command: Run, daemon: FakeDaemon) -> None:
+    result = command("backups", "new", "Before the move")
+    assert (result.code, result.out) == (0, f"Made backup {SLUG} (1.5 MiB)\n")
+    assert body(daemon, "/backups/new/full") == {"name": "Before the move", "compressed": True, "background": True}
+    command(
+        "backups", "new", "--addon", "x", "--folder", "ssl", "--homeassistant", "--location", "local", "--no-compress"
+    )
+    assert body(daemon, "/backups/new/partial") == {
+        "name": "",
+        "compressed": False,
+        "background": True,
+        "addons": ["x"],
+        "folders": ["ssl"],
+        "homeassistant": True,
+        "location": [None],
+    }
+
+
+def test_what_could_not_be_saved_is_told_beside_the_backup(command: Run, daemon: FakeDaemon) -> None:
+    child = job("b" * 32, done=True, errors=[{"type": "BackupError", "message": "Add-on x refused"}])
+    daemon.answers[("GET", f"/jobs/{UUID}")] = job(UUID, done=True, reference=SLUG, child_jobs=[child])
+    result = command("backups", "new")
+    assert result.code == 0
+    assert "Not in the backup: Add-on x refused" in result.err
+    assert SLUG in result.out
+
+
+def test_a_failed_backup_is_a_failure(command: Run, daemon: FakeDaemon) -> None:
+    errors = [{"type": "BackupFatalIOError", "message": "The backup can't be written: No space left on device"}]
+    daemon.answers[("GET", f"/jobs/{UUID}")] = job(UUID, done=True, reference=SLUG, errors=errors)
+    result = command("backups", "new")
+    assert result.code != 0
+    assert "No space left" in result.err
+
+
+def test_a_password_comes_from_a_file_or_the_environment_and_never_from_an_argument(
+    command: Run, daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "password"
+    file.write_text("from the file\nnot this")
+    command("backups", "new", "--password-file", str(file))
+    assert body(daemon, "/backups/new/full")["password"] == "from the file"
+    assert command("backups", "new", "--password", "x").code == 2
+    assert command("backups", "new", "--encrypt").code == 2, "nobody can be asked here"
+    monkeypatch.setenv("SUPERVISOR_BACKUP_PASSWORD", "from the environment")
+    command("backups", "restore", SLUG, "-y", "--location", "nas")
+    assert body(daemon, f"/backups/{SLUG}/restore/full") == {
+        "background": True,
+        "password": "from the environment",
+        "location": "nas",
+    }
+
+
+def test_an_encrypted_copy_needs_a_password(command: Run) -> None:
+    result = command("backups", "restore", SLUG, "-y", "--location", "nas")
+    assert result.code == 2
+    assert "--password-file" in result.err
+
+
+def test_a_restore_asks_first(command: Run, daemon: FakeDaemon) -> None:
+    assert command("backups", "restore", SLUG).code == 2
+    assert daemon.requests() == []
+    assert command("backups", "restore", SLUG, "-y", "--folder", "ssl").code == 0
+    assert body(daemon, f"/backups/{SLUG}/restore/partial") == {"background": True, "folders": ["ssl"]}
+
+
+def test_a_check_says_what_is_wrong(command: Run, daemon: FakeDaemon) -> None:
+    verdict = {"checked": "x", "good": True, "problems": [], "files": 7, "size": 2048}
+    daemon.answers[("POST", f"/backups/{SLUG}/verify")] = verdict
+    assert command("backups", "verify", SLUG).out == f"Backup {SLUG} is good: 7 files, 2.0 KiB\n"
+    bad = {**verdict, "good": False, "problems": ["ssl.tar.gz: cut off"]}
+    daemon.answers[("POST", f"/backups/{SLUG}/verify")] = bad
+    result = command("backups", "verify", SLUG)
+    assert result.code != 0
+    assert "ssl.tar.gz: cut off" in result.err
+
+
+def test_a_backup_is_removed_from_where_it_is_named(command: Run, daemon: FakeDaemon) -> None:
+    assert command("backups", "remove", SLUG, "-y", "--location", "nas").code == 0
+    assert body(daemon, f"/backups/{SLUG}", "DELETE") == {"location": ["nas"]}
+
+
+def test_a_download_is_whole_or_not_there(command: Run, daemon: FakeDaemon, tmp_path: Path) -> None:
+    target = tmp_path / "x.tar"
+    content = "x" * 1572864
+    daemon.answers[("GET", f"/backups/{SLUG}/download")] = Text(content)
+    assert command("backups", "download", SLUG, "-f", str(target)).code == 0
+    assert target.read_text() == content
+    again = command("backups", "download", SLUG, "-f", str(target))
+    assert again.code == 2
+    assert target.read_text() == content, "what is there is not overwritten"
+    target.unlink()
+    daemon.answers[("GET", f"/backups/{SLUG}/download")] = Text("short")
+    assert "cut off" in command("backups", "download", SLUG, "-f", str(target)).err
+    assert not target.exists()
+    daemon.answers[("GET", f"/backups/{SLUG}/download")] = Error(404, "Backup does not exist")
+    assert command("backups", "download", SLUG, "-f", str(target)).code != 0
+    assert not target.exists()
+
+
+def test_an_upload_is_a_form_with_the_file(command: Run, daemon: FakeDaemon, tmp_path: Path) -> None:
+    file = tmp_path / "mine.tar"
+    file.write_bytes(b"content of the file" * 10_000)
+    daemon.answers[("POST", "/backups/new/upload")] = {"slug": SLUG}
+    result = command("backups", "upload", str(file))
+    assert (result.code, result.out) == (0, f"The backup {SLUG} is here\n")
+    (seen,) = [seen for seen in daemon.requests() if seen.path == "/backups/new/upload"]
+    assert b"content of the file" * 10_000 in seen.body
+    assert seen.body.startswith(b"--")
+    assert seen.body.rstrip().endswith(b"--")
+
+
+def test_patterns_to_leave_out_are_chosen_and_shown(command: Run, daemon: FakeDaemon) -> None:
+    daemon.answers[("POST", "/backups/excludes")] = {}
+    daemon.answers[("GET", "/backups/excludes")] = {"excludes": {"x": ["*.log"]}}
+    assert command("backups", "exclude", "x", "*.log").out.split() == ["PATTERN", "*.log"]
+    assert body(daemon, "/backups/excludes") == {"x": ["*.log"]}
+
+
+def test_a_preview_asks_for_sizes_only(command: Run, daemon: FakeDaemon) -> None:
+    daemon.answers[("POST", "/backups/preview")] = {
+        "items": [{"name": "ssl", "files": 2, "size": 2048}],
+        "files": 2,
+        "size": 2048,
+    }
+    out = command("backups", "new", "--folder", "ssl", "--preview").out
+    assert [line.split() for line in out.splitlines()] == [
+        ["WHAT", "FILES", "SIZE"],
+        ["ssl", "2", "2.0", "KiB"],
+        ["all", "2", "2.0", "KiB"],
+    ]
+    assert json.loads(command("backups", "new", "--preview", "-o", "json").out)["size"] == 2048
