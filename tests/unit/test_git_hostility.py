@@ -6,6 +6,7 @@ Everything is real: git, its transports, TLS on loopback, links and processes.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import socket
@@ -179,6 +180,23 @@ async def test_nothing_of_our_environment_steers_git(bench: Bench, monkeypatch: 
     assert "/evil" not in output
     assert f"HOME={bench.home}" in output.splitlines()
     await bench.git().clone(bench.upstream.url, bench.target)
+
+
+@as_root
+async def test_a_disk_that_refuses_is_an_error_of_ours(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bench.git().clone(bench.upstream.url, bench.target)
+    bench.upstream.commit({"two/config.yaml": MANIFEST})
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "lchown", refuse)
+    with pytest.raises(Internal, match="Read-only file system"):
+        await bench.git().pull(bench.target, bench.upstream.url)
+    with pytest.raises(Internal, match="Read-only file system"):
+        await bench.git().clone(bench.upstream.url, bench.target)
+    assert (bench.target / "one" / "config.yaml").exists()
+    bench.nothing_happened()
 
 
 # What an author can put into a repository
