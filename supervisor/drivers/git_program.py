@@ -29,6 +29,9 @@ _SETTINGS: Final = (
     "core.protectHFS=true",
     "core.protectNTFS=true",
     "core.bigFileThreshold=8m",
+    # A clone changes its owner before and after git works in it; that alone makes no file a changed one.
+    "core.checkStat=minimal",
+    "core.trustctime=false",
     "core.quotePath=true",
     "submodule.recurse=false",
     "fetch.recurseSubmodules=false",
