@@ -42,6 +42,9 @@ class PackServer:
         await response.write(packet(b"packfile\n"))
         try:
             for block in self._pack():
+                # Writing to somebody who has gone is no error at once.
+                if request.transport is None or request.transport.is_closing():
+                    break
                 lines = (block[begin : begin + LINE] for begin in range(0, len(block), LINE))
                 await response.write(b"".join(packet(b"\x01" + line) for line in lines))
                 self.sent += len(block)

@@ -332,12 +332,12 @@ async def test_a_description_that_is_a_link_out_makes_it_no_repository(bench: Be
     assert "s3cr3t" not in scan.invalid
 
 
-async def test_a_repository_of_a_gigabyte_is_refused_by_the_usual_limits(bench: Bench, authority: Authority) -> None:
+async def test_a_repository_of_a_gigabyte_is_refused_long_before_its_end(bench: Bench, authority: Authority) -> None:
     server = PackServer(1024 * MIB)
     async with served(server, authority) as url:
-        with pytest.raises(Invalid, match="too large: at most 512 MiB"):
-            await bench.git().clone(f"{url}/x", bench.target)
-    assert 500 * MIB < server.sent < 600 * MIB
+        with pytest.raises(Invalid, match="too large: at most 128 MiB"):
+            await bench.git(GitLimits(max_bytes=128 * MIB)).clone(f"{url}/x", bench.target)
+    assert 100 * MIB < server.sent < 300 * MIB
     bench.nothing_happened()
     assert not bench.target.exists()
 
