@@ -234,8 +234,11 @@ class Git:
 
     async def _present(self, folder: Path, remote: Remote) -> str:
         """Return the commit of the clone, once it is as git should find it."""
-        if not await asyncio.to_thread(_tidy, folder, remote):
-            raise _damaged(folder, "it is no clone")
+        try:
+            if not await asyncio.to_thread(_tidy, folder, remote):
+                raise _damaged(folder, "it is no clone")
+        except OSError as err:
+            raise Internal(f"The clone {folder.name} can't be worked on: {err.strerror}") from err
         try:
             async with self._bounded(remote, self._limits.local):
                 return (await self._in(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")).strip()
@@ -296,12 +299,19 @@ class Git:
 
     @contextlib.asynccontextmanager
     async def _writing(self, folder: Path) -> AsyncIterator[None]:
-        """Let git write into a clone for the length of a block."""
+        """Let git write into a clone for the length of a block.
+
+        Raises:
+            Internal: the disk is in the way.
+        """
         try:
-            await self._program.give(folder)
-            yield
-        finally:
-            await self._program.take_back(folder)
+            try:
+                await self._program.give(folder)
+                yield
+            finally:
+                await self._program.take_back(folder)
+        except OSError as err:
+            raise Internal(f"The clone {folder.name} can't be worked on: {err.strerror}") from err
 
 
 def _damaged(folder: Path, reason: str) -> SupervisorError:

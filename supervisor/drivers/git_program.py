@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 from collections.abc import Awaitable, Sequence
@@ -28,6 +29,9 @@ _SETTINGS: Final = (
     "core.protectHFS=true",
     "core.protectNTFS=true",
     "core.bigFileThreshold=8m",
+    # A clone changes its owner before and after git works in it; that alone makes no file a changed one.
+    "core.checkStat=minimal",
+    "core.trustctime=false",
     "core.quotePath=true",
     "submodule.recurse=false",
     "fetch.recurseSubmodules=false",
@@ -137,7 +141,7 @@ class GitProgram:
 
     async def give(self, folder: Path) -> None:
         """Let git write into a folder, until it is taken back."""
-        await asyncio.to_thread(lambda: confinement().give(folder))
+        await finish(asyncio.to_thread(lambda: confinement().give(folder)))
 
     async def take_back(self, folder: Path) -> None:
         await finish(asyncio.to_thread(lambda: confinement().take_back(folder)))
@@ -171,12 +175,16 @@ class GitProgram:
         if not configuration.exists():
             self._home.mkdir(parents=True, exist_ok=True)
             self._home.chmod(0o755)
-            (self._home / _KNOWN_HOSTS).touch(mode=0o600)
-            configuration.write_text("[safe]\n\tdirectory = *\n[core]\n\thooksPath = /dev/null\n", encoding="ascii")
-        key = self._home / _KEY
+            # Several repositories are fetched at the same time: none may see half of it.
+            new = configuration.with_name(f".gitconfig.{secrets.token_hex(4)}")
+            new.write_text("[safe]\n\tdirectory = *\n[core]\n\thooksPath = /dev/null\n", encoding="ascii")
+            new.replace(configuration)
+        hosts, key = self._home / _KNOWN_HOSTS, self._home / _KEY
+        hosts.touch(mode=0o600)
         # Ssh wants to write the one, and takes the other only when it is private.
-        for file in (self._home / _KNOWN_HOSTS, key):
+        for file in (hosts, key):
             if confined.account is not None and file.exists() and file.stat().st_uid != confined.account.uid:
+                file.chmod(0o600)
                 os.chown(file, confined.account.uid, confined.account.gid, follow_symlinks=False)
         return key.exists()
 

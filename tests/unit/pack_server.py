@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import struct
 from collections.abc import Iterator
@@ -42,6 +43,10 @@ class PackServer:
         await response.write(packet(b"packfile\n"))
         try:
             for block in self._pack():
+                # Writing to somebody who has gone is no error, and the loop must turn for it to be noticed.
+                await asyncio.sleep(0)
+                if request.transport is None or request.transport.is_closing():
+                    break
                 lines = (block[begin : begin + LINE] for begin in range(0, len(block), LINE))
                 await response.write(b"".join(packet(b"\x01" + line) for line in lines))
                 self.sent += len(block)

@@ -80,6 +80,18 @@ async def test_a_pull_brings_changes_and_says_so(git: Git, upstream: Upstream, t
     assert await git.pull(target, upstream.url) is False
 
 
+async def test_a_pull_leaves_files_alone_that_did_not_change(git: Git, upstream: Upstream, target: Path) -> None:
+    await git.clone(upstream.url, target)
+    file = target / "one/config.yaml"
+    for number in range(3):
+        before = file.stat()
+        upstream.commit({"two": str(number)})
+        assert await git.pull(target, upstream.url) is True
+        assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+        await git.check(target)
+        assert file.stat().st_ino == before.st_ino
+
+
 async def test_a_rewritten_history_is_followed(git: Git, upstream: Upstream, target: Path) -> None:
     await git.clone(upstream.url, target)
     upstream.git("checkout", "-q", "--orphan", "fresh")

@@ -6,6 +6,7 @@ Everything is real: git, its transports, TLS on loopback, links and processes.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import socket
@@ -181,6 +182,23 @@ async def test_nothing_of_our_environment_steers_git(bench: Bench, monkeypatch: 
     await bench.git().clone(bench.upstream.url, bench.target)
 
 
+@as_root
+async def test_a_disk_that_refuses_is_an_error_of_ours(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bench.git().clone(bench.upstream.url, bench.target)
+    bench.upstream.commit({"two/config.yaml": MANIFEST})
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "lchown", refuse)
+    with pytest.raises(Internal, match="Read-only file system"):
+        await bench.git().pull(bench.target, bench.upstream.url)
+    with pytest.raises(Internal, match="Read-only file system"):
+        await bench.git().clone(bench.upstream.url, bench.target)
+    assert (bench.target / "one" / "config.yaml").exists()
+    bench.nothing_happened()
+
+
 # What an author can put into a repository
 
 
@@ -314,12 +332,12 @@ async def test_a_description_that_is_a_link_out_makes_it_no_repository(bench: Be
     assert "s3cr3t" not in scan.invalid
 
 
-async def test_a_repository_of_a_gigabyte_is_refused_by_the_usual_limits(bench: Bench, authority: Authority) -> None:
+async def test_a_repository_of_a_gigabyte_is_refused_long_before_its_end(bench: Bench, authority: Authority) -> None:
     server = PackServer(1024 * MIB)
     async with served(server, authority) as url:
-        with pytest.raises(Invalid, match="too large: at most 512 MiB"):
-            await bench.git().clone(f"{url}/x", bench.target)
-    assert 500 * MIB < server.sent < 600 * MIB
+        with pytest.raises(Invalid, match="too large: at most 128 MiB"):
+            await bench.git(GitLimits(max_bytes=128 * MIB)).clone(f"{url}/x", bench.target)
+    assert 100 * MIB < server.sent < 300 * MIB
     bench.nothing_happened()
     assert not bench.target.exists()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -255,6 +256,22 @@ def test_links_out_of_the_repository_are_told(addon: Path, tmp_path: Path) -> No
     assert {found.file.name for found in told(check(addon), "link")} == {"icon.png", "README.md", "apparmor.txt"}
     (tmp_path / "repository.yaml").write_text("name: All\n")
     assert {found.file.name for found in told(check_folder(tmp_path), "link")} == {"README.md", "apparmor.txt"}
+
+
+def test_what_can_not_be_read_is_told(addon: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (addon / "icon.png").write_bytes(png(128, 128))
+    (addon / "translations").mkdir()
+    opened = Path.open
+
+    def closed(path: Path, *args: Any, **more: Any) -> Any:
+        if path.name == "icon.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **more)
+
+    monkeypatch.setattr(Path, "open", closed)
+    report = check(addon)
+    assert [(found.rule, str(found.file)) for found in report.findings] == [("file", "icon.png")]
+    assert "Permission denied" in report.findings[0].message
 
 
 def test_texts_that_are_not_utf_8_are_told_with_the_line(addon: Path) -> None:

@@ -40,13 +40,11 @@ class Surroundings:
     findings: Findings
 
     def check(self) -> None:
-        self._pictures()
-        self._texts()
-        self._translations()
-        self._apparmor()
-        if self.manifest.needs_build:
-            self._dockerfiles()
-        self._build()
+        for part in (self._pictures, self._texts, self._translations, self._apparmor, self._dockerfiles, self._build):
+            try:
+                part()
+            except OSError as err:
+                self.findings.error("file", f"can't be read: {err.strerror}", Path(err.filename or self.folder))
 
     @property
     def has_profile(self) -> bool:
@@ -151,7 +149,7 @@ class Surroundings:
             self.findings.advice("apparmor", "has no effect: the manifest says apparmor: false", file)
 
     def _dockerfiles(self) -> None:
-        if self._regular(self.folder / "Dockerfile"):
+        if not self.manifest.needs_build or self._regular(self.folder / "Dockerfile"):
             return
         arches = [arch for arch in self.manifest.arch if arch not in DEAD_ARCHES]
         missing = [arch for arch in arches if not self._regular(self.folder / f"Dockerfile.{arch}")]
