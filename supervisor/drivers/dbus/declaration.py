@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
 import attrs
-
-if TYPE_CHECKING:
-    from supervisor.drivers.dbus.interface import Interface
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -129,6 +126,14 @@ def choice(values: type[E], raw: Kind[T]) -> Kind[E | T]:
     return Kind(raw.signature, decode, lambda value: value.value if isinstance(value, Enum) else value)
 
 
+class Object(Protocol):
+    """What a declaration needs of the instance that it is read from."""
+
+    def cached(self, declaration: Property[Any], /) -> Any: ...
+
+    def invoke(self, declaration: Method[..., T], arguments: Sequence[Any], /) -> Coroutine[Any, Any, T]: ...
+
+
 class Property(Generic[T]):
     """A property, read from the cache: None when the service is away, has no such property, or an unfit value."""
 
@@ -137,12 +142,12 @@ class Property(Generic[T]):
         self.kind = kind
 
     @overload
-    def __get__(self, instance: None, owner: type[Interface]) -> Property[T]: ...
+    def __get__(self, instance: None, owner: type[Object]) -> Property[T]: ...
 
     @overload
-    def __get__(self, instance: Interface, owner: type[Interface]) -> T | None: ...
+    def __get__(self, instance: Object, owner: type[Object]) -> T | None: ...
 
-    def __get__(self, instance: Interface | None, owner: type[Interface]) -> Property[T] | T | None:
+    def __get__(self, instance: Object | None, owner: type[Object]) -> Property[T] | T | None:
         if instance is None:
             return self
         value: T | None = instance.cached(self)
@@ -178,13 +183,13 @@ class Method(Generic[P, T]):
         self.signature = "".join([kind.signature for kind in arguments] + [part.signature for part in fixed])
 
     @overload
-    def __get__(self, instance: None, owner: type[Interface]) -> Method[P, T]: ...
+    def __get__(self, instance: None, owner: type[Object]) -> Method[P, T]: ...
 
     @overload
-    def __get__(self, instance: Interface, owner: type[Interface]) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, instance: Object, owner: type[Object]) -> Callable[P, Coroutine[Any, Any, T]]: ...
 
     def __get__(
-        self, instance: Interface | None, owner: type[Interface]
+        self, instance: Object | None, owner: type[Object]
     ) -> Method[P, T] | Callable[P, Coroutine[Any, Any, T]]:
         if instance is None:
             return self
@@ -260,7 +265,7 @@ class Signal(Generic[T]):
         self.decode = decode
 
 
-def declared(interface: type[Interface]) -> Mapping[str, Property[Any]]:
+def declared(interface: type) -> Mapping[str, Property[Any]]:
     """Return the properties of an interface by their D-Bus names."""
     return {
         value.name: value
