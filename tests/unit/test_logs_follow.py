@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from journal_stand import GatewayStand, fields, gateway_stand, needs_journal_tools, real_gateway
+from journal_stand import GatewayStand, fields, gateway_stand, needs_journal_tools, real_gateway, write_journal
 from journald_stand import Journald, journald, needs_journald
 from log_engine_stand import EngineStand
 from multidict import CIMultiDict
@@ -255,3 +256,43 @@ async def check_search(stand: GatewayStand, gateway: JournalGateway) -> None:
     ended.set()
     await beating
     assert worst < 0.4
+
+
+@needs_journald
+async def test_a_search_is_left_to_who_can_search(live: Journald, direct: DirectJournal, tmp_path: Path) -> None:
+    async with gateway_stand(tmp_path) as stand:
+        gateway = JournalGateway(socket=stand.socket)
+        await gateway.start()
+        await write(live, 0, 20)
+        await arrived(direct, 19)
+        source = PreferredJournal([gateway, direct])
+        narrowing = Narrowing(pattern=MessagePattern("9$"))
+        found = [entry.message async for entry in source.entries(ME, WHOLE_LOG, narrowing)]
+        assert found == ["9", "19"]
+        assert not stand.asked
+        _ = [entry async for entry in source.entries(ME, WHOLE_LOG)]
+        assert len(stand.asked) == 1
+        await gateway.close()
+
+
+@needs_journal_tools
+async def test_a_long_search_ends_with_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_journal(tmp_path / "long.journal", [fields(number) for number in range(20_000)])
+    source = DirectJournal(tmp_path)
+    await source.start()
+    looked = 0
+
+    def search(_pattern: MessagePattern, _message: str) -> bool:
+        nonlocal looked
+        looked += 1
+        time.sleep(0.001)
+        return False
+
+    monkeypatch.setattr(MessagePattern, "search", search)
+    for part in (WHOLE_LOG, EntryRange("", -1, 2)):
+        entries = source.entries((), part, Narrowing(pattern=MessagePattern("x")))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(entries), 0.3)
+        await entries.aclose()
+    assert looked < 10_000
+    assert not [thread for thread in threading.enumerate() if thread.name == "journal"]

@@ -51,6 +51,10 @@ class DirectJournal(JournalSource):
     def available(self) -> bool:
         return self._available
 
+    @property
+    def narrows(self) -> bool:
+        return True
+
     async def start(self) -> None:
         self._available = await asyncio.to_thread(self._has_files)
 
@@ -164,8 +168,8 @@ class DirectJournal(JournalSource):
         if not self._available:
             raise Unavailable("There are no journal files on this machine")
 
-    def _open(self) -> FileReader:
-        return FileReader(self._folder)
+    def _open(self, stopped: threading.Event | None = None) -> FileReader:
+        return FileReader(self._folder, stopped)
 
     def _with_reader(self, work: Callable[[FileReader], T]) -> T:
         with contextlib.closing(self._open()) as reader:
@@ -192,7 +196,7 @@ class _Reading:
 
     def __init__(
         self,
-        open_reader: Callable[[], FileReader],
+        open_reader: Callable[[threading.Event], FileReader],
         filters: Filters,
         part: EntryRange,
         narrowing: Narrowing,
@@ -248,7 +252,7 @@ class _Reading:
 
     def _work(self) -> None:
         try:
-            with contextlib.closing(self._open()) as reader:
+            with contextlib.closing(self._open(self._stopped)) as reader:
                 reader.ask(self._filters, self._part, self._narrowing)
                 self._read(reader)
         except SupervisorError as err:

@@ -135,6 +135,11 @@ class JournalSource(ABC):
     def available(self) -> bool:
         """Whether the way is open on this machine; decided once, at the start."""
 
+    @property
+    def narrows(self) -> bool:
+        """Whether it finds by itself what a narrowing asks for, and need not look at everything."""
+        return False
+
     @abstractmethod
     def batches(
         self,

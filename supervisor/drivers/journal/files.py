@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,8 +36,8 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
     fields that a log shows is ten times as fast.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        """Open the files in `folder`, this machine's where it is None.
+    def __init__(self, folder: Path | None, stopped: threading.Event | None = None) -> None:
+        """Open the files in `folder`, this machine's where it is None; `stopped` ends a search that takes long.
 
         Raises:
             Unavailable: they can't be opened.
@@ -48,6 +49,7 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
             self.data_threshold = MAX_VALUE_BYTES
         except OSError as err:
             raise Unavailable(f"The journal files can't be read: {err}") from err
+        self._stopped = stopped or threading.Event()
         self._narrowing = ANYTHING
         self._is_there = False  # whether the present position is the next entry to look at
 
@@ -120,7 +122,7 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
     def _go_back(self, wanted: int) -> None:
         """Go back over entries until `wanted` of them belonged."""
         since = self._narrowing.since
-        while wanted and self._previous():
+        while wanted and not self._stopped.is_set() and self._previous():
             if since is not None and self._get_realtime() < since:
                 self._is_there = bool(self._next())
                 return
@@ -149,7 +151,7 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
             Invalid: the search takes too long.
         """
         narrowing = self._narrowing
-        while True:
+        while not self._stopped.is_set():
             if self._is_there:
                 self._is_there = False
             elif not self._next():
@@ -160,6 +162,7 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
                 return False
             if self._admits_here():
                 return True
+        return False
 
     def _admits_here(self) -> bool:
         narrowing = self._narrowing

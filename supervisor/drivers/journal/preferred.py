@@ -45,7 +45,7 @@ class PreferredJournal(JournalSource):
     ) -> AsyncGenerator[Batch, None]:
         progress = _Progress(part)
         while True:
-            for source in self._open():
+            for source in self._open(narrowing):
                 stream = source.batches(filters, progress.part, narrowing, follow=follow, detail=detail)
                 try:
                     async with contextlib.aclosing(stream) as batches:
@@ -80,11 +80,12 @@ class PreferredJournal(JournalSource):
                 _LOGGER.debug("The journal is away: %s", err)
         return await ask(last)
 
-    def _open(self) -> list[JournalSource]:
+    def _open(self, narrowing: Narrowing = ANYTHING) -> list[JournalSource]:
+        """Return the ways that are open, best first: for a search, those that can search."""
         found = [source for source in self._sources if source.available]
         if not found:
             raise Unavailable("No systemd-journal-gatewayd Unix socket available")
-        return found
+        return found if narrowing.is_any else sorted(found, key=lambda source: not source.narrows)
 
 
 class _Progress:

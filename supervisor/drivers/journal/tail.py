@@ -34,7 +34,9 @@ class Tail:
     A place is the number of a batch.
     """
 
-    def __init__(self, open_reader: Callable[[], FileReader], filters: Filters, narrowing: Narrowing) -> None:
+    def __init__(
+        self, open_reader: Callable[[threading.Event], FileReader], filters: Filters, narrowing: Narrowing
+    ) -> None:
         self._open = open_reader
         self._filters = filters
         self._narrowing = narrowing
@@ -135,7 +137,7 @@ class _Watch:
     """The thread of a tail."""
 
     def __init__(
-        self, tail: Tail, open_reader: Callable[[], FileReader], filters: Filters, narrowing: Narrowing
+        self, tail: Tail, open_reader: Callable[[threading.Event], FileReader], filters: Filters, narrowing: Narrowing
     ) -> None:
         self._tail = tail
         self._open = open_reader
@@ -168,7 +170,7 @@ class _Watch:
 
     def _run(self) -> None:
         try:
-            with contextlib.closing(self._open()) as reader:
+            with contextlib.closing(self._open(self._stopped)) as reader:
                 reader.get_events()  # from now on the library hears of new files
                 reader.ask_for_news(self._filters, self._narrowing)
                 self._call(self._ready.set)
