@@ -124,6 +124,9 @@ async def test_a_slow_reader_is_told_what_it_missed(
         quick = asyncio.ensure_future(numbers(direct, 999))
         await write(live, 4, 1000, pause=0.01)
         assert await quick == list(range(1000))
+        (shared,) = direct._tails.values()
+        while shared._count < 997:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
         found = [await anext(stream.lines)]
         while found[-1] != "999":
             found.append(await anext(stream.lines))

@@ -27,6 +27,9 @@ MACHINE_ID: Final = Path("/etc/machine-id")
 _BATCH: Final = 512
 _BATCHES_AHEAD: Final = 4
 _MAX_READINGS: Final = 64
+# Each that is at work maps the files once more. Those who wait for their readers do not count.
+_AT_WORK: Final = 4
+_PATIENCE_SECONDS: Final = 2.0
 _MAX_TAILS: Final = 32
 _WAIT_SECONDS: Final = 20  # for one of the readings to end
 
@@ -45,6 +48,7 @@ class DirectJournal(JournalSource):
         self._available = False
         self._boots: tuple[str, ...] | None = None
         self._slots = asyncio.Semaphore(_MAX_READINGS)
+        self._desks = threading.Semaphore(_AT_WORK)
         self._tails: dict[_TailKey, Tail] = {}
 
     @property
@@ -94,7 +98,7 @@ class DirectJournal(JournalSource):
     ) -> AsyncGenerator[Batch, None]:
         await self._take_slot()
         # The slot is that of the thread: a reader who lets the last lines wait keeps nobody out.
-        reading = _Reading(self._open, filters, part, narrowing, detail, at_end=self._slots.release)
+        reading = _Reading(self._open, filters, part, narrowing, detail, desks=self._desks, at_end=self._slots.release)
         reading.start()
         try:
             while (batch := await reading.next_batch()) is not None:
@@ -202,8 +206,11 @@ class _Reading:
         narrowing: Narrowing,
         detail: Detail,
         *,
+        desks: threading.Semaphore,
         at_end: Callable[[], None],
     ) -> None:
+        self._desks = desks
+        self._has_desk = False
         self._at_end = at_end
         self._open = open_reader
         self._filters = filters
@@ -233,7 +240,10 @@ class _Reading:
             await asyncio.to_thread(self._thread.join)
 
     def _put(self, item: Batch | SupervisorError | None) -> None:
-        self._room.acquire()
+        if not self._room.acquire(blocking=False):
+            self._leave_desk()
+            self._room.acquire()
+            self._take_desk()
         if self._stopped.is_set():
             self._room.release()  # nobody takes anything any more: let the rest pass
             return
@@ -244,10 +254,21 @@ class _Reading:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(work)
 
+    def _take_desk(self) -> None:
+        # Who searches for long keeps nobody waiting for long.
+        self._has_desk = self._desks.acquire(timeout=_PATIENCE_SECONDS)
+
+    def _leave_desk(self) -> None:
+        if self._has_desk:
+            self._has_desk = False
+            self._desks.release()
+
     def _run(self) -> None:
+        self._take_desk()
         try:
             self._work()
         finally:
+            self._leave_desk()
             self._call(self._at_end)
 
     def _work(self) -> None:

@@ -51,6 +51,7 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
             raise Unavailable(f"The journal files can't be read: {err}") from err
         self._stopped = stopped or threading.Event()
         self._narrowing = ANYTHING
+        self._wanted: dict[str, set[bytes]] = {}
         self._is_there = False  # whether the present position is the next entry to look at
 
     def ask(self, filters: Filters, part: EntryRange, narrowing: Narrowing) -> None:
@@ -131,14 +132,11 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
     def ask_for_news(self, filters: Filters, narrowing: Narrowing) -> None:
         """Go behind the last entry that is there now.
 
-        Raises:
-            Invalid: a filter that the journal does not understand.
+        The filters are looked at entry by entry. For the library to do it, it would first have to find the last entry
+        of each value in each file, and keep the pages that it saw on the way in memory.
         """
-        try:
-            for field, value in filters:
-                self.add_match(f"{field}={value}")
-        except (OSError, ValueError) as err:
-            raise Invalid(f"The journal does not understand this: {err}") from err
+        for field, value in filters:
+            self._wanted.setdefault(field, set()).add(value.encode())
         self.seek_tail()
         if not self._previous():
             self.seek_head()
@@ -156,7 +154,7 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
                 self._is_there = False
             elif not self._next():
                 return False
-            if narrowing.is_any:
+            if narrowing.is_any and not self._wanted:
                 return True
             if narrowing.until is not None and self._get_realtime() > narrowing.until:
                 return False
@@ -166,6 +164,8 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
 
     def _admits_here(self) -> bool:
         narrowing = self._narrowing
+        if self._wanted and not all(self._value(field) in values for field, values in self._wanted.items()):
+            return False
         if narrowing.is_any:
             return True
         message = "" if narrowing.pattern is None else self._message()
@@ -179,7 +179,7 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
         """
         found: list[Entry] = []
         make = {Detail.MESSAGE: self._bare, Detail.LINE: self._line, Detail.ALL: self._whole}[detail]
-        passes_over = not self._narrowing.is_any
+        passes_over = bool(self._wanted) or not self._narrowing.is_any
         step = self._next if not passes_over and not self._is_there else self.advance
         room = _TAKE_CHARS
         while limit > 0 and room > 0 and step():
@@ -218,10 +218,13 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
             return {}
 
     def _message(self) -> str:
+        return _text(self._value(MESSAGE) or b"")
+
+    def _value(self, field: str) -> bytes | None:
         try:
-            return _text(self._get(MESSAGE))
+            return self._get(field)  # type: ignore[no-any-return]  # the library has no types
         except (KeyError, OSError):  # it has none, or is damaged
-            return ""
+            return None
 
     def boots(self) -> tuple[str, ...]:
         """Return the ids of the boots, oldest first."""
