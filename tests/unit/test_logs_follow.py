@@ -46,12 +46,14 @@ async def direct(live: Journald) -> AsyncIterator[DirectJournal]:
     await source.start()
     yield source
     await source.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "journal"]
+    assert not reading()
 
 
-async def numbers(source: JournalSource, last: int, part: EntryRange = WHOLE_LOG) -> list[int]:
-    """Follow until the entry `last`; return the numbers of all."""
-    found: list[int] = []
+async def numbers(
+    source: JournalSource, last: int, part: EntryRange = WHOLE_LOG, found: list[int] | None = None
+) -> list[int]:
+    """Follow until the entry `last`; return the numbers of all, which `found` has as they come."""
+    found = [] if found is None else found
     async with contextlib.aclosing(source.batches(ME, part, follow=True)) as batches:
         async for batch in batches:
             assert batch.lost == 0
@@ -61,10 +63,20 @@ async def numbers(source: JournalSource, last: int, part: EntryRange = WHOLE_LOG
     return found
 
 
+async def holds(found: list[int], last: int) -> None:
+    async with asyncio.timeout(20):
+        while found[-1:] != [last]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
 async def write(live: Journald, start: int, end: int, *, pause: float = 0.0) -> None:
     for first in range(start, end, 10):
         await asyncio.to_thread(live.write, "me", *map(str, range(first, min(first + 10, end))))
         await asyncio.sleep(pause)
+
+
+def reading() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "journal"]
 
 
 async def arrived(source: JournalSource, number: int) -> None:
@@ -102,7 +114,7 @@ async def test_those_who_follow_the_same_log_share_a_thread(live: Journald, dire
             assert [(await anext(stream)).message for _ in range(2)] == ["8", "9"]
         waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
         await asyncio.sleep(0.5)
-        assert len([thread for thread in threading.enumerate() if thread.name == "journal"]) == 1
+        assert len(reading()) == 1
         await write(live, 10, 11)
         assert {(await news).message for news in waiting} == {"10"}
 
@@ -119,6 +131,8 @@ async def test_a_slow_reader_is_told_what_it_missed(
     asked = LogRequest.from_query(CIMultiDict(), {}, follow=True)
     async with asyncio.timeout(60), contextlib.aclosing(await logs.stream(LogTarget(("me",)), asked)) as stream:
         assert [await anext(stream.lines) for _ in range(3)] == ["0", "1", "2"]
+        while len(reading()) > 1:  # noqa: ASYNC110 - what was there before is being read still
+            await asyncio.sleep(0.02)
         await write(live, 3, 4)
         assert await anext(stream.lines) == "3"
         quick = asyncio.ensure_future(numbers(direct, 999))
@@ -179,10 +193,10 @@ async def test_a_log_goes_on_when_the_gateway_is_back(live: Journald, tmp_path: 
         await write(live, 0, 5)
         with real_gateway(live.folder, tmp_path / "gateway"):
             await gateway.start()
-            following = asyncio.ensure_future(numbers(source, 19))
-            await asyncio.sleep(0.3)
+            seen: list[int] = []
+            following = asyncio.ensure_future(numbers(source, 19, found=seen))
             await write(live, 5, 10)
-            await asyncio.sleep(0.3)
+            await holds(seen, 9)
         (tmp_path / "gateway").unlink()
         await write(live, 10, 15)
         with pytest.raises(Unavailable):
@@ -207,8 +221,9 @@ async def test_without_the_gateway_a_log_goes_on_from_the_files(
         await write(live, 0, 5)
         with real_gateway(live.folder, tmp_path / "gateway"):
             await gateway.start()
-            following = asyncio.ensure_future(numbers(source, 19))
-            await asyncio.sleep(0.3)
+            seen: list[int] = []
+            following = asyncio.ensure_future(numbers(source, 19, found=seen))
+            await holds(seen, 4)
         (tmp_path / "gateway").unlink()
         await write(live, 5, 20)
         assert await following == list(range(20))
@@ -298,4 +313,4 @@ async def test_a_long_search_ends_with_its_reader(tmp_path: Path, monkeypatch: p
             await asyncio.wait_for(anext(entries), 0.3)
         await entries.aclose()
     assert looked < 10_000
-    assert not [thread for thread in threading.enumerate() if thread.name == "journal"]
+    assert not reading()
