@@ -99,7 +99,11 @@ class DirectJournal(JournalSource):
         await self._take_slot()
         # The slot is that of the thread: a reader who lets the last lines wait keeps nobody out.
         reading = _Reading(self._open, filters, part, narrowing, detail, desks=self._desks, at_end=self._slots.release)
-        reading.start()
+        try:
+            reading.start()
+        except RuntimeError as err:
+            self._slots.release()
+            raise Busy("Too many threads run at the same time") from err
         try:
             while (batch := await reading.next_batch()) is not None:
                 yield batch
@@ -123,24 +127,26 @@ class DirectJournal(JournalSource):
             last: Entry | None = None
             while True:
                 place = tail.end
-                async for batch in self._read(filters, part, narrowing, Detail.ALL):
-                    left -= len(batch.entries)
-                    last = batch.entries[-1]
-                    yield batch
+                async with contextlib.aclosing(self._read(filters, part, narrowing, Detail.ALL)) as batches:
+                    async for batch in batches:
+                        left -= len(batch.entries)
+                        last = batch.entries[-1]
+                        yield batch
                 if left <= 0:
                     return
                 if not tail.lost(place):
                     break
                 # Reading took so long that the tail went on without us: read on from where we are.
                 part = EntryRange("", None, left) if last is None else EntryRange(last.cursor, 1, left)
-            async for batch in tail.behind(place):
-                fresh = _fresh(batch, last, narrowing, left)
-                if fresh.entries:
-                    left -= len(fresh.entries)
-                    last = None if fresh.entries[-1] is batch.entries[-1] else last
-                    yield fresh
-                if left <= 0:
-                    return
+            async with contextlib.aclosing(tail.behind(place)) as batches:
+                async for batch in batches:
+                    fresh = _fresh(batch, last, narrowing, left)
+                    if fresh.entries:
+                        left -= len(fresh.entries)
+                        last = None if fresh.entries[-1] is batch.entries[-1] else last
+                        yield fresh
+                    if left <= 0:
+                        return
 
     @contextlib.asynccontextmanager
     async def _tail(self, filters: Filters, narrowing: Narrowing) -> AsyncIterator[Tail]:
@@ -188,7 +194,7 @@ def _fresh(batch: Batch, last: Entry | None, narrowing: Narrowing, left: int) ->
     entries = batch.entries
     if last is not None:
         entries = [entry for entry in entries if is_behind(entry, last)]
-    if not entries or narrowing.since is not None or narrowing.until is not None:
+    if narrowing.since is not None or narrowing.until is not None:
         entries = [entry for entry in entries if narrowing.admits_time(entry.time)]
     if len(entries) == len(batch.entries) and left >= len(entries):
         return batch
@@ -243,7 +249,8 @@ class _Reading:
         if not self._room.acquire(blocking=False):
             self._leave_desk()
             self._room.acquire()
-            self._take_desk()
+            if not self._stopped.is_set():
+                self._take_desk()
         if self._stopped.is_set():
             self._room.release()  # nobody takes anything any more: let the rest pass
             return
