@@ -12,6 +12,7 @@ from supervisor.cli.arguments import SERVICE
 from supervisor.cli.client import route
 from supervisor.cli.columns import Column, Field, size
 from supervisor.cli.command import Command, Group, Session, confirm, pass_session
+from supervisor.cli.logs import machine_logs
 
 _ON_OFF = {"on": True, "off": False}
 
@@ -212,5 +213,5 @@ host = Group(
     default="info",
     help="See and set up the machine itself.",
     examples=("supervisor host", "supervisor host options --hostname attic", "supervisor host services restart smbd"),
-    commands=[info, options, reload, reboot, shutdown, services, usage],
+    commands=[info, options, reload, reboot, shutdown, services, usage, machine_logs],
 )

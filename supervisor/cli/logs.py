@@ -114,6 +114,7 @@ def _split(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
 
 
 _PARTS = ("supervisor", "core", "host", "audio", "dns", "multicast")
+_NO_LATEST = "the log of the machine has no latest run; try --boot 0"
 _BOOT_COLUMNS = (Column("BOOT", "offset", right=True), Column("ID", "id"))
 _IDENTIFIER_COLUMNS = (Column("IDENTIFIER", "name"),)
 
@@ -155,6 +156,17 @@ def logs(
     if identifier is not None:
         what = "host"
     if what == "host" and options["latest"]:
-        raise click.UsageError("the log of the machine has no latest run; try --boot 0")
+        raise click.UsageError(_NO_LATEST)
     base = f"/{what}" if what in _PARTS else route("addons", what)
     show_logs(session, base, identifier=identifier, **options)
+
+
+@click.command("logs", cls=Command, examples=("supervisor host logs -f -p warning", "supervisor host logs -t kernel"))
+@log_options
+@click.option("-t", "--identifier", metavar="NAME", help="What this program wrote.")
+@pass_session
+def machine_logs(session: Session, /, **options: Any) -> None:
+    """Print the log of the machine."""
+    if options["latest"]:
+        raise click.UsageError(_NO_LATEST)
+    show_logs(session, "/host", **options)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 
 import pytest
 from cli_daemon import HELLO, SSH, STATS, Error, FakeDaemon
-from cli_fixtures import Result, command, daemon, on_terminal
+from cli_fixtures import CLEAN, Result, command, daemon, on_terminal
 
 __all__ = ["command", "daemon"]
 Run = Callable[..., Result]
@@ -165,6 +171,41 @@ def test_on_a_terminal_it_goes_on_until_it_is_interrupted(busy: FakeDaemon) -> N
     assert "\x1b[?1049h" in written
     assert "\x1b[?1049l" in written  # the screen of before is back
     assert "sort: c cpu" in written
+
+
+def test_keys_sort_and_end_it(busy: FakeDaemon) -> None:
+    outer, inner = pty.openpty()
+    environment = {**CLEAN, "SUPERVISOR_SOCKET": str(busy.socket), "TERM": "xterm-256color", "COLUMNS": "120"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "supervisor", "top", "--interval", "60"],
+        env={**environment, "LINES": "30"},
+        stdin=inner,
+        stdout=inner,
+        stderr=inner,
+    )
+    os.close(inner)
+    try:
+        first = frame(outer, b"sort: c")
+        assert first.index("local_hello") < first.index("local_hungry")
+        os.write(outer, b"m")
+        sorted_anew = frame(outer, b"sort: c")
+        assert sorted_anew.index("local_hungry") < sorted_anew.index("local_hello")
+        os.write(outer, b"q")
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait(10)
+        os.close(outer)
+
+
+def frame(terminal: int, end: bytes) -> str:
+    """Read what is written on a terminal up to and with `end`."""
+    written, deadline = b"", time.monotonic() + 30
+    while end not in written:
+        assert time.monotonic() < deadline, written
+        if select.select([terminal], [], [], 0.1)[0]:
+            written += os.read(terminal, 65536)
+    return written.decode(errors="replace")
 
 
 def test_top_of_a_daemon_that_is_away_says_so(command: Run, daemon: FakeDaemon) -> None:

@@ -111,6 +111,12 @@ def test_any_log_is_read_by_its_name(command: Run, daemon: FakeDaemon, arguments
     assert daemon.seen[-1].path == path
 
 
+def test_the_log_of_the_machine_is_also_in_its_group(command: Run, daemon: FakeDaemon) -> None:
+    daemon.answers[("GET", "/host/logs/identifiers/kernel/follow")] = Text("x\n")
+    assert command("host", "logs", "-t", "kernel", "-f").out == "x\n"
+    assert command("host", "logs", "--latest").code == 2
+
+
 def test_boots_and_programs_of_the_machine_are_listed(command: Run, daemon: FakeDaemon) -> None:
     daemon.answers[("GET", "/host/logs/boots")] = {"boots": {"0": "b" * 32, "-1": "a" * 32}}
     daemon.answers[("GET", "/host/logs/identifiers")] = {"identifiers": ["kernel", "systemd"]}
