@@ -75,7 +75,7 @@ def build_server(
     routes = [
         *system.routes(),
         *AddonRoutes(manager, parts.store, views, base.jobs, parts.logs).routes(),
-        *StoreRoutes(parts.store, manager, views, base.jobs).routes(),
+        *StoreRoutes(parts.store, manager, views, base.jobs, backups).routes(),
         *HostRoutes(host.manager, host.control, host.services, host.disks, host.doctor).routes(),
         *BackupRoutes(backups, base.jobs).routes(),
         *JobRoutes(base.jobs, base.resolution).routes(),

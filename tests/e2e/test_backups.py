@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -371,4 +372,43 @@ async def test_names_and_places_that_make_no_sense_are_refused(house: Daemon) ->
     assert (again.status, "left alone" in again.body["message"]) == (400, True)
     assert (house.data / "backup" / "mine.tar").read_bytes() == content
     assert [backup["slug"] for backup in (await house.get("/backups"))["backups"]] == [made["slug"]]
-    await asyncio.sleep(0)
+
+
+async def test_an_update_can_be_asked_to_save_the_old_version_first(daemon: Daemon) -> None:
+    slug = daemon.add_on("lamp", "1.0")
+    await daemon.start()
+    await daemon.install(slug, start=True)
+    (daemon.data / "addons" / "data" / slug / "note").write_text("old")
+    daemon.add_on("lamp", "2.0")
+    await daemon.post("/store/reload")
+    await daemon.post(f"/store/addons/{slug}/update", {"backup": True})
+    assert (await daemon.get(f"/addons/{slug}/info"))["version"] == "2.0"
+    (backup,) = (await daemon.get("/backups"))["backups"]
+    assert (backup["name"], backup["content"]["addons"]) == (f"addon_{slug}_1.0", [slug])
+    (daemon.data / "addons" / "data" / slug / "note").write_text("new")
+    await daemon.post(f"/backups/{backup['slug']}/restore/partial", {"addons": [slug]})
+    assert (await daemon.get(f"/addons/{slug}/info"))["version"] == "1.0"
+    assert (daemon.data / "addons" / "data" / slug / "note").read_text() == "old"
+    assert await daemon.state_of(slug) == "started"
+
+
+async def test_a_full_disk_leaves_no_half_and_spares_what_is_there(house: Daemon) -> None:
+    made = await house.post("/backups/new/partial", {"folders": ["ssl"]})
+    target = house.data / "backup"
+    kept = (target / f"{made['slug']}.tar").read_bytes()
+    small = ("mount", "-t", "tmpfs", "-o", "size=3m", "none", str(target))
+    await asyncio.to_thread(subprocess.run, small, check=True)
+    try:
+        (target / f"{made['slug']}.tar").write_bytes(kept)
+        await house.post("/backups/reload")
+        full = await house.ask("POST", "/backups/new/full", {})
+        assert (full.status, "No space left" in full.body["message"]) == (400, True)
+        job = await job_of(house, full.body["job_id"])
+        assert job["errors"][0]["type"] == "BackupFatalIOError"
+        assert [path.name for path in target.iterdir()] == [f"{made['slug']}.tar"]
+        assert (await house.post(f"/backups/{made['slug']}/verify"))["good"]
+        assert [backup["slug"] for backup in (await house.get("/backups"))["backups"]] == [made["slug"]]
+        assert (await house.get("/info"))["state"] == "running"
+        assert await house.state_of(COLD) == "started"
+    finally:
+        await asyncio.to_thread(subprocess.run, ("umount", str(target)), check=True)

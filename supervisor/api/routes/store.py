@@ -16,9 +16,10 @@ from supervisor.api.models.system import StartedJob
 from supervisor.api.route import MARKDOWN, PNG, Access, Call, Route
 from supervisor.api.routes.addons import NOTHING
 from supervisor.api.views.addons import AddonViews
-from supervisor.errors import Forbidden, NotFound, SupervisorError, Unsupported
+from supervisor.errors import Forbidden, NotFound, SupervisorError
 from supervisor.jobs import JobManager
 from supervisor.managers.addons import AddonManager
+from supervisor.managers.backups.manager import BackupManager
 from supervisor.managers.store import AssetKind, Repository, StoreAddon, StoreManager
 from supervisor.model.validators import non_empty_text, strict_bool
 
@@ -37,6 +38,7 @@ class StoreRoutes:
     _addons: AddonManager
     _views: AddonViews
     _jobs: JobManager
+    _backups: BackupManager
 
     def routes(self) -> list[Route]:
         """Return every route of the store."""
@@ -113,13 +115,17 @@ class StoreRoutes:
         if call.caller.kind is CallerKind.ADDON and call.caller.slug == slug:
             raise Forbidden(f"Add-on {slug} can't update itself")
         addon = self._addons.get(slug)
-        if call.body["backup"]:
-            raise Unsupported(
-                "This version of the Supervisor can't make backups yet; update without one, or copy the data first"
-            )
-        started = await run_job(
-            self._jobs, lambda: self._addons.installer.update(slug), background=call.body["background"]
-        )
+        with_backup = call.body["backup"] and self._addons.update_available(addon)
+
+        async def update() -> None:
+            if not with_backup:
+                await self._addons.installer.update(slug)
+                return
+            async with self._jobs.run("app_manager_update", reference=slug):
+                await self._backups.create_before_update(addon)
+                await self._addons.installer.update(slug)
+
+        started = await run_job(self._jobs, update, background=call.body["background"])
         if started is None:
             await self._addons.runner.settled(addon)
         return started

@@ -14,6 +14,7 @@ from supervisor.drivers.archive.work import in_thread
 from supervisor.drivers.folder import remove_tree
 from supervisor.errors import BackupError, BackupFileNotFoundError, BackupInvalidError, NotFound, SupervisorError
 from supervisor.jobs import JobCondition, JobManager
+from supervisor.managers.addons import Addon
 from supervisor.managers.addons.registry import AddonRegistry
 from supervisor.managers.resolution import ContextType, IssueType, Resolution
 from supervisor.paths import DataPaths
@@ -121,6 +122,19 @@ class BackupManager:
             async with self.freezer.frozen():
                 backup = await self._creation.make(order, chosen, metadata, target, job)
         self.judge()
+        return backup
+
+    async def create_before_update(self, addon: Addon) -> Backup:
+        """Save an add-on as it is, as the way back from an update.
+
+        Raises:
+            SupervisorError: it could not be saved, so it should not be updated.
+        """
+        name = f"addon_{addon.slug}_{addon.record.version}"
+        backup = await self.create(Order(name=name, selection=Selection(addons=(addon.slug,))))
+        if not any(saved.slug == addon.slug for saved in backup.metadata.addons):
+            await self.remove(backup.slug, None)
+            raise BackupError(f"Add-on {addon.slug} can't be saved, so it is not updated; the job tells why")
         return backup
 
     async def preview(self, selection: Selection | None, *, exclude_database: bool | None) -> list[ItemExtent]:
