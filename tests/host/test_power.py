@@ -15,6 +15,9 @@ from hostbox import build
 from hostbox.box import Box
 from hostbox.network import Net
 
+# Two boots, each with everything in it, on a machine that may be busy.
+pytestmark = pytest.mark.timeout(300)
+
 LAST_WORDS = "trap 'echo last words; exit 0' TERM; while :; do sleep 0.1; done"
 
 

@@ -21,7 +21,7 @@ class Refusal(Exception):
         self.name = name
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, slots=False)
 class Served:
     """One interface of one object.
 

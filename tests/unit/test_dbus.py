@@ -192,6 +192,25 @@ async def test_a_new_word_of_an_enumeration_is_kept_and_logged_once(
     assert len([record for record in caplog.records if new in record.getMessage()]) == 1
 
 
+async def test_news_that_comes_with_an_answer_is_newer_than_the_answer(proxy: Lamp, service: BusService) -> None:
+    """Both may arrive in one go, and whoever waits for the answer is woken later than the signal is heard."""
+    served = service.objects[PATH][NAME]
+    tell = served.all
+
+    def all_and_news() -> dict[str, Variant]:
+        answer = tell()
+        level = served.properties["Level"][1] + 1
+        served.properties["Level"] = ("i", level)
+        news = [NAME, {"Level": Variant("i", level)}, []]
+        service.later(PATH, "org.freedesktop.DBus.Properties", "PropertiesChanged", "sa{sv}as", news)
+        return answer
+
+    served.all = all_and_news  # type: ignore[method-assign]
+    for _ in range(20):
+        await proxy.refresh()
+        await until(lambda: proxy.level == served.properties["Level"][1])
+
+
 async def test_methods_take_and_give_python_values(proxy: Lamp) -> None:
     assert await proxy.mix("red", "blue") == "redblue"
     assert await proxy.measure() == (7, "lux")

@@ -6,6 +6,7 @@ docs/architecture.md). Values above this room are plain Python; errors are our o
 
 from supervisor.drivers.dbus.bus import SystemBus
 from supervisor.drivers.dbus.interface import Interface
+from supervisor.drivers.dbus.objects import ObjectTree
 from supervisor.drivers.dbus.translate import error_name
 
-__all__ = ["Interface", "SystemBus", "error_name"]
+__all__ = ["Interface", "ObjectTree", "SystemBus", "error_name"]

@@ -75,13 +75,15 @@ class Connection:
 
     def _hear(self, on_signal: Callable[[Signalled], None]) -> Callable[[Any], None]:
         signal_type = self._library.package.MessageType.SIGNAL
+        loop = asyncio.get_running_loop()
 
         def heard(message: Any) -> None:
-            if message.message_type is signal_type and message.sender:
-                arguments = tuple(received(self._library, item) for item in message.body)
-                on_signal(
-                    Signalled(message.sender, message.path, message.interface or "", message.member or "", arguments)
-                )
+            if message.message_type is not signal_type or not message.sender:
+                return
+            arguments = tuple(received(self._library, item) for item in message.body)
+            signal = Signalled(message.sender, message.path, message.interface or "", message.member or "", arguments)
+            # Who waits for an answer that came before it is woken by the loop, too: so they keep their order.
+            loop.call_soon(on_signal, signal)
 
         return heard
 

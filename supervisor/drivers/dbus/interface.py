@@ -23,7 +23,7 @@ T = TypeVar("T")
 PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 # A service that is there and can't be read is asked again: soon, then rarely.
 PAUSES: Final = (1.0, 3.0, 10.0, 30.0, 60.0)
-READ_SECONDS = 25.0
+READ_SECONDS = 10.0
 START_SECONDS = 5.0
 
 Changed = Callable[[frozenset[str]], None]
@@ -91,7 +91,7 @@ class Interface:
         self._following = True
         if self._properties:
             # Should the bus be away, it is asked again when it returns.
-            await _quietly(self.bus.hear(self._changes, self._properties_changed))
+            await _quietly(self.bus.hear(self._changes, self.properties_changed))
             self._listening = True
         await self.bus.follow(self.service, self)
         reading = self._reading
@@ -106,7 +106,7 @@ class Interface:
         self.bus.unfollow(self.service, self)
         if self._listening:
             self._listening = False
-            self.bus.forget(self._changes, self._properties_changed)
+            self.bus.forget(self._changes, self.properties_changed)
         if self._reading is not None:
             self._reading.cancel()
         self._values.clear()
@@ -121,6 +121,11 @@ class Interface:
         if not self._properties:
             return
         [values] = await self._call(PROPERTIES, "GetAll", "s", [self.interface], READ_SECONDS)
+        self._take(values, all_of_them=True)
+
+    def adopt(self, values: Mapping[str, Any]) -> None:
+        """Take all properties from somebody who read them, as a tree of objects does."""
+        self._available = True
         self._take(values, all_of_them=True)
 
     async def write(self, declaration: Property[T], value: T) -> None:
@@ -246,7 +251,8 @@ class Interface:
             self._values.clear()
             self._tell(self._properties)
 
-    def _properties_changed(self, signal: Signalled) -> None:
+    def properties_changed(self, signal: Signalled) -> None:
+        """Take what a signal of the service says of this interface."""
         _, changed, invalidated = signal.arguments
         self._take(changed, all_of_them=False)
         if not self._properties.keys().isdisjoint(invalidated) and not self._stale:
