@@ -61,5 +61,6 @@ def os_agent(box: Box) -> Iterator[AgentService]:
 async def host(box: Box) -> AsyncIterator[BoxDaemon]:
     """The daemon in the box."""
     daemon = BoxDaemon(Path("/nowhere"), box=box)
+    await daemon.ready()
     yield daemon
     await daemon.close_session()

@@ -18,7 +18,7 @@ from hostbox.box import Box
 
 # Without the bus these go on without it, or end; nobody but a person starts them again.
 LOSE_THE_BUS_FOR_GOOD = ("systemd-resolved", "systemd-timesyncd", "systemd-logind", "NetworkManager", "udisks2")
-SYSTEMD_FEATURES = {"reboot", "shutdown", "services", "hostname", "timedate", "resolved", "journal"}
+SYSTEMD_FEATURES = {"reboot", "shutdown", "services", "hostname", "timedate", "resolved", "journal", "disk"}
 
 
 @pytest_asyncio.fixture

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from supervisor.drivers.dbus.declaration import PATH, STRING, VARDICT, Service, mapping, method
+from supervisor.drivers.dbus.declaration import PATH, STRING, VARDICT, Property, Service, mapping, method
 from supervisor.drivers.dbus.interface import Interface
 from supervisor.model.drive import Drive, FilesystemOnDrive
 
@@ -21,6 +21,16 @@ _SECONDS: Final = 0.8
 
 Values = Mapping[str, Any]
 Objects = Mapping[str, Mapping[str, Values]]
+
+
+class DiskManager(Interface):
+    """UDisks2 itself."""
+
+    service = UDISKS
+    interface = "org.freedesktop.UDisks2.Manager"
+    default_path = "/org/freedesktop/UDisks2/Manager"
+
+    version = Property("Version", STRING)
 
 
 class ManagedDisks(Interface):

@@ -15,6 +15,7 @@ from supervisor.drivers.dbus.os_agent import Agent, AppArmor
 from supervisor.drivers.dbus.resolved import Resolved
 from supervisor.drivers.dbus.systemd import Systemd
 from supervisor.drivers.dbus.timedate import TimeDate
+from supervisor.drivers.dbus.udisks import DiskManager
 from supervisor.errors import SupervisorError
 
 from .features import Features, HostFeature
@@ -35,15 +36,25 @@ class SystemServices:
     resolved: Resolved
     agent: Agent
     apparmor: AppArmor
+    disks: DiskManager
 
     @classmethod
     def on(cls, bus: SystemBus) -> SystemServices:
-        return cls(Systemd(bus), Hostname(bus), TimeDate(bus), Login(bus), Resolved(bus), Agent(bus), AppArmor(bus))
+        return cls(
+            Systemd(bus),
+            Hostname(bus),
+            TimeDate(bus),
+            Login(bus),
+            Resolved(bus),
+            Agent(bus),
+            AppArmor(bus),
+            DiskManager(bus),
+        )
 
     @property
     def all(self) -> tuple[Interface, ...]:
         known = (self.systemd, self.hostname, self.timedate, self.login, self.resolved)
-        return (*known, self.agent, self.apparmor)
+        return (*known, self.agent, self.apparmor, self.disks)
 
     async def start(self) -> None:
         """Follow them all; on return what is there was read."""
@@ -65,6 +76,7 @@ class SystemServices:
             (HostFeature.SERVICES, self.systemd, _SYSTEMD),
             (HostFeature.HOSTNAME, self.hostname, _SYSTEMD),
             (HostFeature.TIMEDATE, self.timedate, _SYSTEMD + ". For NTP install systemd-timesyncd"),
+            (HostFeature.DISK, self.disks, "Install udisks2"),
             (
                 HostFeature.OS_AGENT,
                 self.agent,
