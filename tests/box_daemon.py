@@ -97,7 +97,7 @@ class AgentService:
     @property
     def calls(self) -> list[list[Any]]:
         """What was asked of it, in order: [method, arguments...]."""
-        return list(self.known()["calls"])
+        return list(self.known().get("calls", []))
 
 
 def install(tree: Path) -> Path:

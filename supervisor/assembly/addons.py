@@ -33,6 +33,7 @@ from supervisor.managers.addons.spec import RT_BUDGET
 from supervisor.managers.addons.watchdog import ContainerWatchdog
 from supervisor.managers.apparmor import AppArmor
 from supervisor.managers.discovery import DISCOVERY_SCHEMA, DiscoveryManager
+from supervisor.managers.host import AgentDevices, AgentProfiles, AgentReturns
 from supervisor.managers.image_puller import ImagePuller
 from supervisor.managers.ingress import INGRESS_SCHEMA, IngressManager
 from supervisor.managers.services import SERVICES_SCHEMA, ServiceManager
@@ -55,6 +56,7 @@ class AddonParts:
     image_check: ImageCheck
     auto_updates: AutoUpdates
     remarks: ManifestRemarks
+    profiles: AgentReturns
 
 
 def build_addons(base: Base, parts: Parts) -> AddonParts:
@@ -62,8 +64,7 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
     ingress = IngressManager(base.state_file("ingress.json", INGRESS_SCHEMA))
     registry = AddonRegistry(base.state_file("addons.json", addons_schema), base.bus, base.host, parts.store, ingress)
     options = AddonOptions(SecretsFile(base.paths.homeassistant / "secrets.yaml"), base.host)
-    # Nobody on this machine loads profiles for us yet: the host's agent will.
-    apparmor = AppArmor(base.paths, base.resolution, None)
+    apparmor = AppArmor(base.paths, base.resolution, AgentProfiles(parts.system.apparmor))
     limits = LimitKeeper(base.engine, base.host)
     images = AddonImages(
         base.engine,
@@ -134,7 +135,16 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         base.jobs,
         base.bus,
         apparmor,
-        DeviceHotplug(base.bus, base.jobs, base.engine, base.host, registry, options, base.resolution),
+        DeviceHotplug(
+            base.bus,
+            base.jobs,
+            base.engine,
+            base.host,
+            registry,
+            options,
+            base.resolution,
+            agent=AgentDevices(parts.system.cgroups, partial(_agent_can_allow, base, parts)),
+        ),
     )
     return AddonParts(
         manager,
@@ -159,7 +169,13 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         ImageCheck(base.engine, base.jobs, base.host, registry, images, runner, base.resolution),
         AutoUpdates(base.jobs, registry, parts.store, options, base.resolution, installer.update),
         ManifestRemarks(base.bus, parts.store, registry),
+        AgentReturns(parts.system.apparmor, apparmor.load, partial(base.jobs.begin, name="profiles of the OS agent")),
     )
+
+
+def _agent_can_allow(base: Base, parts: Parts) -> bool:
+    info = base.engine.info
+    return parts.system.is_haos or (info is not None and str(info.cgroup_version) == "1")
 
 
 def _surroundings(base: Base, parts: Parts, apparmor: AppArmor) -> Surroundings:

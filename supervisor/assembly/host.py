@@ -47,8 +47,14 @@ class HostParts:
 
 
 def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper) -> HostParts:
-    system, features, disks = SystemServices.on(base.system_bus), Features(), Disks(base.paths)
+    system, features, disks = parts.system, Features(), Disks(base.paths)
     system.provide(features)
+    features.provide(
+        HostFeature.HAOS,
+        lambda: system.is_haos,
+        title="Home Assistant Operating System",
+        how="It is an operating system of its own; another Linux is as good for add-ons",
+    )
     features.provide(
         HostFeature.JOURNAL,
         lambda: parts.logs.journal_available,

@@ -14,6 +14,7 @@ from supervisor.managers.configuration import CONFIGURATION_SCHEMA, Configuratio
 from supervisor.managers.connectivity import Connectivity
 from supervisor.managers.docker import DOCKER_SCHEMA, DockerSettings
 from supervisor.managers.hardware import Hardware
+from supervisor.managers.host import SystemServices
 from supervisor.managers.logs import LogManager, SupervisorLog
 from supervisor.managers.mirrors import MIRRORS_SCHEMA, Mirrors
 from supervisor.managers.security import SECURITY_SCHEMA, Security
@@ -38,6 +39,7 @@ class Parts:
     logs: LogManager
     audio: AudioManager
     hardware: Hardware
+    system: SystemServices
 
     @classmethod
     def of(cls, base: Base, own_log: SupervisorLog) -> Parts:
@@ -83,4 +85,5 @@ class Parts:
             ),
             AudioManager(SoundServer(base.bus, sound_sockets(base.paths)), base.bus),
             Hardware(base.host, ManagedDisks(base.system_bus)),
+            SystemServices.on(base.system_bus),
         )

@@ -70,6 +70,7 @@ def setup_steps(
         ("store", load_store),
         ("ports of pages", addons.ingress.load),
         ("add-ons", addons.manager.load),
+        ("OS agent's profiles", addons.profiles.begin),
         ("remarks", addons.remarks.begin),
         ("services", addons.services.load),
         ("discovery", addons.discovery.load),
@@ -129,6 +130,7 @@ def closing_steps(
         [("API", server.stop), ("scheduler", scheduler.stop), ("add-ons", addons.manager.stop)],
         [
             ("jobs", base.jobs.stop),
+            ("OS agent's profiles", addons.profiles.stop),
             ("backups", backups.stop),
             ("store", parts.store.stop),
             ("devices", base.devices.stop),

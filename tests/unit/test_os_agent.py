@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,13 @@ from supervisor.drivers.dbus.os_agent import (
 )
 from supervisor.errors import Internal, Invalid, SupervisorError, Unsupported
 from supervisor.events import EventBus
+from supervisor.managers.apparmor import AppArmor as Profiles
+from supervisor.managers.host import AgentDevices, AgentProfiles, AgentReturns, SystemServices
+from supervisor.managers.resolution import Resolution, UnsupportedReason
+from supervisor.paths import DataPaths
 
+SLUG = "local_lamp"
+PROFILE = f"profile {SLUG} {{\n  file,\n}}\n"
 STAND = Path(__file__).parents[1] / "stands/os_agent.py"
 
 
@@ -47,13 +53,14 @@ class Running:
         self.process = await asyncio.create_subprocess_exec(sys.executable, STAND, self.address, self.state)
 
     async def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            await self.process.wait()
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()
+            await process.wait()
 
     @property
     def calls(self) -> list[list[Any]]:
-        return json.loads(self.state.read_text())["calls"]
+        return json.loads(self.state.read_text()).get("calls", [])
 
 
 @pytest_asyncio.fixture
@@ -74,12 +81,16 @@ async def bus(agent: Running) -> AsyncIterator[SystemBus]:
     await bus.stop()
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - the test looks from outside
+            await asyncio.sleep(0.02)
+
+
 async def there(*interfaces: Interface) -> None:
     for interface in interfaces:
         await interface.start()
-    async with asyncio.timeout(20):
-        while not all(interface.available for interface in interfaces):  # noqa: ASYNC110 - the test looks from outside
-            await asyncio.sleep(0.02)
+    await until(lambda: all(interface.available for interface in interfaces))
 
 
 async def test_what_it_knows_is_read_and_what_may_be_written_is_kept(agent: Running, bus: SystemBus) -> None:
@@ -139,3 +150,95 @@ async def test_a_board_has_its_own_interface_alone(agent: Running, bus: SystemBu
         await PiFirmware(bus).update()
     await green.close()
     await yellow.close()
+
+
+@pytest_asyncio.fixture
+async def services(bus: SystemBus) -> AsyncIterator[SystemServices]:
+    services = SystemServices.on(bus)
+    await services.start()
+    yield services
+    await services.close()
+
+
+@pytest.fixture
+def resolution() -> Resolution:
+    return Resolution(EventBus())
+
+
+@pytest.fixture
+def profiles(tmp_path: Path, services: SystemServices, resolution: Resolution) -> Profiles:
+    paths = DataPaths(tmp_path / "data", Path("/mnt/data"))
+    paths.create()
+    return Profiles(paths, resolution, AgentProfiles(services.apparmor))
+
+
+HOST_PATHS = [f"/mnt/data/apparmor/{SLUG}", "/mnt/data/apparmor/cache"]
+
+
+async def test_profiles_are_loaded_and_unloaded_by_their_path_on_the_host(
+    agent: Running, services: SystemServices, profiles: Profiles, resolution: Resolution
+) -> None:
+    assert not profiles.available
+    await profiles.install(SLUG, PROFILE)
+    await agent.start()
+    await until(lambda: profiles.available)
+    assert agent.calls == []
+    await profiles.load()
+    await profiles.remove(SLUG)
+    assert agent.calls == [["LoadProfile", *HOST_PATHS], ["UnloadProfile", *HOST_PATHS]]
+    resolution.set_unsupported(UnsupportedReason.APPARMOR, True)
+    assert not profiles.available, "a host without AppArmor knows no profile, whoever loads it"
+    resolution.set_unsupported(UnsupportedReason.APPARMOR, False)
+    await agent.stop()
+    await until(lambda: not profiles.available)
+
+
+@pytest.mark.parametrize("how", ["refusing", "failing"])
+async def test_a_profile_that_the_agent_does_not_load_is_not_kept(
+    agent: Running, services: SystemServices, profiles: Profiles, how: str
+) -> None:
+    await agent.start(**{how: ["LoadProfile"]})
+    await until(lambda: profiles.available)
+    with pytest.raises(Internal, match="LoadProfile failed" if how == "failing" else "did not load"):
+        await profiles.install(SLUG, PROFILE)
+    assert profiles.profiles == frozenset()
+
+
+async def test_an_agent_that_comes_later_or_again_is_given_all_profiles(
+    agent: Running, services: SystemServices, profiles: Profiles
+) -> None:
+    await profiles.install(SLUG, PROFILE)
+
+    def begin(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(work)
+
+    returns = AgentReturns(services.apparmor, profiles.load, begin)
+    await returns.begin()
+    for wanted in ([["LoadProfile", *HOST_PATHS]], [["LoadProfile", *HOST_PATHS]] * 2):
+        await agent.start()
+        await until(lambda wanted=wanted: agent.calls == wanted)
+        await agent.stop()
+        await until(lambda: not profiles.available)
+    await returns.stop()
+    await agent.start()
+    await until(lambda: profiles.available)
+    assert len(agent.calls) == 2, "nobody follows it any more"
+
+
+async def test_devices_are_allowed_by_the_agent_only_where_it_can(agent: Running, services: SystemServices) -> None:
+    able = True
+    devices = AgentDevices(services.cgroups, lambda: able)
+    assert not devices.available
+    await agent.start()
+    await until(lambda: devices.available)
+    await devices.add_devices_allowed("f" * 64, "c 188:0 rwm")
+    assert agent.calls == [["AddDevicesAllowed", "f" * 64, "c 188:0 rwm"]]
+    able = False
+    assert not devices.available
+    await agent.stop()
+    able = True
+    await until(lambda: not devices.available)
+    await agent.start(refusing=["AddDevicesAllowed"])
+    await until(lambda: devices.available)
+    with pytest.raises(Internal, match="c 188:0 rwm"):
+        await devices.add_devices_allowed("f" * 64, "c 188:0 rwm")

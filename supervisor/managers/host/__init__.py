@@ -3,6 +3,7 @@
 `Host` holds the facts that need no service, `HostManager` the picture with all that the services tell.
 """
 
+from .agent import AgentDevices, AgentProfiles, AgentReturns
 from .clock import Clock
 from .control import HostControl
 from .disks import Disks, Usage
@@ -15,6 +16,9 @@ from .units import SERVICES_SCHEMA, HostServices, ServiceLine, UnitAction
 
 __all__ = [
     "SERVICES_SCHEMA",
+    "AgentDevices",
+    "AgentProfiles",
+    "AgentReturns",
     "Clock",
     "Condition",
     "Disks",

@@ -11,12 +11,13 @@ import attrs
 from supervisor.drivers.dbus import Interface, SystemBus
 from supervisor.drivers.dbus.hostname import Hostname
 from supervisor.drivers.dbus.logind import Login
-from supervisor.drivers.dbus.os_agent import Agent, AppArmor
+from supervisor.drivers.dbus.os_agent import Agent, AppArmor, ControlGroups
 from supervisor.drivers.dbus.resolved import Resolved
 from supervisor.drivers.dbus.systemd import Systemd
 from supervisor.drivers.dbus.timedate import TimeDate
 from supervisor.drivers.dbus.udisks import DiskManager
 from supervisor.errors import SupervisorError
+from supervisor.model.cpe import Cpe
 
 from .features import Features, HostFeature
 
@@ -37,6 +38,7 @@ class SystemServices:
     agent: Agent
     apparmor: AppArmor
     disks: DiskManager
+    cgroups: ControlGroups
 
     @classmethod
     def on(cls, bus: SystemBus) -> SystemServices:
@@ -49,12 +51,19 @@ class SystemServices:
             Agent(bus),
             AppArmor(bus),
             DiskManager(bus),
+            ControlGroups(bus),
         )
 
     @property
     def all(self) -> tuple[Interface, ...]:
         known = (self.systemd, self.hostname, self.timedate, self.login, self.resolved)
-        return (*known, self.agent, self.apparmor, self.disks)
+        return (*known, self.agent, self.apparmor, self.cgroups, self.disks)
+
+    @property
+    def is_haos(self) -> bool:
+        """Whether the host runs the Home Assistant Operating System, as far as it tells (host contract §28)."""
+        cpe = Cpe.parse(self.hostname.operating_system_cpe)
+        return cpe is not None and cpe.is_haos
 
     async def start(self) -> None:
         """Follow them all; on return what is there was read."""

@@ -1,0 +1,123 @@
+"""What the OS agent does for other rooms: profiles, devices of running containers (host contract §22)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from supervisor.drivers.dbus.os_agent import AppArmor, ControlGroups
+from supervisor.errors import Internal
+
+_LOGGER = logging.getLogger(__name__)
+
+_SEE_JOURNAL = "the journal of the host tells why (journalctl -u haos-agent)"
+
+
+@attrs.frozen
+class AgentProfiles:
+    """Loads AppArmor profiles into the kernel; paths are as the host sees them."""
+
+    _agent: AppArmor
+
+    @property
+    def available(self) -> bool:
+        return self._agent.available
+
+    async def load_profile(self, profile: Path, cache: Path) -> None:
+        """Load or replace one.
+
+        Raises:
+            Internal: the agent could not. Unavailable, Timeout: it is away, or does not answer.
+        """
+        if not await self._agent.load_profile(str(profile), str(cache)):
+            raise Internal(f"The OS agent did not load the AppArmor profile {profile}; {_SEE_JOURNAL}")
+
+    async def unload_profile(self, profile: Path, cache: Path) -> None:
+        """Take one out of the kernel.
+
+        Raises:
+            Internal: the agent could not. Unavailable, Timeout: it is away, or does not answer.
+        """
+        if not await self._agent.unload_profile(str(profile), str(cache)):
+            raise Internal(f"The OS agent did not unload the AppArmor profile {profile}; {_SEE_JOURNAL}")
+
+
+@attrs.frozen
+class AgentDevices:
+    """Lets running containers use more devices.
+
+    `is_able` judges the host: the agent writes rules into the first version of control groups, which every host can
+    have, and into the second one only where it is that of the Home Assistant Operating System (add-on contract §4.4).
+    """
+
+    _agent: ControlGroups
+    _is_able: Callable[[], bool]
+
+    @property
+    def available(self) -> bool:
+        return self._agent.available and self._is_able()
+
+    async def add_devices_allowed(self, container_id: str, rule: str) -> None:
+        """Add a rule such as `c 188:0 rwm`.
+
+        Raises:
+            Internal: the agent could not. Unavailable, Timeout: it is away, or does not answer.
+        """
+        if not await self._agent.add_devices_allowed(container_id, rule):
+            raise Internal(f"The OS agent did not allow {rule} to container {container_id[:12]}; {_SEE_JOURNAL}")
+
+
+class AgentReturns:
+    """Awaits `back` each time that the agent can be asked for profiles (again), after `begin`."""
+
+    def __init__(
+        self,
+        agent: AppArmor,
+        back: Callable[[], Awaitable[None]],
+        begin_task: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
+        self._agent = agent
+        self._back = back
+        self._begin_task = begin_task
+        self._was_there = False
+        self._news = asyncio.Event()
+        self._unsubscribe: Callable[[], None] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        """Follow the agent from now on; who is there already is no news."""
+        self._was_there = self._agent.available
+        self._unsubscribe = self._agent.subscribe(self._changed)
+        self._task = self._begin_task(self._follow())
+
+    async def stop(self) -> None:
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    def _changed(self, _names: frozenset[str]) -> None:
+        there = self._agent.available
+        if there and not self._was_there:
+            self._news.set()
+        self._was_there = there
+
+    async def _follow(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            _LOGGER.info("The OS agent is there: it loads the AppArmor profiles")
+            try:
+                await self._back()
+            except Exception:
+                _LOGGER.exception("Having the OS agent load the profiles failed")
