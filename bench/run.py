@@ -256,12 +256,13 @@ def measure(folder: Path, *, quick: bool) -> list[Row]:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
+    parser.add_argument("only", nargs="?", choices=["logs"])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
     given.folder.mkdir(parents=True)
     try:
-        rows = measure(given.folder, quick=given.quick)
+        rows = [] if given.only else measure(given.folder, quick=given.quick)
         rows += logs.measure(given.folder / "logs", quick=given.quick)
     finally:
         shutil.rmtree(given.folder, ignore_errors=True)

@@ -33,7 +33,7 @@ class FileReader(journal.Reader):  # type: ignore[misc]  # the library has no ty
     """A handle on the journal files; it belongs to one thread.
 
     The library's own way to read an entry turns every field of it into a Python object of its kind; taking the few
-    fields that a log shows is ten times as fast.
+    fields that a log shows is many times as fast.
     """
 
     def __init__(self, folder: Path | None, stopped: threading.Event | None = None) -> None:
