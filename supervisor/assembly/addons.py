@@ -59,7 +59,23 @@ class AddonParts:
     profiles: AgentReturns
 
 
-def build_addons(base: Base, parts: Parts) -> AddonParts:
+@attrs.frozen(eq=False)
+class _Core:
+    """What the managers of add-ons share: what is installed, what it runs on, and who starts and stops it."""
+
+    logs: LogKeeper
+    ingress: IngressManager
+    registry: AddonRegistry
+    options: AddonOptions
+    apparmor: AppArmor
+    limits: LimitKeeper
+    images: AddonImages
+    missing: MissingImages
+    runner: AddonRunner
+    intents: Intents
+
+
+def _build_core(base: Base, parts: Parts) -> _Core:
     logs = LogKeeper(parts.logs.keep, parts.logs.forget)
     ingress = IngressManager(base.state_file("ingress.json", INGRESS_SCHEMA))
     registry = AddonRegistry(base.state_file("addons.json", addons_schema), base.bus, base.host, parts.store, ingress)
@@ -88,88 +104,102 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         fetch_image=missing.fetch,
     )
     intents = Intents(base.state_file("intents.json", INTENTS_SCHEMA))
-    rollbacks = Rollbacks(
+    return _Core(logs, ingress, registry, options, apparmor, limits, images, missing, runner, intents)
+
+
+def _build_rollbacks(base: Base, core: _Core) -> Rollbacks:
+    return Rollbacks(
         base.state_file("rollbacks.json", ROLLBACKS_SCHEMA),
         base.paths,
         base.bus,
         base.jobs,
         base.resolution,
-        intents,
-        registry,
-        runner,
-        images,
-        apparmor,
+        core.intents,
+        core.registry,
+        core.runner,
+        core.images,
+        core.apparmor,
         window=base.settings.update_window,
     )
-    installer = AddonInstaller(
+
+
+def _build_installer(base: Base, parts: Parts, core: _Core, rollbacks: Rollbacks) -> AddonInstaller:
+    return AddonInstaller(
         base.engine,
         base.jobs,
         base.bus,
         base.host,
         parts.store,
-        registry,
-        images,
-        runner,
+        core.registry,
+        core.images,
+        core.runner,
         rollbacks,
-        intents,
-        logs,
-        apparmor,
+        core.intents,
+        core.logs,
+        core.apparmor,
         base.paths,
         lambda: None,
     )
-    manager = AddonManager(
+
+
+def _build_manager(
+    base: Base, parts: Parts, core: _Core, installer: AddonInstaller, rollbacks: Rollbacks
+) -> AddonManager:
+    registry, runner = core.registry, core.runner
+    return AddonManager(
         registry,
         runner,
         installer,
         rollbacks,
-        AddonRepairs(base.engine, base.jobs, missing, registry, runner, base.resolution),
-        options,
+        AddonRepairs(base.engine, base.jobs, core.missing, registry, runner, base.resolution),
+        core.options,
         AddonBooter(registry, runner, base.resolution),
         ContainerWatchdog(base.bus, base.jobs, registry, runner, base.resolution),
-        limits,
+        core.limits,
         MemoryReports(base.bus, registry, base.resolution),
-        intents,
+        core.intents,
         parts.store,
         parts.security,
         base.resolution,
         base.jobs,
         base.bus,
-        apparmor,
+        core.apparmor,
         DeviceHotplug(
             base.bus,
             base.jobs,
             base.engine,
             base.host,
             registry,
-            options,
+            core.options,
             base.resolution,
             agent=AgentDevices(parts.system.cgroups, partial(_agent_can_allow, base, parts)),
         ),
     )
+
+
+def build_addons(base: Base, parts: Parts) -> AddonParts:
+    core = _build_core(base, parts)
+    rollbacks = _build_rollbacks(base, core)
+    installer = _build_installer(base, parts, core, rollbacks)
+    registry, images, runner = core.registry, core.images, core.runner
     return AddonParts(
-        manager,
+        _build_manager(base, parts, core, installer, rollbacks),
         images,
-        ingress,
+        core.ingress,
         ServiceManager(base.state_file("services.json", SERVICES_SCHEMA), registry, base.jobs, base.bus),
         DiscoveryManager(
             base.state_file("discovery.json", DISCOVERY_SCHEMA), registry, parts.store, base.jobs, base.bus
         ),
-        ApplicationWatchdog(base.jobs, registry, runner, options, base.http),
+        ApplicationWatchdog(base.jobs, registry, runner, core.options, base.http),
         ImageLoader(
-            base.jobs,
-            base.host,
-            parts.store,
-            registry,
-            images,
-            installer,
-            runner,
-            base.resolution,
-            base.paths.tmp,
+            base.jobs, base.host, parts.store, registry, images, installer, runner, base.resolution, base.paths.tmp
         ),
         ImageCheck(base.engine, base.jobs, base.host, registry, images, runner, base.resolution),
-        AutoUpdates(base.jobs, registry, parts.store, options, base.resolution, installer.update),
+        AutoUpdates(base.jobs, registry, parts.store, core.options, base.resolution, installer.update),
         ManifestRemarks(base.bus, parts.store, registry),
-        AgentReturns(parts.system.apparmor, apparmor.load, partial(base.jobs.begin, name="profiles of the OS agent")),
+        AgentReturns(
+            parts.system.apparmor, core.apparmor.load, partial(base.jobs.begin, name="profiles of the OS agent")
+        ),
     )
 
 
