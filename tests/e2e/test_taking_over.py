@@ -75,8 +75,7 @@ async def test_a_published_image_that_is_gone_at_boot_is_pulled_while_the_daemon
     try:
         await daemon.start()
         await until(lambda: _started(daemon, slug), 60, lambda: daemon.log)
-        info = await daemon.get("/resolution/info")
-        assert (info["issues"], info["suggestions"]) == ([], [])
+        assert await _problems(daemon) == []
 
         # Gone under a stopped add-on, it is back with the next start.
         await daemon.post(f"/addons/{slug}/stop")
