@@ -13,6 +13,7 @@ import tarfile
 import threading
 import time
 from pathlib import Path
+from typing import Self
 
 import pytest
 from hypothesis import given, settings
@@ -25,7 +26,7 @@ from supervisor.drivers.archive.reader import ArchiveReader
 from supervisor.drivers.archive.rules import ForeignLinks, Rules
 from supervisor.drivers.archive.tar import Kind, Member, header, members
 from supervisor.drivers.archive.unpack import check, pick, unpack
-from supervisor.drivers.archive.work import Stopped, Work, in_thread
+from supervisor.drivers.archive.work import Stopped, Work, in_thread, opened
 from supervisor.drivers.archive.writer import ArchiveWriter, Encryption, Written
 from supervisor.errors import BackupError, BackupFatalIOError, SourceUnreadable
 
@@ -381,3 +382,27 @@ def test_a_single_file_of_the_disk_goes_in_under_its_new_name(source: Path, tmp_
         assert picked == {"image.tar": (source / "text").read_bytes()}
         with pytest.raises(BackupError, match="larger than it may be"):
             pick(archive.inner["share.tar.gz"], None, {"image.tar"}, Work(), limit=10)
+
+
+async def test_a_context_that_is_entered_when_nobody_waits_any_more_is_left_again(tmp_path: Path) -> None:
+    began, goes_on = threading.Event(), threading.Event()
+
+    class Slow(ArchiveWriter):
+        def __enter__(self) -> Self:
+            began.set()
+            goes_on.wait(30)
+            super().__enter__()
+            return self
+
+    async def use() -> None:
+        async with opened(Slow(tmp_path / "a.tar", compressed=True)):
+            pytest.fail("it was cancelled before")
+
+    task = asyncio.create_task(use())
+    await asyncio.to_thread(began.wait, 30)
+    task.cancel()
+    await asyncio.sleep(0)
+    goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not (tmp_path / "a.tar").exists()

@@ -65,7 +65,14 @@ async def in_thread(work: Work, function: Callable[[], T]) -> T:
 @asynccontextmanager
 async def opened(context: AbstractContextManager[T]) -> AsyncIterator[T]:
     """Enter and leave a blocking context in threads; it is left whatever happens."""
-    entered = await asyncio.to_thread(context.__enter__)
+    entering = asyncio.ensure_future(asyncio.to_thread(context.__enter__))
+    try:
+        entered = await asyncio.shield(entering)
+    except asyncio.CancelledError:
+        await asyncio.wait({entering})
+        if not entering.cancelled() and entering.exception() is None:
+            await asyncio.shield(asyncio.to_thread(context.__exit__, None, None, None))
+        raise
     try:
         yield entered
     except BaseException as err:

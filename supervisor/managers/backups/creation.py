@@ -190,7 +190,8 @@ class Creation:
             async with self._file(writer, target.locations[0]):
                 await self._fill(draft, chosen, job)
                 job.stage("finishing_file")
-                size = await asyncio.to_thread(writer.finish, draft.metadata.packed())
+                # Waited for in any case: the file must not be closed under it.
+                size = await in_thread(Work(), lambda: writer.finish(draft.metadata.packed()))
             await _publish(unfinished(path), path)
             backup = self._catalogue.add(draft.metadata, target.locations[0], path, size)
             if len(target.locations) > 1:

@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 
 from supervisor.drivers.archive.files import put_in_place
+from supervisor.drivers.archive.work import Work, in_thread
 from supervisor.errors import BackupError, BackupFileExistError, NotFound
 from supervisor.jobs import Job, JobManager
 
@@ -65,10 +66,10 @@ class Imports:
                 async for piece in pieces:
                     pending += piece
                     if len(pending) >= _PIECE:
-                        await asyncio.to_thread(_write_all, descriptor, pending)
+                        await _write_all(descriptor, pending)
                         pending = bytearray()
-                await asyncio.to_thread(_write_all, descriptor, pending)
-                await asyncio.to_thread(os.fsync, descriptor)
+                await _write_all(descriptor, pending)
+                await in_thread(Work(), lambda: os.fsync(descriptor))
             finally:
                 os.close(descriptor)
         except OSError as err:
@@ -111,8 +112,13 @@ class Imports:
             raise BackupError(f"The upload can't be put in place: {err.strerror}") from err
 
 
-def _write_all(descriptor: int, data: bytearray) -> None:
-    with memoryview(data) as view:
-        at = 0
-        while at < len(view):
-            at += os.write(descriptor, view[at:])
+async def _write_all(descriptor: int, data: bytearray) -> None:
+    """Write in a thread, and wait for it in any case: the file must not be closed under it."""
+
+    def write() -> None:
+        with memoryview(data) as view:
+            at = 0
+            while at < len(view):
+                at += os.write(descriptor, view[at:])
+
+    await in_thread(Work(), write)
