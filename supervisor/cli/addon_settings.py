@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -77,17 +78,18 @@ def options(
     if not any(ways):
         _show_options(session, slug)
         return
+    if edit:
+        _edit_options(session, slug, mapping(_info(session, slug).get("options")))
+        return
+    values: Mapping[str, Any] | None = None
     if reset:
         confirm(f"Set all options of {slug} back to the defaults?", yes=yes)
-        _send_options(session, slug, None)
     elif file is not None:
-        _send_options(session, slug, _read_options(file))
+        values = _read_options(file)
     else:
-        current = mapping(_info(session, slug).get("options"))
-        if edit:
-            _edit_options(session, slug, current)
-            return
-        _send_options(session, slug, option_edits.apply(dict(current), assignments, removals))
+        current = dict(mapping(_info(session, slug).get("options")))
+        values = option_edits.apply(current, assignments, removals)
+    _send_options(session, slug, values)
     session.output.done(f"Saved the options of {slug}", name=slug)
 
 
@@ -106,6 +108,18 @@ def _info(session: Session, slug: str) -> Mapping[str, Any]:
 
 def _send_options(session: Session, slug: str, values: Mapping[str, Any] | None) -> None:
     session.client.post(route("addons", slug, "options"), {"options": values})
+    if values:
+        _tell_unknown(session, slug, values)
+
+
+def _tell_unknown(session: Session, slug: str, values: Mapping[str, Any]) -> None:
+    """Say which options the daemon has left out: mostly they are misspelled."""
+    known = [str(field.get("name")) for field in mappings(_info(session, slug).get("schema"))]
+    for name in values:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            question = f"; did you mean {close[0]}?" if close else ""
+            click.echo(f"Warning: {slug} has no option {name}, it is left out{question}", err=True)
 
 
 def _show_options(session: Session, slug: str) -> None:
@@ -220,7 +234,7 @@ def _parse_port(given: str) -> tuple[str, int | None]:
     return key, int(host)
 
 
-_LIMIT_COLUMNS = (Column("LIMIT", "limit"), Column("VALUE", "value"), Column("RUNNING", "running", flexible=True))
+_LIMIT_COLUMNS = (Column("LIMIT", "limit"), Column("VALUE", "value"), Column("COUNTS", "counts", flexible=True))
 _TAKEN_AWAY = ("none", "off", "null", "")
 
 
@@ -256,15 +270,20 @@ def limits(session: Session, /, slug: str, *, reset: bool, **given: str | None) 
 def _show_limits(session: Session, slug: str) -> None:
     info = _info(session, slug)
     values, waiting = mapping(info.get("limits")), info.get("limits_pending")
+    later = "from its next start"
     rows = [
         {
             "limit": name,
             "value": _limit_text(name, values.get(name)),
-            "running": "from its next start" if isinstance(waiting, list) and name in waiting else None,
+            "counts": later if isinstance(waiting, list) and name in waiting else _counts(info, values.get(name)),
         }
         for name in ("memory", "cpus", "pids", "shm")
     ]
     session.output.rows(rows, _LIMIT_COLUMNS, name="limit", empty=f"{slug} has no limits", data=dict(values))
+
+
+def _counts(info: Mapping[str, Any], limit: object) -> str | None:
+    return "now" if limit is not None and info.get("state") in ("startup", "started") else None
 
 
 def _limit_text(name: str, value: object) -> str | None:

@@ -29,6 +29,12 @@ def _address(address: object) -> object:
     return None if address == str(UNKNOWN_ADDRESS) else address
 
 
+def _page(row: Mapping[str, Any]) -> object:
+    """Return the address of its page; browsers fill the host in, people know where they look from."""
+    page = row.get("webui")
+    return page.replace("[HOST]", "<this machine>") if isinstance(page, str) else None
+
+
 _COLUMNS = (
     Column("SLUG", "slug"),
     Column("NAME", "name", flexible=True),
@@ -60,7 +66,7 @@ _FIELDS = (
     Field("Host name", "hostname", optional=True),
     Field("IP address", lambda row: _address(row.get("ip_address")), optional=True),
     Field("Ports", lambda row: addon_settings.ports_text(row.get("network")), optional=True),
-    Field("Web page", "webui", optional=True),
+    Field("Web page", _page, optional=True),
     Field("Ingress", "ingress_url", optional=True),
     Field("Stage", lambda row: None if row.get("stage") == "stable" else row.get("stage"), optional=True),
     Field("Detached", lambda row: True if row.get("detached") else None, optional=True),

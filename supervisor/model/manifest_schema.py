@@ -5,7 +5,9 @@ Add-on contract §1.3 and §1.4.
 
 from __future__ import annotations
 
+import posixpath
 import re
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 import voluptuous as vol
@@ -94,6 +96,9 @@ def _trimmed(value: Any) -> str:
 def _slug(value: Any) -> str:
     if not isinstance(value, str) or not _SLUG.fullmatch(value) or len(value) > _MAX_SLUG_LENGTH:
         raise vol.MatchInvalid("expected a slug of letters, digits, dots, dashes and underscores")
+    if ".." in value:
+        # No path of the API may hold them: it could be shown, but neither installed nor removed.
+        raise vol.MatchInvalid("expected a slug without two dots in a row")
     return value
 
 
@@ -165,6 +170,10 @@ def _target(value: Any) -> str:
     path = text(value)
     if not path.startswith("/") or "\0" in path or ":" in path:
         raise vol.Invalid("expected an absolute path in the container")
+    # Two slashes at the beginning are something else in POSIX, not here.
+    place = posixpath.normpath(f"/{path.lstrip('/')}")
+    if place == "/" or PurePosixPath(place).is_relative_to("/proc"):
+        raise vol.Invalid("expected another place in the container than / and /proc, where nothing can be shown")
     return path
 
 

@@ -37,3 +37,13 @@ async def test_a_failed_build_shows_the_end_of_its_log_and_where_all_of_it_is(da
     assert "well" in (await daemon.ask("GET", f"/addons/{slug}/logs/build")).text
     for path in ("..%2F..%2Fconfig", "none", "a%00b"):
         assert (await daemon.ask("GET", f"/addons/{path}/logs/build")).status in {400, 404}
+
+
+async def test_a_build_whose_log_finds_no_room_counts_all_the_same(daemon: Daemon) -> None:
+    slug = daemon.add_on("lamp")
+    # Stands for a full disk: no file can get this name.
+    (daemon.data / "logs" / f"build_{slug}.log").mkdir(parents=True)
+    await daemon.start()
+    await daemon.install(slug, start=True)
+    assert f"{slug}: the log of its build can't be kept: Is a directory" in daemon.log
+    assert "Traceback" not in daemon.log

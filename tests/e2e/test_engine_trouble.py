@@ -265,9 +265,12 @@ async def test_an_add_on_that_eats_all_its_memory_is_ended_and_the_log_says_why(
     await running.install(slug, start=True)
     docker_client.update_container(f"addon_{slug}", mem_limit=16 * 1024 * 1024, memswap_limit=16 * 1024 * 1024)
     (running.data / "addons" / "data" / slug / "eat").touch()
-    await until(lambda: _is(running, greedy="error"), 15, lambda: running.log)
-    assert (await running.get(f"/addons/{slug}/info"))["last_exit_code"] == 137
-    assert f"{slug}: killed: out of memory" in running.log
+    await until(lambda: _is(running, greedy="error"), 30, lambda: running.log)
+    # The engine may tell why only after it has told that.
+    await until(lambda: f"{slug}: killed: out of memory" in running.log, 15, lambda: running.log)
+    info = await running.get(f"/addons/{slug}/info")
+    assert info["last_exit_code"] == 137
+    assert info["last_error"].startswith("killed: out of memory (")
 
 
 async def test_the_watchdog_restarts_an_add_on_that_got_sick(running: Daemon, docker_client: docker.APIClient) -> None:

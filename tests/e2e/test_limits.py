@@ -106,8 +106,8 @@ async def test_the_command_sets_limits_and_says_who_was_killed(running: Daemon) 
     assert "shm counts from its next start" in out + err
     code, out, _ = await command(running, "addons", "limits", slug)
     assert [line.split() for line in out.splitlines()] == [
-        ["LIMIT", "VALUE", "RUNNING"],
-        ["memory", "64.0", "MiB", "-"],
+        ["LIMIT", "VALUE", "COUNTS"],
+        ["memory", "64.0", "MiB", "now"],
         ["cpus", "-", "-"],
         ["pids", "-", "-"],
         ["shm", "16.0", "MiB", "from", "its", "next", "start"],

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from supervisor.drivers.docker.spec import Bind, ContainerSpec, Ulimit, engine_config
 from supervisor.drivers.sysfs import Device, DeviceTable
-from supervisor.managers.addons.spec import AddonRun, Surroundings, container_spec
+from supervisor.managers.addons.spec import AddonRun, Surroundings, container_spec, hostname_of
 from supervisor.model.manifest import Manifest
 from supervisor.model.manifest_schema import validate_manifest
 from supervisor.paths import DataPaths
@@ -421,3 +421,8 @@ def test_any_valid_manifest_gives_a_container_that_can_be_said_to_the_engine(
     sources = [Path(mount["Source"]) for mount in host["Mounts"] if mount["Source"].startswith(HOST)]
     assert all(Path(HOST) != source for source in sources), "nobody gets the data root itself"
     assert len([entry for entry in config["Env"] if entry.startswith("SUPERVISOR_TOKEN=")]) == 1
+
+
+def test_the_name_in_the_network_is_one_that_the_kernel_and_dns_take() -> None:
+    assert hostname_of("local_my_lamp") == "local-my-lamp"
+    assert hostname_of("local_" + "a" * 100) == "local-" + "a" * 57

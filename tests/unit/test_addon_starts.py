@@ -348,3 +348,35 @@ async def test_the_sound_files_name_the_chosen_devices_on_lines_of_their_own(hou
         "default-server = unix://run/audio/pulse.sock",
         "autospawn = no",
     ]
+
+
+async def test_an_add_on_that_was_removed_stays_removed_whoever_still_knows_it(house: House) -> None:
+    lamp = await house.install()
+    await house.registry.remove("local_lamp")
+    for late in (house.runner.start(lamp), house.registry.change(lamp, watchdog=True)):
+        with pytest.raises(SupervisorError, match="not installed"):
+            await late
+    assert json.loads((house.paths.root / "addons.json").read_text()) == {"user": {}, "system": {}}
+    assert not private(house).exists()
+    assert not house.engine.specs
+
+
+async def test_an_add_on_that_is_removed_while_its_stage_boots_is_no_trouble(house: House) -> None:
+    await house.install("local_a", startup="system")
+    await house.install("local_b", startup="system")
+
+    async def remove() -> None:
+        await house.registry.remove("local_b")
+
+    removals: list[asyncio.Task[None]] = []
+
+    def started(event: AddonStateChanged) -> None:
+        if event.slug == "local_a" and not removals:
+            removals.append(asyncio.create_task(remove()))
+
+    house.bus.subscribe(AddonStateChanged, started)
+    await house.booter.boot(AddonStartup.SYSTEM, at_least_seconds=0)
+    await asyncio.gather(*removals)
+    assert removals
+    assert list(house.registry.installed) == ["local_a"]
+    assert house.issues() == []

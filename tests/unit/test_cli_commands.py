@@ -160,6 +160,21 @@ def test_options_come_from_a_file_or_from_stdin(command: Run, daemon: FakeDaemon
     assert [seen.json["options"]["greeting"] for seen in daemon.requests()] == ["hey", "yo"]
 
 
+def test_options_that_the_add_on_does_not_have_are_named(command: Run, tmp_path: Path) -> None:
+    result = command("addons", "options", "local_hello", "--set", "greting=hi")
+    assert result.code == 0, result.err
+    assert "local_hello has no option greting, it is left out; did you mean greeting?" in result.err
+    file = tmp_path / "options.yaml"
+    file.write_text("greeting: hey\nxyz: 1\n")
+    assert "no option xyz, it is left out\n" in command("addons", "options", "local_hello", "--file", str(file)).err
+    assert "Warning" not in command("addons", "options", "local_hello", "--set", "greeting=hi").err
+
+
+def test_the_address_of_a_page_holds_no_placeholder(command: Run) -> None:
+    assert "http://<this machine>:8080/" in command("addons", "info", "local_hello").out
+    assert json.loads(command("addons", "info", "local_hello", "-o", "json").out)["webui"] == "http://[HOST]:8080/"
+
+
 def test_passwords_are_hidden_in_the_table_and_there_for_scripts(command: Run) -> None:
     assert "hunter2" not in command("addons", "options", "local_hello").out
     assert json.loads(command("addons", "options", "local_hello", "-o", "json").out) == HELLO_INFO["options"]

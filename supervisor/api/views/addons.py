@@ -18,6 +18,7 @@ from supervisor.const import DNS_SUFFIX, UNKNOWN_ADDRESS
 from supervisor.errors import SupervisorError
 from supervisor.events import AddonState
 from supervisor.managers.addons import Addon, AddonManager
+from supervisor.managers.addons.spec import hostname_of
 from supervisor.managers.host import Host
 from supervisor.managers.store import AssetKind, StoreAddon, StoreManager
 from supervisor.model.manifest import Manifest
@@ -229,7 +230,7 @@ class AddonViews:
         """Return the part of the model that follows from the manifest alone."""
         apparmor: AppArmorState = apparmor_state(manifest, has_profile=has_profile)
         services = [f"{service}:{role.value}" for service, role in manifest.services.items()]
-        hostname = slug.replace("_", "-")
+        hostname = hostname_of(slug)
         same = (
             "name description homeassistant url host_network host_pid host_ipc host_uts host_dbus full_access gpio usb "
             "uart kernel_modules devicetree udev docker_api video audio stdin hassio_api homeassistant_api auth_api "

@@ -115,6 +115,8 @@ class AddonBooter:
                 _LOGGER.info("%s: starts when its image is here", addon.slug)
                 self._late.add(addon.slug)
                 continue
+            if not self._installed(addon):
+                continue
             try:
                 await self._runner.start(addon)
                 started.append(addon)
@@ -137,7 +139,13 @@ class AddonBooter:
             return False
         return True
 
+    def _installed(self, addon: Addon) -> bool:
+        """Tell whether the add-on is still here: a stage takes its time, and somebody may remove what is in it."""
+        return self._registry.installed.get(addon.slug) is addon
+
     def _failed(self, addon: Addon) -> None:
+        if not self._installed(addon):
+            return
         self._resolution.raise_issue(
             IssueType.BOOT_FAIL,
             ContextType.ADDON,

@@ -18,6 +18,7 @@ from supervisor.drivers.docker.engine import Engine
 from supervisor.drivers.docker.image_archive import ArchivedImage, ImageArchive
 from supervisor.drivers.docker.registry import (
     all_credentials,
+    check_reference,
     mirrored,
     platform_of,
     registry_of,
@@ -170,7 +171,15 @@ class AddonImages:
             name, tag = split_reference(reference)
             # A pull that was cut off may have left the name that the image has at a mirror.
             for known in (name, *self._at_mirrors(name)):
-                await self._engine.images.remove(f"{known}:{tag}")
+                await self._remove(f"{known}:{tag}")
+
+    async def _remove(self, reference: str) -> None:
+        try:
+            check_reference(reference)
+        except Invalid:
+            # No engine has it; an older daemon may have written it down all the same.
+            return
+        await self._engine.images.remove(reference)
 
     async def cleanup(self, *, keep: Collection[str], names: Collection[str]) -> None:
         """Remove older versions of the named images; what is kept or in use stays."""
@@ -242,8 +251,12 @@ class AddonImages:
         return self._build_logs / f"build_{slug}.log"
 
     def _keep_log(self, slug: str, content: bytes) -> None:
-        self._build_logs.mkdir(parents=True, exist_ok=True)
-        write_atomic(self._log_file(slug), content)
+        try:
+            self._build_logs.mkdir(parents=True, exist_ok=True)
+            write_atomic(self._log_file(slug), content)
+        except OSError as err:
+            # The image is made all the same, or is not for another reason.
+            _LOGGER.warning("%s: the log of its build can't be kept: %s", slug, err.strerror or err)
 
 
 def _content(path: Path) -> bytes | None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 
 import attrs
 
 from supervisor.drivers.docker.engine import Engine
+from supervisor.drivers.docker.registry import check_reference
+from supervisor.drivers.folder import remove_tree
 from supervisor.errors import (
     ADDON_ALREADY_INSTALLED,
     ADDON_NO_UPDATE,
@@ -145,6 +145,7 @@ class AddonInstaller:
         record = AddonRecord(
             store.slug, store.repository, store.manifest, store.translations, store.manifest.version, image
         )
+        check_reference(record.image_reference)
         job.stage("prepare")
         profile = await self._profile(store)
         had_data = await asyncio.to_thread((self._paths.addons_data / store.slug).exists)
@@ -272,9 +273,10 @@ class AddonInstaller:
         With `way_back` the present version and its data are kept until the new one has proved itself; a new version
         that does not even start is left again at once.
         """
+        self._registry.check_installed(addon)
         was_running = addon.running
         image = self._images.name(store)
-        references = (addon.record.image_reference, f"{image}:{store.manifest.version}")
+        references = (addon.record.image_reference, check_reference(f"{image}:{store.manifest.version}"))
         job.stage("prepare")
         profile = await self._profile(store)
         await self._intents.begin(Intent(addon.slug, Action.UPDATE, references, was_running=was_running))
@@ -399,8 +401,7 @@ class AddonInstaller:
 
 def _remove(folders: list[Path], files: list[Path]) -> None:
     for folder in folders:
-        with suppress(FileNotFoundError):
-            shutil.rmtree(folder)
+        remove_tree(folder)
     for file in files:
         file.unlink(missing_ok=True)
 

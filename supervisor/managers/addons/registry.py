@@ -98,6 +98,15 @@ class AddonRegistry:
             raise ADDON_NOT_INSTALLED(slug=slug)
         raise NotFound(f"No add-on {slug}")
 
+    def check_installed(self, addon: Addon) -> None:
+        """Make sure that the add-on was not removed since somebody took hold of it.
+
+        Raises:
+            Invalid: it was.
+        """
+        if self._addons.get(addon.slug) is not addon:
+            raise ADDON_NOT_INSTALLED(slug=addon.slug)
+
     def images_in_use(self, *, without: str | None = None) -> frozenset[str]:
         """Return the image references that add-ons run on or can return to, one add-on left out if asked."""
         running = {slug: addon.record.image_reference for slug, addon in self._addons.items()}
@@ -129,10 +138,15 @@ class AddonRegistry:
         await self._ingress.release(slug)
 
     async def change(self, addon: Addon, **values: Any) -> None:
-        """Change fields of an add-on's record; they are saved before they count."""
+        """Change fields of an add-on's record; they are saved before they count.
+
+        Raises:
+            Invalid: it was removed meanwhile.
+        """
         manifest = values.get("manifest")
         port = None if manifest is None else await self._ingress.port_of(addon.slug, manifest)
         async with self._changing:
+            self.check_installed(addon)
             record = attrs.evolve(addon.record, **values)
             await self._save({**self._records(), addon.slug: record})
             addon.record = record

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ import attrs
 import voluptuous as vol
 
 from supervisor.drivers.files import copy_tree
+from supervisor.drivers.folder import remove_tree
 from supervisor.errors import Invalid, SupervisorError
 from supervisor.events import (
     AddonRemoved,
@@ -193,7 +193,7 @@ class Rollbacks:
         way = WayBack.of(addon, await self._apparmor.text(addon.slug))
         target = self._snapshots / addon.slug
         fresh = target.with_name(f"{addon.slug}.new")
-        await asyncio.to_thread(_clear, fresh)
+        await asyncio.to_thread(remove_tree, fresh)
         await copy_tree(self._data / addon.slug, fresh)
         await asyncio.to_thread(_replace, fresh, target)
         self._open(addon.slug, way)
@@ -261,7 +261,7 @@ class Rollbacks:
         self._ways.pop(slug, None)
         self._registry.kept_images.pop(slug, None)
         await self._save()
-        await asyncio.to_thread(_clear, self._snapshots / slug)
+        await asyncio.to_thread(remove_tree, self._snapshots / slug)
 
     async def _save(self) -> None:
         await self._state.save({"rollbacks": {slug: way.as_stored() for slug, way in self._ways.items()}})
@@ -345,17 +345,12 @@ def _replace(source: Path, target: Path) -> None:
     """Put `source` in the place of `target`; if it is gone, a crash came after that had been done. Blocking."""
     aside = target.with_name(f"{target.name}.replaced")
     if source.exists():
-        _clear(aside)
+        remove_tree(aside)
         with suppress(FileNotFoundError):
             target.rename(aside)
         source.rename(target)
         sync_folder(target.parent)
-    _clear(aside)
-
-
-def _clear(folder: Path) -> None:
-    with suppress(FileNotFoundError):
-        shutil.rmtree(folder)
+    remove_tree(aside)
 
 
 def _sweep(folder: Path, known: frozenset[str]) -> None:
@@ -363,7 +358,7 @@ def _sweep(folder: Path, known: frozenset[str]) -> None:
     with suppress(FileNotFoundError):
         for entry in folder.iterdir():
             if entry.name not in known:
-                _clear(entry)
+                remove_tree(entry)
 
 
 def _no_stage(_name: str) -> None:

@@ -189,6 +189,7 @@ class AddonRunner:
             raise ADDON_NOT_RUNNING(app=addon.slug) from err
 
     async def _start(self, addon: Addon) -> None:
+        self._registry.check_installed(addon)
         job = self._jobs.current
         # Asked in any case: without an engine nothing may change, neither the token nor the wish to run.
         is_running = await self._is_running(addon)

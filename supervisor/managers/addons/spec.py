@@ -20,6 +20,7 @@ from .limits import Limits
 _LOGGER = logging.getLogger(__name__)
 
 OOM_SCORE_ADJ = 200
+MAX_HOSTNAME_LENGTH = 63
 RT_RUNTIME_MICROSECONDS = 190_000
 # There where the kernel can divide real-time CPU time among control groups.
 RT_BUDGET = Path("/sys/fs/cgroup/cpu/cpu.rt_runtime_us")
@@ -78,7 +79,8 @@ class AddonRun:
 
 
 def hostname_of(slug: str) -> str:
-    return slug.replace("_", "-")
+    """Return an add-on's name in the network, as far as the kernel and DNS take one."""
+    return slug.replace("_", "-")[:MAX_HOSTNAME_LENGTH]
 
 
 def container_name(slug: str) -> str:
