@@ -128,7 +128,8 @@ async def test_a_part_that_can_not_be_read_is_told_and_the_others_are_saved(stag
         Part("missing", (Root(".", stage.folder / "missing"),)),
     ]
     async with manager.writing("nas", "aaaa1111") as writer:
-        backup, stored = await writer.finish(lambda kept: stage.metadata("aaaa1111", kept), parts, silent)
+        stored = await writer.finish(lambda kept: stage.metadata("aaaa1111", kept), parts, silent)
+    backup = manager.get("nas").backups["aaaa1111"]
     assert set(backup.parts) == {"share"}
     assert backup.metadata["folders"] == ["share"]
     assert isinstance(stored["broken"], Unavailable)

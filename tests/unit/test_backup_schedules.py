@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -50,7 +50,7 @@ class Maker:
     async def thin_out(self, schedule: Schedule, zone: ZoneInfo) -> None:
         self.thinned.append((schedule.id, schedule.retention, zone.key))
 
-    async def verify(self, share: int) -> list[str]:
+    async def verify(self, share: int, passwords: Mapping[str, str]) -> list[str]:
         self.checked.append(share)
         return self.wrong
 

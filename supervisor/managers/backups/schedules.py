@@ -71,8 +71,8 @@ class BackupMaker(Protocol):
         """
         ...
 
-    async def verify(self, share: int) -> list[str]:
-        """Check a share of the backups; return what is wrong with which."""
+    async def verify(self, share: int, passwords: Mapping[str, str]) -> list[str]:
+        """Check a share of the backups; return what is wrong with which. `passwords` by the schedules' identifiers."""
         ...
 
 
@@ -341,7 +341,8 @@ class ScheduleManager:
         with self._busy(VERIFICATION):
             await self._note_check(run)
             async with self._jobs.run("backup_verification", cancellable=True):
-                wrong = await self._maker.verify(self._plan.share)
+                passwords = {known.id: known.password for known in self._known.values() if known.password is not None}
+                wrong = await self._maker.verify(self._plan.share, passwords)
             await self._note_check(attrs.evolve(run, ended=self._clock(), error="; ".join(wrong) or None))
         self._resolution.dismiss_issue_of(IssueType.BACKUP_VERIFICATION_FAILED, ContextType.SYSTEM)
         if wrong:
