@@ -204,7 +204,9 @@ class BackupManager:
             "backup_manager_verify", reference=slug, lock=f"backup_{slug}", keep=True, cancellable=True
         ) as job:
             if isinstance(copy, RepositoryCopy):
-                return await self._repositories.verify(copy.repository)
+                found = await self._repositories.verify(copy.repository)
+                await self.settings.keep_check(slug, place, found)
+                return found
             factor = 2 if backup.metadata.compressed else 1
             work = ByteProgress(job, copy.size * factor).work()
             try:

@@ -254,8 +254,19 @@ class RepositoryManager:
             try:
                 yield writer
                 await self._look(repository)
+            except BaseException:
+                await asyncio.shield(self._discard(access, writer.made))
+                raise
             finally:
                 await asyncio.shield(asyncio.to_thread(writer.clear))
+
+    async def _discard(self, access: RepositoryAccess, made: Sequence[str]) -> None:
+        """Take back what a backup that failed has made; what can't be taken back goes with a later prune."""
+        if made:
+            try:
+                await self._engine.forget(access, made, prune=False)
+            except SupervisorError as err:
+                _LOGGER.warning("What is left of a failed backup stays until the next prune: %s", err)
 
     async def forget(self, name: str, slugs: Collection[str], *, prune: bool = False) -> None:
         """Remove backups; the space is freed by `prune`, now or later.

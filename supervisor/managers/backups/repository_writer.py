@@ -51,6 +51,7 @@ class RepositoryWriter:
     """Used for one backup and then left. `stage` is a folder of ours for what exists only in memory.
 
     `known` are the snapshots of the repository: what did not change since the most similar one is not read again.
+    `made` are those of this run.
     """
 
     _engine: SnapshotEngine
@@ -58,6 +59,7 @@ class RepositoryWriter:
     _slug: str
     _stage: Path
     _known: Sequence[Snapshot]
+    made: list[str] = attrs.field(factory=list, init=False)
     _kept: dict[str, KeptPart] = attrs.field(factory=dict, init=False)
 
     async def store(self, parts: Sequence[Part], on_progress: OnProgress) -> Stored:
@@ -135,12 +137,15 @@ class RepositoryWriter:
         excluded = [path for part in found.values() for path in part.excluded]
         selection = Selection([*paths, *more], excluded, self._parent(paths))
         try:
-            return await self._engine.backup(self._access, selection, tags, on_progress)
+            saved = await self._engine.backup(self._access, selection, tags, on_progress)
         except SupervisorError as err:
             if err.key != REPOSITORY_SNAPSHOT_MISSING.key or selection.parent is None:
                 raise
-        # Somebody removed the snapshot to compare with.
-        return await self._engine.backup(self._access, attrs.evolve(selection, parent=None), tags, on_progress)
+            # Somebody removed the snapshot to compare with.
+            selection = attrs.evolve(selection, parent=None)
+            saved = await self._engine.backup(self._access, selection, tags, on_progress)
+        self.made.append(saved.snapshot)
+        return saved
 
     def _unsaved(self, found: Mapping[str, _Prepared], unread: Iterable[Unread]) -> dict[str, SupervisorError]:
         failed: dict[str, SupervisorError] = {}
