@@ -9,7 +9,6 @@ import attrs
 from supervisor.lifecycle import StateKeeper
 from supervisor.managers.addons import Addon
 from supervisor.managers.backups.manager import BackupManager
-from supervisor.managers.backups.order import Selection
 from supervisor.managers.backups.schedule_backups import ScheduledBackups
 from supervisor.managers.backups.schedule_record import SCHEDULES_SCHEMA
 from supervisor.managers.backups.schedules import ScheduleManager
@@ -28,12 +27,7 @@ class ScheduleParts:
 
     async def save_addon(self, addon: Addon) -> None:
         """Save an add-on before it is updated."""
-        await self.maker.before_update(
-            addon.slug,
-            addon.record.version,
-            Selection(addons=(addon.slug,)),
-            self.manager.update_retention,
-        )
+        await self.maker.before_update(addon, self.manager.update_retention)
 
 
 def build_schedules(

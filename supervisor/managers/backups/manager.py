@@ -44,6 +44,8 @@ RESTORE_CONDITIONS: Final = (
     JobCondition.INTERNET_HOST,
     JobCondition.RUNNING,
 )
+# Tells backups that were made before an update from others.
+BEFORE_UPDATE: Final = "supervisor.update_of"
 FREEZE_SECONDS: Final = 600
 KEPT_IN_CLOUD: Final = timedelta(days=2)
 
@@ -139,7 +141,8 @@ class BackupManager:
             SupervisorError: it could not be saved, so it should not be updated.
         """
         name = f"addon_{addon.slug}_{addon.record.version}"
-        backup = await self.create(Order(name=name, selection=Selection(addons=(addon.slug,))))
+        selection = Selection(addons=(addon.slug,))
+        backup = await self.create(Order(name=name, selection=selection, extra={BEFORE_UPDATE: addon.slug}))
         if not any(saved.slug == addon.slug for saved in backup.metadata.addons):
             await self.remove(backup.slug, None)
             raise BackupError(f"Add-on {addon.slug} can't be saved, so it is not updated; the job tells why")

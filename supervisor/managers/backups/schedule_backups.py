@@ -12,9 +12,10 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from supervisor.errors import BackupError, SupervisorError
+from supervisor.managers.addons import Addon
 
 from .backup import CLOUD, LOCAL_ATTRIBUTE, Backup, Location, RepositoryCopy
-from .manager import BackupManager
+from .manager import BEFORE_UPDATE, BackupManager
 from .order import Order, Selection
 from .repositories import RepositoryManager
 from .repository_backups import is_repository
@@ -25,7 +26,6 @@ _LOGGER = logging.getLogger(__name__)
 
 # Who made a backup stands in what its maker may say freely.
 BY_SCHEDULE: Final = "supervisor.schedule"
-BEFORE_UPDATE: Final = "supervisor.update_of"
 
 
 @attrs.frozen
@@ -91,22 +91,18 @@ class ScheduledBackups:
         mine = [backup for backup in self._listed() if backup.metadata.extra.get(BY_SCHEDULE) == schedule.id]
         await self._thin_out(mine, schedule.retention, zone)
 
-    async def before_update(self, what: str, version: str, selection: Selection, rule: Retention) -> str:
-        """Save what is about to be updated (contract §10), and thin out what was saved before earlier updates.
-
-        `what` is an add-on's slug, or `core`. Returns the slug of the backup.
+    async def before_update(self, addon: Addon, rule: Retention) -> None:
+        """Save an add-on that is about to be updated, and thin out what was saved before earlier updates.
 
         Raises:
-            SupervisorError: it could not be saved: nothing should be updated then.
+            SupervisorError: it could not be saved: it should not be updated then.
         """
-        name = f"core_{version}" if what == "core" else f"addon_{what}_{version}"
-        backup = await self._backups.create(Order(name=name, selection=selection, extra={BEFORE_UPDATE: what}))
-        earlier = [known for known in self._listed() if known.metadata.extra.get(BEFORE_UPDATE) == what]
+        await self._backups.create_before_update(addon)
+        earlier = [known for known in self._listed() if known.metadata.extra.get(BEFORE_UPDATE) == addon.slug]
         try:
             await self._thin_out(earlier, rule, ZoneInfo("UTC"))
         except SupervisorError as err:
-            _LOGGER.warning("Old backups of %s are still there: %s", what, err)
-        return backup.slug
+            _LOGGER.warning("%s: old backups are still there: %s", addon.slug, err, extra={"ADDON": addon.slug})
 
     def _listed(self) -> list[Backup]:
         return list(self._backups.catalogue.backups.values())
