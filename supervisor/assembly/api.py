@@ -9,6 +9,7 @@ from supervisor.api.docs import with_documentation
 from supervisor.api.routes.addons import AddonRoutes
 from supervisor.api.routes.audio import AudioRoutes
 from supervisor.api.routes.backup_repositories import BackupRepositoryRoutes
+from supervisor.api.routes.backup_schedules import BackupScheduleRoutes
 from supervisor.api.routes.backups import BackupRoutes
 from supervisor.api.routes.discovery import DiscoveryRoutes
 from supervisor.api.routes.docker import DockerRoutes
@@ -36,6 +37,7 @@ from .base import Base
 from .host import HostParts
 from .parts import Parts
 from .repositories import RepositoryParts, time_zone
+from .schedules import ScheduleParts
 
 
 def build_server(
@@ -45,6 +47,7 @@ def build_server(
     repositories: RepositoryParts,
     host: HostParts,
     backups: BackupManager,
+    schedules: ScheduleParts,
     daemon: Daemon,
     health: HealthCheck,
     repair: SystemRepair,
@@ -75,7 +78,7 @@ def build_server(
     routes = [
         *system.routes(),
         *AddonRoutes(manager, parts.store, views, base.jobs, parts.logs).routes(),
-        *StoreRoutes(parts.store, manager, views, base.jobs, backups).routes(),
+        *StoreRoutes(parts.store, manager, views, base.jobs, schedules.save_addon).routes(),
         *HostRoutes(host.manager, host.control, host.services, host.disks, host.doctor).routes(),
         *BackupRoutes(backups, base.jobs).routes(),
         *JobRoutes(base.jobs, base.resolution).routes(),
@@ -84,6 +87,7 @@ def build_server(
         *ResolutionRoutes(base.resolution, health, base.jobs).routes(),
         *ServiceRoutes(addons.services, manager).routes(),
         *MachineLogRoutes(parts.logs).routes(),
+        *BackupScheduleRoutes(schedules.manager, base.jobs).routes(),
         *BackupRepositoryRoutes(
             repositories.manager,
             repositories.contents,

@@ -15,6 +15,7 @@ from supervisor.managers.backups.freezing import DaemonState, Freezer
 from supervisor.managers.backups.locations import Locations, NoMounts
 from supervisor.managers.backups.manager import BackupManager
 from supervisor.managers.backups.quiet import QUIET_SCHEMA, ContainerHooks, NoCore, Quiet
+from supervisor.managers.backups.repository_backups import RepositoryBackups
 from supervisor.managers.backups.restoring import Restoring
 from supervisor.managers.backups.saving import Saving
 from supervisor.managers.backups.settings import BACKUP_NOTES_SCHEMA, BACKUPS_SCHEMA, BackupSettings
@@ -23,9 +24,12 @@ from supervisor.managers.backups.transfer import Imports
 from .addons import AddonParts
 from .base import Base
 from .parts import Parts
+from .repositories import RepositoryParts
 
 
-def build_backups(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper) -> BackupManager:
+def build_backups(
+    base: Base, parts: Parts, addons: AddonParts, repositories: RepositoryParts, state: StateKeeper
+) -> BackupManager:
     manager, jobs, paths = addons.manager, base.jobs, base.paths
     settings = BackupSettings(
         base.state_file("backups.json", BACKUPS_SCHEMA), base.state_file("backup_notes.json", BACKUP_NOTES_SCHEMA)
@@ -65,6 +69,10 @@ def build_backups(base: Base, parts: Parts, addons: AddonParts, state: StateKeep
         paths,
         lambda: None,
     )
+    kept = RepositoryBackups(
+        repositories.manager, repositories.contents, catalogue, creation, paths.tmp / "repositories"
+    )
+    kept.watch(base.bus)
     return BackupManager(
         catalogue,
         settings,
@@ -73,6 +81,7 @@ def build_backups(base: Base, parts: Parts, addons: AddonParts, state: StateKeep
         jobs,
         creation,
         Restoring(jobs, paths, base.host, parts.store, parts.docker, manager, addon_restoring, version),
+        kept,
         quiet,
         base.resolution,
         manager.registry,

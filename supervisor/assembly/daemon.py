@@ -30,6 +30,7 @@ from .health import build_health
 from .host import build_host
 from .parts import Parts
 from .repositories import build_repositories
+from .schedules import build_schedules
 from .steps import begin_background, closing_steps, engine_up, setup_steps
 
 _LOGGER = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
     judges.provide(base.jobs)
     addons = build_addons(base, parts)
     repositories = build_repositories(base)
-    backups = build_backups(base, parts, addons, state)
+    backups = build_backups(base, parts, addons, repositories, state)
+    schedules = build_schedules(base, parts, backups, repositories, state)
     health = build_health(base, parts, addons, backups, daemon, state)
     repair = SystemRepair(
         base.engine,
@@ -103,7 +105,9 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
         container_name=settings.container_name,
     )
     host = build_host(base, parts, addons, state)
-    server = build_server(base, parts, addons, repositories, host, backups, daemon, health, repair, state, output)
+    server = build_server(
+        base, parts, addons, repositories, host, backups, schedules, daemon, health, repair, state, output
+    )
     scheduler = Scheduler(state)
     return Lifecycle(
         state,
@@ -117,8 +121,8 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
         addons.services.reset,
         Notifier(),
         end,
-        setup_steps(base, parts, addons, repositories, host, backups, health, server, output),
+        setup_steps(base, parts, addons, repositories, host, backups, schedules, health, server, output),
         partial(engine_up, base, parts, backups, server),
-        partial(begin_background, parts, addons, repositories, host, backups, health, base.jobs, scheduler),
-        closing_steps(base, parts, addons, host, backups, server, scheduler),
+        partial(begin_background, parts, addons, repositories, host, backups, schedules, health, base.jobs, scheduler),
+        closing_steps(base, parts, addons, host, backups, schedules, server, scheduler),
     )

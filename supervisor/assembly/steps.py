@@ -19,6 +19,7 @@ from .base import Base
 from .host import HostParts
 from .parts import Parts
 from .repositories import RepositoryParts
+from .schedules import ScheduleParts
 
 STORE_RELOAD_SECONDS = 10800
 UPDATER_RELOAD_SECONDS = 86400
@@ -36,6 +37,7 @@ def setup_steps(
     repositories: RepositoryParts,
     host: HostParts,
     backups: BackupManager,
+    schedules: ScheduleParts,
     health: HealthCheck,
     server: ApiServer,
     output: Logging,
@@ -76,6 +78,7 @@ def setup_steps(
         ("discovery", addons.discovery.load),
         ("backup repositories", repositories.manager.load),
         ("backups", backups.load),
+        ("backup schedules", schedules.manager.load),
         ("health check", health.load),
     ]
 
@@ -98,6 +101,7 @@ def begin_background(
     repositories: RepositoryParts,
     host: HostParts,
     backups: BackupManager,
+    schedules: ScheduleParts,
     health: HealthCheck,
     jobs: JobManager,
     scheduler: Scheduler,
@@ -112,6 +116,7 @@ def begin_background(
     jobs.spawn(repositories.manager.reload)
     scheduler.every(BACKUP_RELOAD_SECONDS, "backups", backups.reload)
     scheduler.every(CLOUD_SECONDS, "backups on their way to a cloud", backups.clear_cloud)
+    schedules.manager.begin()
     jobs.spawn(partial(parts.connectivity.check, force=True))
     jobs.spawn(host.clock.adjust)
     jobs.spawn(addons.image_check.check_all)
@@ -123,11 +128,17 @@ def closing_steps(
     addons: AddonParts,
     host: HostParts,
     backups: BackupManager,
+    schedules: ScheduleParts,
     server: ApiServer,
     scheduler: Scheduler,
 ) -> list[list[Step]]:
     return [
-        [("API", server.stop), ("scheduler", scheduler.stop), ("add-ons", addons.manager.stop)],
+        [
+            ("API", server.stop),
+            ("scheduler", scheduler.stop),
+            ("add-ons", addons.manager.stop),
+            ("backup schedules", schedules.manager.stop),
+        ],
         [
             ("jobs", base.jobs.stop),
             ("OS agent's profiles", addons.profiles.stop),

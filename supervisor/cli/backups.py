@@ -13,6 +13,7 @@ from supervisor.cli.answers import mapping, mappings
 from supervisor.cli.arguments import BACKUP, INSTALLED
 from supervisor.cli.backup_files import LOCAL, download, upload
 from supervisor.cli.backup_repositories import browse, get, repository, restore_file
+from supervisor.cli.backup_schedules import schedule
 from supervisor.cli.client import route
 from supervisor.cli.columns import Column, Field, size
 from supervisor.cli.command import Command, Group, Session, confirm, pass_session
@@ -317,6 +318,7 @@ backups = Group(
         exclude,
         reload,
         repository,
+        schedule,
         browse,
         get,
         restore_file,

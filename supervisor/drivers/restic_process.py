@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from supervisor.errors import Timeout, Unsupported
 _KEPT_ERRORS: Final = 64 * 1024
 _MAX_LINE: Final = 16 * MIB
 _INHERITED: Final = ("PATH", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "TMPDIR")
+# A daemon that is killed takes the program along: it must not go on with a backup that nobody knows of any more.
+_TIED: Final = ("setpriv", "--pdeathsig", "INT")
 _GOODBYE_SECONDS: Final = 15
 _LOOK_SECONDS: Final = 0.5
 
@@ -79,9 +82,12 @@ async def running(
         Timeout: it took too long, or neither read nor wrote anything for too long.
         Unsupported: it is not installed.
     """
+    if await asyncio.to_thread(shutil.which, command[0]) is None:
+        raise Unsupported(f"The program {command[0]} is missing; install the package restic")
     inherited = {key: os.environ[key] for key in _INHERITED if key in os.environ}
     try:
         process = await asyncio.create_subprocess_exec(
+            *_TIED,
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -92,9 +98,7 @@ async def running(
             limit=_MAX_LINE,
         )
     except OSError as err:
-        raise Unsupported(
-            f"The program {command[0]} can't be started ({err.strerror}); install the package restic"
-        ) from err
+        raise Unsupported(f"The program {command[0]} can't be started: {err.strerror}") from err
     run = Run(process, process.stdout or asyncio.StreamReader())
     errors = asyncio.create_task(run.keep_errors())
     stuck = False

@@ -100,14 +100,7 @@ async def test_the_command_makes_and_shows_a_repository(household: Household, pl
     secret.write_text(PASSWORD + "\n")
 
     async def run(*arguments: str) -> str:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "supervisor", "--socket", str(household.daemon.socket), "backups", *arguments,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=ROOT,
-            env={**os.environ, "NO_COLOR": "1"},
-        )  # fmt: skip
-        said, _ = await process.communicate()
-        assert process.returncode == 0, said
-        return said.decode()
+        return await _command(household, *arguments)
 
     assert "Created" in await run(
         "repository", "add", "box", place, "--password-file", str(secret), "--keep-daily", "7", "--keep-last", "2"
@@ -119,3 +112,47 @@ async def test_the_command_makes_and_shows_a_repository(household: Household, pl
     assert "Removed 0" in await run("repository", "prune", "box", "--yes")
     assert (await run("repository", "ssh-key")).startswith("ssh-ed25519 ")
     assert "Forgot" in await run("repository", "remove", "box", "--yes")
+
+
+async def test_the_command_makes_changes_and_removes_a_schedule(household: Household) -> None:
+    daemon = household.daemon
+
+    async def run(*arguments: str) -> str:
+        return await _command(household, "schedule", *arguments)
+
+    given = ("--folder", "ssl", "--addon", "ALL", "--keep-daily", "7", "--location", "local")
+    given += ("--time-zone", "Europe/Rome")
+    assert "due next" in await run("add", "nightly", "30 3 * * *", *given)
+    assert "30 3 * * * (Europe/Rome)" in await run("info", "nightly")
+    assert "all add-ons, ssl" in await run("info", "nightly")
+    assert "nightly" in await run()
+    await run("change", "nightly", "--off", "--keep-last", "3")
+    (shown,) = (await daemon.get("/backups/schedules"))["schedules"]
+    assert (shown["enabled"], shown["next_due"], shown["retention"]["last"]) == (False, None, 3)
+    assert "Made the backup" in await run("run", "nightly")
+    await run("remove", "nightly", "--yes")
+    assert (await daemon.get("/backups/schedules"))["schedules"] == []
+    assert "10 %" in await run("verification")
+    assert "25 %" in await run("verification", "--share", "25", "--on")
+    await run("verification", "--off")
+    assert "2 the newest" in await run("keep-updates", "--keep-last", "2")
+    await daemon.close_session()
+
+
+async def test_a_schedule_that_makes_no_sense_is_refused(household: Household) -> None:
+    for wrong in ({}, {"name": "x", "cron": "never"}, {"name": "x", "cron": "* * * * *", "time_zone": "Moon"}):
+        answer = await household.daemon.ask("POST", "/backups/schedules", wrong)
+        assert answer.status == 400
+        assert answer.body["message"]
+    assert (await household.daemon.ask("POST", "/backups/schedules/0123456789abcdef", {"name": "y"})).status == 404
+
+
+async def _command(household: Household, *arguments: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "supervisor", "--socket", str(household.daemon.socket), "backups", *arguments,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=ROOT,
+        env={**os.environ, "NO_COLOR": "1"},
+    )  # fmt: skip
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said
+    return said.decode()

@@ -44,8 +44,8 @@ def every_kind_of_file(folder: Path) -> None:
     (folder / "dangling").symlink_to("/nowhere/at/all")
     os.link(folder / "text.txt", folder / "hardlink")
     with (folder / "sparse").open("wb") as file:
-        file.truncate(64 * 1024 * 1024)
-        file.seek(32 * 1024 * 1024)
+        file.truncate(12 * 1024 * 1024)
+        file.seek(6 * 1024 * 1024)
         file.write(b"island")
     os.utime(folder / "private", ns=(1_000_000_000_123_456_789, 1_500_000_000_987_654_321))
     os.chown(folder / "link", 77, 88, follow_symlinks=False)

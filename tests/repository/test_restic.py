@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from repository_stage import PASSWORD, access_to, described, filled, silent
 
-from daemon import until
+from daemon import ROOT, until
 from leftovers import children
 from supervisor.drivers import restic as module
 from supervisor.drivers.restic import Restic
@@ -102,7 +104,7 @@ async def test_what_did_not_change_is_not_stored_again(tmp_path: Path, engine: R
     access, source, snapshot = await filled(tmp_path, engine)
     heard: list[Progress] = []
     again = await engine.backup(access, Selection([source], parent=snapshot), ("a", "b"), heard.append)
-    assert again.processed > 64 * 1024 * 1024
+    assert again.processed > 12 * 1024 * 1024
     assert again.added < 100_000
     listed = await engine.snapshots(access)
     assert [s.tags for s in listed] == [("supervisor",), ("a", "b")]
@@ -327,3 +329,43 @@ async def _read(engine: Restic, access: RepositoryAccess, snapshot: str, path: P
 
 def test_the_program_is_installed() -> None:
     assert shutil.which("restic"), "script/setup installs it"
+
+
+async def test_a_daemon_that_is_killed_takes_its_restic_along(tmp_path: Path, engine: Restic) -> None:
+    access, source, _ = await filled(tmp_path, engine)
+    (source / "more").write_bytes(os.urandom(96 * 1024 * 1024))
+    code = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from supervisor.drivers.restic import Restic\n"
+        "from supervisor.drivers.snapshot_engine import RepositoryAccess, Selection\n"
+        "url, password, cache, source = sys.argv[1:]\n"
+        "access = RepositoryAccess(url, Path(password), Path(cache))\n"
+        "asyncio.run(Restic().backup(access, Selection([Path(source)]), ('half',), lambda _: None))\n"
+    )
+    arguments = (access.url, str(access.password_file), str(access.cache), str(source))
+    daemon = await asyncio.create_subprocess_exec(sys.executable, "-c", code, *arguments, cwd=ROOT)
+    await until(lambda: any((tmp_path / "repository" / "locks").iterdir()), 30)
+    await asyncio.sleep(0.2)
+    daemon.kill()
+    await daemon.wait()
+    await until(lambda: not _working_on(source), 30)
+    assert [s.tags for s in await engine.snapshots(access)] == [("supervisor",)]
+
+    async def usable() -> bool:
+        # Until somebody has buried the dead process, its lock looks like that of a living one.
+        with contextlib.suppress(Busy):
+            await engine.forget(access, [], prune=True)
+            return True
+        return False
+
+    await until(usable, 45)
+
+
+def _working_on(source: Path) -> bool:
+    """Tell whether a process was given the folder as an argument."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if os.fsencode(source) in file.read_bytes().split(b"\0"):
+                return True
+    return False

@@ -133,3 +133,22 @@ class Schedule:
 @attrs.frozen(kw_only=True)
 class ScheduleList:
     schedules: list[Schedule]
+
+
+@attrs.frozen(kw_only=True)
+class VerificationPlan:
+    """What is checked by itself; `share` in percent."""
+
+    enabled: bool
+    cron: str
+    time_zone: str
+    share: int
+    next_due: datetime | None
+    last_due: datetime | None
+    last_ended: datetime | None
+    last_error: str | None
+
+
+@attrs.frozen(kw_only=True)
+class UpdateRetention:
+    retention: Retention

@@ -16,7 +16,7 @@ from supervisor.api.route import Access, Call, Raw, Route, StreamedBody
 from supervisor.api.views import backups as views
 from supervisor.errors import BackupError, Forbidden, Invalid
 from supervisor.jobs import JobManager
-from supervisor.managers.backups.backup import CLOUD, LOCAL_ATTRIBUTE, Backup, Location
+from supervisor.managers.backups.backup import CLOUD, LOCAL_ATTRIBUTE, Backup, Location, RepositoryCopy
 from supervisor.managers.backups.manager import FREEZE_SECONDS, BackupManager
 from supervisor.managers.backups.metadata import CORE_FOLDER, FOLDERS
 from supervisor.managers.backups.order import Order, Selection
@@ -280,6 +280,10 @@ class BackupRoutes:
         location = chosen[0] if chosen else backup.location
         _only_for_core(call, (location,))
         copy = self._backups.copy_of(backup, location)
+        if isinstance(copy, RepositoryCopy):
+            raise Invalid(
+                f"In {location} backup {backup.slug} is no file; get single files from it, or restore it from there"
+            )
         try:
             return await send_file(copy.path, TAR.media_type, backup.download_name(location))
         except FileNotFoundError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import attrs
@@ -18,8 +18,7 @@ from supervisor.api.routes.addons import NOTHING
 from supervisor.api.views.addons import AddonViews
 from supervisor.errors import Forbidden, NotFound, SupervisorError
 from supervisor.jobs import JobManager
-from supervisor.managers.addons import AddonManager
-from supervisor.managers.backups.manager import BackupManager
+from supervisor.managers.addons import Addon, AddonManager
 from supervisor.managers.store import AssetKind, Repository, StoreAddon, StoreManager
 from supervisor.model.validators import non_empty_text, strict_bool
 
@@ -32,13 +31,13 @@ ADD = vol.Schema({vol.Required("repository"): non_empty_text})
 
 @attrs.frozen
 class StoreRoutes:
-    """Handlers of `/store`."""
+    """Handlers of `/store`. `save` makes a backup of an add-on that is about to be updated."""
 
     _store: StoreManager
     _addons: AddonManager
     _views: AddonViews
     _jobs: JobManager
-    _backups: BackupManager
+    _save: Callable[[Addon], Awaitable[object]]
 
     def routes(self) -> list[Route]:
         """Return every route of the store."""
@@ -115,17 +114,10 @@ class StoreRoutes:
         if call.caller.kind is CallerKind.ADDON and call.caller.slug == slug:
             raise Forbidden(f"Add-on {slug} can't update itself")
         addon = self._addons.get(slug)
-        with_backup = call.body["backup"] and self._addons.update_available(addon)
-
-        async def update() -> None:
-            if not with_backup:
-                await self._addons.installer.update(slug)
-                return
-            async with self._jobs.run("app_manager_update", reference=slug):
-                await self._backups.create_before_update(addon)
-                await self._addons.installer.update(slug)
-
-        started = await run_job(self._jobs, update, background=call.body["background"])
+        save = self._save if call.body["backup"] else None
+        started = await run_job(
+            self._jobs, lambda: self._addons.installer.update(slug, save=save), background=call.body["background"]
+        )
         if started is None:
             await self._addons.runner.settled(addon)
         return started

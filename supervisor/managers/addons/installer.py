@@ -222,10 +222,17 @@ class AddonInstaller:
         stage("finish")
         await self._intents.end(slug)
 
-    async def update(self, slug: str, *, source: ImageSource | None = None) -> None:
+    async def update(
+        self,
+        slug: str,
+        *,
+        source: ImageSource | None = None,
+        save: Callable[[Addon], Awaitable[object]] | None = None,
+    ) -> None:
         """Bring an add-on to the store's version; it runs again afterwards when it ran before.
 
-        The new image comes from `source`; without one it is fetched or built.
+        The new image comes from `source`; without one it is fetched or built. `save` is awaited before anything is
+        changed; when it fails, nothing is.
 
         Raises:
             Invalid, NotFound, Unsupported: nothing to update to, or not for this machine.
@@ -241,6 +248,9 @@ class AddonInstaller:
                 raise ADDON_NO_UPDATE(app=addon.name, slug=slug)
             self.check_available(store)
             job.validated()
+            if save is not None:
+                job.stage("backup")
+                await save(addon)
             async with self._jobs.run("app_update", reference=slug, lock=addon.lock):
                 await self._replace(addon, store, job, source or self._images.fetch, way_back=True)
 

@@ -31,6 +31,13 @@ class Copy:
     size: int
 
 
+@attrs.frozen
+class RepositoryCopy(Copy):
+    """A backup in a repository: no file of its own. `size` is what restoring it would write."""
+
+    repository: str
+
+
 @attrs.define(eq=False)
 class Backup:
     """`copies` is never empty while the backup is listed."""

@@ -45,6 +45,7 @@ class Catalogue:
         self._resolution = resolution
         self._backups: dict[str, Backup] = {}
         self._scanning = asyncio.Lock()
+        self._elsewhere: dict[Location, tuple[Backup, ...]] = {}
         self.backups: Mapping[str, Backup] = MappingProxyType(self._backups)
 
     def get(self, slug: str) -> Backup:
@@ -67,12 +68,16 @@ class Catalogue:
             found: dict[str, Backup] = {}
             for location, folder in self._locations.usable.items():
                 await self._scan(location, folder, found)
+            for kept in self._elsewhere.values():
+                self._merge_all(kept, found)
             self._backups.clear()
             self._backups.update(found)
         _LOGGER.info("%d backups found", len(found))
 
     async def reload_location(self, location: Location) -> None:
         """Read one location anew, after something there was not as expected."""
+        if location in self._elsewhere:
+            return
         async with self._scanning:
             folder = self._locations.usable.get(location)
             known: dict[str, Backup] = {}
@@ -99,6 +104,21 @@ class Catalogue:
             else:
                 metadata, size = result
                 self._merge(Backup(metadata, {location: Copy(path, metadata.protected, size)}), found)
+
+    def keep_elsewhere(self, location: Location, backups: Iterable[Backup]) -> None:
+        """Take over what a location holds that is no folder; it replaces what was known of it."""
+        self._elsewhere[location] = tuple(backups)
+        for slug in list(self._backups):
+            self._drop_copy(slug, location)
+        self._merge_all(self._elsewhere[location], self._backups)
+
+    def forget_elsewhere(self, location: Location) -> None:
+        self.keep_elsewhere(location, ())
+        del self._elsewhere[location]
+
+    def _merge_all(self, backups: Iterable[Backup], known: dict[str, Backup]) -> None:
+        for backup in backups:
+            self._merge(Backup(backup.metadata, dict(backup.copies)), known)
 
     def _merge(self, new: Backup, known: dict[str, Backup]) -> bool:
         """Add a copy to what is known of its backup; False when both don't speak of the same."""

@@ -40,7 +40,7 @@ from .locations import Locations
 from .metadata import FOLDERS, Metadata, new_slug
 from .order import Order, Selection, check_file_name
 from .progress import ByteProgress
-from .saving import Draft, Saving
+from .saving import ArchiveDraft, Draft, Saving
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -185,10 +185,10 @@ class Creation:
             password=order.password,
             encryption=chosen.core_data.encryption,
         )
-        draft = Draft(metadata, writer, progress)
+        draft = ArchiveDraft(metadata, progress, writer=writer)
         try:
             async with self._file(writer, target.locations[0]):
-                await self._fill(draft, chosen, job)
+                await self.fill(draft, chosen, job)
                 job.stage("finishing_file")
                 # Waited for in any case: the file must not be closed under it.
                 size = await in_thread(Work(), lambda: writer.finish(draft.metadata.packed()))
@@ -204,7 +204,12 @@ class Creation:
         _LOGGER.info("Backup %s is made: %s, %.1f MB", backup.slug, path, size / 1e6)
         return backup
 
-    async def _fill(self, draft: Draft, chosen: Chosen, job: Job) -> None:
+    async def fill(self, draft: Draft, chosen: Chosen, job: Job) -> None:
+        """Save everything that was chosen, one after the other.
+
+        Raises:
+            BackupError: the whole backup is spoiled.
+        """
         if chosen.core is not None:
             job.stage("home_assistant")
             await self._saving.core(draft, chosen.core_data, exclude_database=chosen.exclude_database)

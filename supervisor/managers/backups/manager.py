@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -19,7 +20,7 @@ from supervisor.managers.addons.registry import AddonRegistry
 from supervisor.managers.resolution import ContextType, IssueType, Resolution
 from supervisor.paths import DataPaths
 
-from .backup import CLOUD, LOCAL_ATTRIBUTE, Backup, Copy, Location
+from .backup import CLOUD, LOCAL_ATTRIBUTE, Backup, Copy, Location, RepositoryCopy
 from .catalogue import Catalogue
 from .creation import Creation, ItemExtent
 from .freezing import LOCK, Freezer
@@ -28,8 +29,10 @@ from .opening import keyring_of
 from .order import Order, Selection
 from .progress import ByteProgress
 from .quiet import Quiet
+from .repository_backups import RepositoryBackups
 from .restoring import Restoring, Wanted
 from .settings import BackupSettings, Verdict
+from .sources import Source, archive_source
 from .transfer import Imports
 from .verification import verify
 
@@ -41,6 +44,8 @@ RESTORE_CONDITIONS: Final = (
     JobCondition.INTERNET_HOST,
     JobCondition.RUNNING,
 )
+# Tells backups that were made before an update from others.
+BEFORE_UPDATE: Final = "supervisor.update_of"
 FREEZE_SECONDS: Final = 600
 KEPT_IN_CLOUD: Final = timedelta(days=2)
 
@@ -56,6 +61,7 @@ class BackupManager:
     _jobs: JobManager
     _creation: Creation
     _restoring: Restoring
+    _repositories: RepositoryBackups
     _quiet: Quiet
     _resolution: Resolution
     _registry: AddonRegistry
@@ -114,13 +120,17 @@ class BackupManager:
         async with self._jobs.run(
             name, conditions=(JobCondition.RUNNING,), lock=LOCK, keep=True, cancellable=True
         ) as job:
-            target = await self._creation.target(order, job)
+            repository = self._repositories.chosen(order)
+            target = await self._creation.target(order, job) if repository is None else repository
             metadata = self._creation.describe(order)
             job.update(reference=metadata.slug, stage="addon_repositories")
             chosen = await self._creation.choose(order.selection, exclude_database=order.exclude_database)
             job.validated()
             async with self.freezer.frozen():
-                backup = await self._creation.make(order, chosen, metadata, target, job)
+                if isinstance(target, str):
+                    backup = await self._repositories.make(target, chosen, metadata, job)
+                else:
+                    backup = await self._creation.make(order, chosen, metadata, target, job)
         self.judge()
         return backup
 
@@ -131,7 +141,8 @@ class BackupManager:
             SupervisorError: it could not be saved, so it should not be updated.
         """
         name = f"addon_{addon.slug}_{addon.record.version}"
-        backup = await self.create(Order(name=name, selection=Selection(addons=(addon.slug,))))
+        selection = Selection(addons=(addon.slug,))
+        backup = await self.create(Order(name=name, selection=selection, extra={BEFORE_UPDATE: addon.slug}))
         if not any(saved.slug == addon.slug for saved in backup.metadata.addons):
             await self.remove(backup.slug, None)
             raise BackupError(f"Add-on {addon.slug} can't be saved, so it is not updated; the job tells why")
@@ -162,16 +173,25 @@ class BackupManager:
                 raise BackupInvalidError(f"Backup {slug} does not exist in {location or LOCAL_ATTRIBUTE}")
             place = backup.location if default_location else location
             copy = backup.copies[place]
-            keyring = keyring_of(copy, password)
-            try:
-                await self._restoring.check_password(backup, copy, keyring)
-            except NotFound:
-                await self.catalogue.reload_location(place)
-                raise BackupFileNotFoundError(f"The file of backup {slug} at {copy.path} has vanished") from None
+            opening = await self._opening(backup, place, copy, password)
             job.validated()
             async with self.freezer.frozen():
-                await self._restoring.restore(backup, copy, keyring, wanted, job)
+                await self._restoring.restore(backup, opening, wanted, job)
         _LOGGER.info("Backup %s is restored", slug)
+
+    async def _opening(
+        self, backup: Backup, place: Location, copy: Copy, password: str | None
+    ) -> AbstractAsyncContextManager[Source]:
+        """Make sure that a copy opens, and return what opens it."""
+        if isinstance(copy, RepositoryCopy):
+            return self._repositories.source(copy.repository, backup.slug)
+        keyring = keyring_of(copy, password)
+        try:
+            await self._restoring.check_password(backup, copy, keyring)
+        except NotFound:
+            await self.catalogue.reload_location(place)
+            raise BackupFileNotFoundError(f"The file of backup {backup.slug} at {copy.path} has vanished") from None
+        return archive_source(copy.path, backup.metadata, keyring)
 
     async def verify(self, slug: str, *, password: str | None, location: Location, default_location: bool) -> Verdict:
         """Read a copy to its end without restoring it, and remember what was found.
@@ -186,6 +206,10 @@ class BackupManager:
         async with self._jobs.run(
             "backup_manager_verify", reference=slug, lock=f"backup_{slug}", keep=True, cancellable=True
         ) as job:
+            if isinstance(copy, RepositoryCopy):
+                found = await self._repositories.verify(copy.repository)
+                await self.settings.keep_check(slug, place, found)
+                return found
             factor = 2 if backup.metadata.compressed else 1
             work = ByteProgress(job, copy.size * factor).work()
             try:
@@ -206,7 +230,11 @@ class BackupManager:
             BackupError: a file can't be removed.
         """
         backup = self.catalogue.get(slug)
-        await self.catalogue.remove(backup, list(backup.copies) if locations is None else list(locations))
+        chosen = list(backup.copies) if locations is None else list(locations)
+        for location in chosen:
+            if isinstance(copy := backup.copies.get(location), RepositoryCopy):
+                await self._repositories.remove(copy.repository, slug)
+        await self.catalogue.remove(backup, [location for location in chosen if location in backup.copies])
         await self.settings.forget_checks(self.catalogue.backups)
         self.judge()
 

@@ -245,7 +245,8 @@ class RepositoryManager:
             SupervisorError: the repository can't be used.
         """
         async with self.work(name, "backup_repository_write", cancellable=True) as (repository, access):
-            await self._look(repository)
+            if repository.looked is None or repository.problem is not None:
+                await self._look(repository)
             if slug in repository.backups:
                 raise Conflict(f"Repository {name} holds a backup {slug} already")
             stage = self._tmp / name
@@ -253,11 +254,22 @@ class RepositoryManager:
             try:
                 yield writer
                 await self._look(repository)
+            except BaseException:
+                await asyncio.shield(self._discard(access, writer.made))
+                raise
             finally:
                 await asyncio.shield(asyncio.to_thread(writer.clear))
 
-    async def forget(self, name: str, slugs: Collection[str]) -> None:
-        """Remove backups; the space is freed by the next prune.
+    async def _discard(self, access: RepositoryAccess, made: Sequence[str]) -> None:
+        """Take back what a backup that failed has made; what can't be taken back goes with a later prune."""
+        if made:
+            try:
+                await self._engine.forget(access, made, prune=False)
+            except SupervisorError as err:
+                _LOGGER.warning("What is left of a failed backup stays until the next prune: %s", err)
+
+    async def forget(self, name: str, slugs: Collection[str], *, prune: bool = False) -> None:
+        """Remove backups; the space is freed by `prune`, now or later.
 
         Raises:
             NotFound: one of them is not there.
@@ -265,7 +277,7 @@ class RepositoryManager:
         """
         async with self.work(name, "backup_repository_forget") as (repository, access):
             gone = {snapshot for slug in slugs for snapshot in repository.backup(slug).snapshots}
-            await self._engine.forget(access, sorted(gone), prune=False)
+            await self._engine.forget(access, sorted(gone), prune=prune)
             await self._look(repository)
 
     async def prune(self, name: str, zone: tzinfo) -> list[str]:

@@ -39,12 +39,13 @@ class Root:
 class Part:
     """One thing that is saved as a whole: Core's folder, an add-on, a folder. `name` is as in archives (contract §4.1).
 
-    `texts` are small files that exist only here, by name.
+    `texts` are small files that exist only here, by name; `folders` are empty ones.
     """
 
     name: str
     roots: tuple[Root, ...]
     texts: Mapping[str, bytes] = attrs.field(factory=dict)
+    folders: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -122,7 +122,7 @@ def tell(job: Job | None, progress: Progress, total: int | None = None) -> None:
     total = progress.total or total
     if job is not None:
         percent = 100 * progress.done / total if total else None
-        job.update(progress=percent, extra={"bytes_done": progress.done, "bytes_total": total})
+        job.update(progress=percent, extra={"current": progress.done, "total": total})
 
 
 def _make_rooms(room: Path) -> None:

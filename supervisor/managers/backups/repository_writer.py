@@ -25,8 +25,9 @@ from supervisor.drivers.snapshot_engine import (
     Unread,
 )
 from supervisor.errors import REPOSITORY_SNAPSHOT_MISSING, NotFound, SupervisorError, Unavailable
+from supervisor.state import write_atomic
 
-from .repository_backup import HERE, Exclude, KeptPart, Part, RepositoryBackup, Root, collect, describe
+from .repository_backup import HERE, Exclude, KeptPart, Part, Root, describe
 from .repository_tags import encode
 
 _LOGGER = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class RepositoryWriter:
     """Used for one backup and then left. `stage` is a folder of ours for what exists only in memory.
 
     `known` are the snapshots of the repository: what did not change since the most similar one is not read again.
+    `made` are those of this run.
     """
 
     _engine: SnapshotEngine
@@ -57,6 +59,7 @@ class RepositoryWriter:
     _slug: str
     _stage: Path
     _known: Sequence[Snapshot]
+    made: list[str] = attrs.field(factory=list, init=False)
     _kept: dict[str, KeptPart] = attrs.field(factory=dict, init=False)
 
     async def store(self, parts: Sequence[Part], on_progress: OnProgress) -> Stored:
@@ -74,9 +77,7 @@ class RepositoryWriter:
         self._kept |= {name: part for name, part in stored.items() if name not in failed}
         return {**stored, **failed}
 
-    async def finish(
-        self, metadata: DescribeKept, parts: Sequence[Part], on_progress: OnProgress
-    ) -> tuple[RepositoryBackup, Stored]:
+    async def finish(self, metadata: DescribeKept, parts: Sequence[Part], on_progress: OnProgress) -> Stored:
         """Save the last parts (none is fine) and make all that was stored a backup.
 
         `metadata` is asked for the content of `backup.json` with the parts that were saved, by name.
@@ -96,10 +97,7 @@ class RepositoryWriter:
             kept = {name: part for name, part in kept.items() if name not in unsaved}
             tags = encode(self._slug, describe(metadata(kept), kept))
             await self._engine.retag(self._access, saved.snapshot, tags)
-        backups, _ = collect(await self._engine.snapshots(self._access))
-        if self._slug not in backups:
-            raise Unavailable(f"Backup {self._slug} was written but is not in the repository")
-        return backups[self._slug], {**here, **failed, **unsaved}
+        return {**here, **failed, **unsaved}
 
     def _write_metadata(self, content: Mapping[str, Any]) -> None:
         self._stage.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -120,12 +118,14 @@ class RepositoryWriter:
         size = sum(map(len, part.texts.values()))
         roots = {root.name: str(root.path) for root in part.roots}
         excluded: list[Path] = []
-        if part.texts:
+        if part.texts or part.folders:
             folder = self._stage / part.name
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             roots[HERE] = str(folder)
+            for name in part.folders:
+                (folder / name).mkdir(exist_ok=True)
             for name, content in part.texts.items():
-                (folder / name).write_bytes(content)
+                write_atomic(folder / name, content)
         for root in part.roots:
             size += _survey(root, excluded)
         return _Prepared(KeptPart("", roots, size), excluded)
@@ -137,12 +137,15 @@ class RepositoryWriter:
         excluded = [path for part in found.values() for path in part.excluded]
         selection = Selection([*paths, *more], excluded, self._parent(paths))
         try:
-            return await self._engine.backup(self._access, selection, tags, on_progress)
+            saved = await self._engine.backup(self._access, selection, tags, on_progress)
         except SupervisorError as err:
             if err.key != REPOSITORY_SNAPSHOT_MISSING.key or selection.parent is None:
                 raise
-        # Somebody removed the snapshot to compare with.
-        return await self._engine.backup(self._access, attrs.evolve(selection, parent=None), tags, on_progress)
+            # Somebody removed the snapshot to compare with.
+            selection = attrs.evolve(selection, parent=None)
+            saved = await self._engine.backup(self._access, selection, tags, on_progress)
+        self.made.append(saved.snapshot)
+        return saved
 
     def _unsaved(self, found: Mapping[str, _Prepared], unread: Iterable[Unread]) -> dict[str, SupervisorError]:
         failed: dict[str, SupervisorError] = {}

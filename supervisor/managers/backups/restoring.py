@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +17,6 @@ from awesomeversion import AwesomeVersion
 from supervisor.drivers.archive.keys import Keyring
 from supervisor.drivers.archive.reader import ArchiveReader
 from supervisor.drivers.archive.rules import ForeignLinks, Limits, Rules
-from supervisor.drivers.archive.unpack import pick, unpack
-from supervisor.drivers.archive.work import in_thread, opened
 from supervisor.drivers.exchange import Exchange, Pair
 from supervisor.drivers.folder import remove_tree
 from supervisor.errors import BackupError, BackupInvalidError, SupervisorError, WrongPassword
@@ -38,6 +37,7 @@ from .exclusions import DATABASE_PATTERNS, anchored
 from .metadata import Metadata
 from .opening import check_opens, wrong_password
 from .progress import ByteProgress
+from .sources import Source
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -63,8 +63,7 @@ class _Run:
     """One restore under way. `failed` tells whether something was not restored."""
 
     backup: Backup
-    archive: ArchiveReader
-    keyring: Keyring | None
+    source: Source
     wanted: Wanted
     job: Job
     progress: ByteProgress
@@ -130,18 +129,18 @@ class Restoring:
 
         await asyncio.to_thread(check)
 
-    async def restore(self, backup: Backup, copy: Copy, keyring: Keyring | None, wanted: Wanted, job: Job) -> None:
-        """Restore; what fails alone costs only itself.
+    async def restore(
+        self, backup: Backup, opening: AbstractAsyncContextManager[Source], wanted: Wanted, job: Job
+    ) -> None:
+        """Restore from what `opening` opens; what fails alone costs only itself.
 
         Raises:
             BackupError: something was not restored; the job tells what.
         """
         if wanted.full:
             await self._addons.booter.shutdown()
-        async with opened(ArchiveReader(copy.path)) as archive:
-            run = _Run(
-                backup, archive, keyring, wanted, job, ByteProgress(job, _expected_size(archive, wanted, backup))
-            )
+        async with opening as source:
+            run = _Run(backup, source, wanted, job, ByteProgress(job, source.size_of(_items_of(wanted))))
             try:
                 await self._items(run)
             finally:
@@ -197,20 +196,19 @@ class Restoring:
         Raises:
             BackupError: the backup does not hold it, or it can't be unpacked; nothing is left of it.
         """
-        part = run.archive.inner.get(run.metadata.member(item))
-        if part is None:
+        if not run.source.holds(item):
             raise BackupError(f"Can't find backup {item}")
         free = await self._host.free_bytes()
         rules = attrs.evolve(rules, limits=Limits(size=max(0, free - _RESERVE)))
-        target, work = staging / "unpacked", run.progress.work()
+        target = staging / "unpacked"
 
-        def do() -> None:
+        def prepare() -> None:
             Exchange.prepare(staging)
             target.mkdir(mode=0o700)
-            unpack(part, run.keyring, target, rules, work)
 
         try:
-            await in_thread(work, do)
+            await asyncio.to_thread(prepare)
+            await run.source.unpack(item, target, rules, run.progress)
         except BaseException as err:
             await asyncio.shield(asyncio.to_thread(remove_tree, staging))
             if isinstance(err, WrongPassword):
@@ -299,12 +297,10 @@ class Restoring:
                 _LOGGER.warning("Repository %s can't be removed: %s", repository.slug, err)
 
     async def _own(self, run: _Run, group: Job) -> None:
-        part = run.archive.inner.get(run.metadata.member(SUPERVISOR))
-        if part is None:
+        if not run.source.holds(SUPERVISOR):
             return
-        work = run.progress.work()
         try:
-            files = await in_thread(work, lambda: pick(part, run.keyring, {"docker.json", "mounts.json"}, work))
+            files = await run.source.pick(SUPERVISOR, {"docker.json", "mounts.json"}, run.progress)
         except SupervisorError as err:
             run.fail("the Supervisor's own configuration", err, group)
             return
@@ -347,12 +343,8 @@ def _left(folder: Path) -> list[Path]:
         return []
 
 
-def _expected_size(archive: ArchiveReader, wanted: Wanted, backup: Backup) -> int:
-    """Guess how much will be unpacked: nobody knows before it is."""
-    items = [*wanted.folders, *wanted.addons, *([CORE] if wanted.homeassistant else [])]
-    names = {backup.metadata.member(item) for item in items}
-    stored = sum(part.size for part in archive.inner.values() if part.name in names)
-    return stored * 2 if backup.metadata.compressed else stored
+def _items_of(wanted: Wanted) -> list[str]:
+    return [*wanted.folders, *wanted.addons, *([CORE] if wanted.homeassistant else [])]
 
 
 def _databases(folder: Path) -> tuple[str, ...]:

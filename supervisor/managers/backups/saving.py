@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,13 +31,27 @@ _LOGGER = logging.getLogger(__name__)
 
 
 @attrs.define
-class Draft:
+class Draft(ABC):
     """A backup while it is made: `metadata` grows with each item; `restarted` are the add-ons that were stopped."""
 
     metadata: Metadata
-    writer: ArchiveWriter
     progress: ByteProgress
     restarted: list[Addon] = attrs.field(factory=list)
+
+    @abstractmethod
+    async def write(self, item: Item) -> Written:
+        """Save an item.
+
+        Raises:
+            BackupError: it can't be read; a BackupFatalIOError when nothing can be written any more.
+        """
+
+
+@attrs.define
+class ArchiveDraft(Draft):
+    """A backup that becomes a file."""
+
+    writer: ArchiveWriter = attrs.field(kw_only=True)
 
     async def write(self, item: Item) -> Written:
         work = self.progress.work()

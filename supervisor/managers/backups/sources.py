@@ -1,0 +1,78 @@
+"""What a backup is restored from: a file, or a repository."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+
+from supervisor.drivers.archive.keys import Keyring
+from supervisor.drivers.archive.reader import ArchiveReader
+from supervisor.drivers.archive.rules import Rules
+from supervisor.drivers.archive.unpack import pick, unpack
+from supervisor.drivers.archive.work import in_thread, opened
+
+from .metadata import Metadata
+from .progress import ByteProgress
+
+
+class Source(Protocol):
+    """A backup that was opened. Items are named as in the description: `share`, `addons/local`, an add-on's slug."""
+
+    def holds(self, item: str) -> bool: ...
+
+    def size_of(self, items: Iterable[str]) -> int:
+        """Guess how many bytes these items will be."""
+        ...
+
+    async def unpack(self, item: str, target: Path, rules: Rules, progress: ByteProgress) -> None:
+        """Put an item into the empty folder `target`.
+
+        Raises:
+            BackupError, OSError: it can't be; `target` then holds something of it.
+        """
+        ...
+
+    async def pick(self, item: str, names: set[str], progress: ByteProgress) -> dict[str, bytes]:
+        """Return these small files of an item; what is not there is left out.
+
+        Raises:
+            BackupError: it can't be read.
+        """
+        ...
+
+
+@attrs.frozen
+class ArchiveSource:
+    """A file."""
+
+    _archive: ArchiveReader
+    _metadata: Metadata
+    _keyring: Keyring | None
+
+    def holds(self, item: str) -> bool:
+        return self._metadata.member(item) in self._archive.inner
+
+    def size_of(self, items: Iterable[str]) -> int:
+        """Guess: nobody knows before it is unpacked."""
+        names = {self._metadata.member(item) for item in items}
+        stored = sum(part.size for part in self._archive.inner.values() if part.name in names)
+        return stored * 2 if self._metadata.compressed else stored
+
+    async def unpack(self, item: str, target: Path, rules: Rules, progress: ByteProgress) -> None:
+        part, work = self._archive.inner[self._metadata.member(item)], progress.work()
+        await in_thread(work, lambda: unpack(part, self._keyring, target, rules, work))
+
+    async def pick(self, item: str, names: set[str], progress: ByteProgress) -> dict[str, bytes]:
+        part, work = self._archive.inner[self._metadata.member(item)], progress.work()
+        return await in_thread(work, lambda: pick(part, self._keyring, names, work))
+
+
+@asynccontextmanager
+async def archive_source(path: Path, metadata: Metadata, keyring: Keyring | None) -> AsyncIterator[Source]:
+    """Open a file."""
+    async with opened(ArchiveReader(path)) as archive:
+        yield ArchiveSource(archive, metadata, keyring)
