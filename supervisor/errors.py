@@ -235,7 +235,7 @@ ADDON_PROFILE_INVALID = ErrorKind(
 ADDON_FILE_UNREADABLE = ErrorKind("app_file_read_error", Invalid, "A file of add-on {app} can't be read: {error}")
 ADDON_BACKUP_COMMAND = ErrorKind(
     "app_pre_post_backup_command_returned_error",
-    Invalid,
+    AppPrePostBackupCommandReturnedError,
     "The backup command of add-on {app} ended with exit code {exit_code}. The log has what it said; to see more of it: "
     "{debug_logging_command}",
 )

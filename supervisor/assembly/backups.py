@@ -6,6 +6,7 @@ from functools import partial
 
 from supervisor import __version__
 from supervisor.lifecycle import StateKeeper
+from supervisor.managers.addons.backup_hooks import BackupHooks
 from supervisor.managers.backups.addon_restoring import AddonRestoring
 from supervisor.managers.backups.catalogue import Catalogue
 from supervisor.managers.backups.contents import Contents
@@ -14,7 +15,7 @@ from supervisor.managers.backups.creation import Creation
 from supervisor.managers.backups.freezing import DaemonState, Freezer
 from supervisor.managers.backups.locations import Locations, NoMounts
 from supervisor.managers.backups.manager import BackupManager
-from supervisor.managers.backups.quiet import QUIET_SCHEMA, ContainerHooks, NoCore, Quiet
+from supervisor.managers.backups.quiet import QUIET_SCHEMA, NoCore, Quiet
 from supervisor.managers.backups.repository_backups import RepositoryBackups
 from supervisor.managers.backups.restoring import Restoring
 from supervisor.managers.backups.saving import Saving
@@ -40,7 +41,7 @@ def build_backups(
     contents = Contents(paths, parts.docker, lambda: settings.excludes)
     core = NoCore()
     quiet = Quiet(
-        base.state_file("quiet.json", QUIET_SCHEMA), ContainerHooks(base.engine, manager.runner), manager.registry
+        base.state_file("quiet.json", QUIET_SCHEMA), BackupHooks(base.engine, jobs, manager.runner), manager.registry
     )
     version = partial(str, __version__)
     creation = Creation(

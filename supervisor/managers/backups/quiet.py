@@ -7,28 +7,16 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-import attrs
 import voluptuous as vol
 
-from supervisor.drivers.docker.engine import Engine
-from supervisor.errors import AppPrePostBackupCommandReturnedError, ErrorKind, SupervisorError
+from supervisor.errors import SupervisorError
 from supervisor.managers.addons import Addon
 from supervisor.managers.addons.registry import AddonRegistry
-from supervisor.managers.addons.runner import AddonRunner
-from supervisor.model.manifest import AddonBackup
 from supervisor.state import StateFile
 
 _LOGGER = logging.getLogger(__name__)
-
-COMMAND_SECONDS: Final = 3600
-COMMAND_RETURNED = ErrorKind(
-    "app_pre_post_backup_command_returned_error",
-    AppPrePostBackupCommandReturnedError,
-    "The backup command of add-on {app} ended with exit code {exit_code}; look at its output with:"
-    " {debug_logging_command}",
-)
 
 
 class AddonHooks(Protocol):
@@ -42,7 +30,7 @@ class AddonHooks(Protocol):
         """
         ...
 
-    async def end(self, addon: Addon) -> None:
+    async def end(self, addon: Addon) -> object:
         """Wake it again."""
         ...
 
@@ -71,40 +59,6 @@ class NoCore:
 
     async def end(self) -> None:
         return
-
-
-@attrs.frozen
-class ContainerHooks:
-    """Cold add-ons are stopped and started again; hot ones run their own commands, where they have some."""
-
-    _engine: Engine
-    _runner: AddonRunner
-
-    async def begin(self, addon: Addon) -> bool:
-        if not addon.running:
-            return False
-        if addon.manifest.backup is AddonBackup.COLD:
-            await self._runner.pause(addon)
-        elif addon.manifest.backup_pre:
-            await self._execute(addon, addon.manifest.backup_pre)
-        return True
-
-    async def end(self, addon: Addon) -> None:
-        if addon.manifest.backup is AddonBackup.COLD:
-            await self._runner.start(addon)
-        elif addon.manifest.backup_post and addon.running:
-            await self._execute(addon, addon.manifest.backup_post)
-
-    async def _execute(self, addon: Addon, command: str) -> None:
-        result = await self._engine.containers.exec(addon.container_name, command, timeout=COMMAND_SECONDS)
-        if result.exit_code:
-            output = result.output.decode(errors="replace").strip()[-500:]
-            _LOGGER.error("%s: its backup command says: %s", addon.slug, output, extra={"ADDON": addon.slug})
-            raise COMMAND_RETURNED(
-                app=addon.slug,
-                exit_code=result.exit_code,
-                debug_logging_command=f"supervisor addons logs {addon.slug}",
-            )
 
 
 QUIET_SCHEMA = vol.Schema({vol.Optional("addons", default=list): [str]}, extra=vol.REMOVE_EXTRA)
