@@ -130,6 +130,8 @@ async def test_the_command_makes_changes_and_removes_a_schedule(household: House
     (shown,) = (await daemon.get("/backups/schedules"))["schedules"]
     assert (shown["enabled"], shown["next_due"], shown["retention"]["last"]) == (False, None, 3)
     assert "Made the backup" in await run("run", "nightly")
+    (shown,) = (await daemon.get("/backups/schedules"))["schedules"]
+    assert (await daemon.ask("DELETE", f"/backups/{shown['last_slug']}")).status == 200
     await run("remove", "nightly", "--yes")
     assert (await daemon.get("/backups/schedules"))["schedules"] == []
     assert "10 %" in await run("verification")
