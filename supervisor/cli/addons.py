@@ -35,18 +35,23 @@ def _page(row: Mapping[str, Any]) -> object:
     return page.replace("[HOST]", "<this machine>") if isinstance(page, str) else None
 
 
+def _state(row: Mapping[str, Any]) -> object:
+    state = row.get("state")
+    return f"{state} (crash loop)" if row.get("crash_loop") is True else state
+
+
 _COLUMNS = (
     Column("SLUG", "slug"),
     Column("NAME", "name", flexible=True),
     Column("VERSION", "version"),
-    Column("STATE", "state"),
+    Column("STATE", _state),
     Column("UPDATE", newer),
 )
 _FIELDS = (
     Field("Name", "name"),
     Field("Slug", "slug"),
     Field("Description", "description"),
-    Field("State", "state"),
+    Field("State", _state),
     Field("Version", "version"),
     Field("Update", newer, optional=True),
     Field("Repository", "repository"),

@@ -226,10 +226,12 @@ async def test_a_crash_loop_is_an_issue_until_the_add_on_ran_stably(tmp_path: Pa
         assert crash_loops(house) == []
         await falls(house, lamp, 1)
         assert crash_loops(house) == ["local_lamp"]
+        assert lamp.crash_loop
         issue = next(issue for issue in house.resolution.issues if issue.type == "addon_crash_loop")
         assert issue.reference_extra == {"exit_code": 3}
         assert [suggestion.type for suggestion in house.resolution.suggestions_for(issue)] == ["execute_start"]
         await until(lambda: crash_loops(house) == [])
+        assert not lamp.crash_loop
         await falls(house, lamp, 1)
         assert crash_loops(house) == [], "the count began anew"
     finally:

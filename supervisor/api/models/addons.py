@@ -36,6 +36,7 @@ class AddonListItem:
     detached: bool
     homeassistant: str | None
     state: str
+    crash_loop: bool
     repository: str
     build: bool
     url: str | None
@@ -145,6 +146,7 @@ class AddonInfo:
     installed: bool = True
     last_exit_code: int | None = None
     last_error: str | None = None
+    crash_loop: bool = False
     limits: Limits = Limits()
     limits_pending: list[str] = attrs.field(factory=list)
     rollback_version: str | None = None

@@ -36,6 +36,7 @@ class Addon:
     `seen_running` tells whether it ran under this daemon: how containers of an earlier run of the machine ended is no
     news. `option_devices` are the devices that the options of the last start gave it; `resources` is what its container
     may take now. `last_error` says why it is in error, or why part of it was ended; none while all is well.
+    `crash_loop` is set while the watchdog brings it back again and again, or has given it up.
     """
 
     record: AddonRecord
@@ -53,6 +54,7 @@ class Addon:
     option_devices: tuple[str, ...] = ()
     resources: Resources = attrs.field(factory=Resources)
     last_error: str | None = None
+    crash_loop: bool = False
     # When a process of the container was killed for lack of memory, by the clock of the loop.
     _starved: float | None = None
     _changed: asyncio.Event = attrs.field(factory=asyncio.Event)

@@ -155,10 +155,13 @@ class ContainerWatchdog:
     def _stable(self, slug: str) -> None:
         troubled = self._troubled[slug]
         troubled.calm, troubled.row = None, 0
+        if (addon := self._registry.installed.get(slug)) is not None:
+            addon.crash_loop = False
         self._resolution.dismiss_issue_of(IssueType.ADDON_CRASH_LOOP, ContextType.ADDON, slug)
 
     def _report(self, addon: Addon, event: ContainerStateChanged) -> None:
         sick = event.state == ContainerState.UNHEALTHY
+        addon.crash_loop = True
         self._resolution.raise_issue(
             IssueType.ADDON_CRASH_LOOP,
             ContextType.ADDON,
