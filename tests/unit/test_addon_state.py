@@ -198,3 +198,16 @@ def test_no_order_of_news_leaves_the_add_on_running_without_a_container(news: li
             lamp.apply(told.state, told.exit_code)
         assert not lamp.running or lamp.container_id is not None
         assert lamp.running or lamp.ip_address == UNKNOWN_ADDRESS
+
+
+async def test_who_hears_of_a_start_before_the_engine_tells_waits_for_its_word() -> None:
+    lamp = addon()
+    lamp.attach(None, image_present=True)
+    waiting = asyncio.ensure_future(lamp.noticed(5))
+    await asyncio.sleep(0)
+    lamp.apply(ContainerState.RUNNING)
+    await asyncio.wait_for(waiting, 1)
+    assert lamp.state is AddonState.STARTED
+    lamp.apply(ContainerState.STOPPED)
+    await lamp.noticed(0.01)
+    assert lamp.state is AddonState.STOPPED, "a word that does not come is not waited for long"

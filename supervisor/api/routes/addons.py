@@ -23,6 +23,7 @@ from supervisor.managers.store import StoreManager
 from supervisor.model.validators import lenient_bool, network_ports
 
 SELF = "self"
+START_NEWS_SECONDS = 2.0
 
 
 def _boot(value: Any) -> str:
@@ -167,6 +168,8 @@ class AddonRoutes:
         if slug not in self._addons.registry.installed and store is not None:
             return await self._views.not_installed(store)
         addon = self._addons.get(slug)
+        if call.caller.slug == slug and not addon.running and self._addons.runner.busy(addon):
+            await addon.noticed(START_NEWS_SECONDS)
         trusted = call.caller.may_manage or call.caller.slug == slug
         return await self._views.info(addon, with_options=trusted)
 

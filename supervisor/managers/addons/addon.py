@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 import time
 from ipaddress import IPv4Address
 
@@ -193,6 +194,14 @@ class Addon:
         except TimeoutError:
             _LOGGER.warning("%s: still not healthy after %.0f s", self.slug, seconds)
         return self.state
+
+    async def noticed(self, seconds: float) -> None:
+        """Wait until the engine's word of a start is here, `seconds` at most: its program may be heard of sooner."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self.running:
+                    self._changed.clear()
+                    await self._changed.wait()
 
     def _ended(self, state: AddonState, exit_code: int | None) -> None:
         self.last_exit_code = exit_code
