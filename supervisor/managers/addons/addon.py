@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 import time
+from contextlib import suppress
 from ipaddress import IPv4Address
 
 import attrs
