@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,15 +12,21 @@ import pytest
 
 from daemon import BASE, Answer, Daemon, until
 
-SLOW = f"FROM {BASE}\nRUN sleep 1\n" + 'CMD ["sh", "-c", "sleep 600"]\n'
+SECONDS = 3
+
 INSTALL = "/store/addons/local_slow/install"
+
+
+def slow_image() -> str:
+    """Return a Dockerfile that takes its time, also when the engine has built others of the kind before."""
+    return f'FROM {BASE}\nRUN sleep {SECONDS}; : {secrets.token_hex(8)}\nCMD ["sh", "-c", "sleep 600"]\n'
 
 
 @pytest.fixture
 async def slow(daemon: Daemon) -> AsyncIterator[Daemon]:
     """The daemon with an add-on in its store whose image takes its time."""
     daemon.add_on("slow")
-    (daemon.data / "addons" / "local" / "slow" / "Dockerfile").write_text(SLOW)
+    (daemon.data / "addons" / "local" / "slow" / "Dockerfile").write_text(slow_image())
     await daemon.post("/store/reload")
     yield daemon
     await until(lambda: nothing_runs(daemon), 30)
@@ -38,7 +45,7 @@ async def installed(daemon: Daemon) -> bool:
 @asynccontextmanager
 async def quick() -> AsyncIterator[None]:
     """Fail when what is asked inside waits for the image."""
-    async with asyncio.timeout(0.8):
+    async with asyncio.timeout(SECONDS - 1):
         yield
 
 
@@ -102,7 +109,7 @@ async def test_an_update_in_the_background_is_told_by_its_older_name(slow: Daemo
     folder = slow.data / "addons" / "local" / "slow"
     manifest = folder / "config.yaml"
     manifest.write_text(manifest.read_text().replace('"1.0"', '"1.1"'))
-    (folder / "Dockerfile").write_text(SLOW.replace("sleep 1", "sleep 1.1"))
+    (folder / "Dockerfile").write_text(slow_image())
     await slow.post("/store/reload")
     async with quick():
         started = await slow.post("/store/addons/local_slow/update", {"background": True})
