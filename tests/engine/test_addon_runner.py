@@ -168,6 +168,20 @@ async def test_what_is_written_to_its_standard_input_arrives(house: House, make_
     assert stats.memory_usage > 0
 
 
+async def test_stats_of_an_add_on_that_ended_just_now_say_that_it_does_not_run(
+    house: House, make_image: MakeImage, engine: Engine
+) -> None:
+    make_image()
+    addon = await lamp(house)
+    await house.runner.start(addon)
+    await engine.containers.stop(addon.container_name, grace=0, remove=False)
+    await until(lambda: not addon.running)
+    addon.state = AddonState.STARTED  # as it is while the engine's word is on its way
+    with pytest.raises(SupervisorError) as refused:
+        await house.runner.stats(addon)
+    assert refused.value.key == "app_not_running_error"
+
+
 async def test_a_daemon_that_comes_back_finds_its_add_on_running(
     house: House, make_image: MakeImage, engine: Engine, bus: EventBus
 ) -> None:

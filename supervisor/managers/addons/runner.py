@@ -23,6 +23,7 @@ from supervisor.errors import (
     DOCKER_PORT_CONFLICT,
     Busy,
     Internal,
+    Invalid,
     NotFound,
     SupervisorError,
     Unavailable,
@@ -185,7 +186,8 @@ class AddonRunner:
             raise ADDON_NOT_RUNNING(app=addon.slug)
         try:
             return await self._engine.containers.stats(addon.container_name)
-        except NotFound as err:
+        except (NotFound, Invalid) as err:
+            # It ended just now, and the engine's word of that is still on its way.
             raise ADDON_NOT_RUNNING(app=addon.slug) from err
 
     async def _start(self, addon: Addon) -> None:
