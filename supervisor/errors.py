@@ -318,6 +318,19 @@ REGISTRY_RATE_LIMIT = ErrorKind(
 
 # Host.
 HOST_INVALID_HOSTNAME = ErrorKind("host_invalid_hostname", Invalid, "{hostname!r} is not a name that a host can have")
+MOUNT_NOT_FOUND = ErrorKind("mount_not_found_error", NotFound, "There is no mount {name}")
+MOUNT_TARGET_NOT_DIRECTORY = ErrorKind(
+    "mount_target_not_directory_error", Invalid, "Mount {name} can't be made: {path} is there already and no folder"
+)
+MOUNT_TARGET_NOT_EMPTY = ErrorKind(
+    "mount_target_not_empty_error",
+    Invalid,
+    "Mount {name} can't be made: the folder {path} is not empty; move what is in it away first",
+)
+MOUNT_USAGE_NOT_ACTIVE = ErrorKind("mount_usage_not_active_error", Invalid, "Mount {name} is not active")
+MOUNT_USAGE_NOT_MOUNTED = ErrorKind(
+    "mount_usage_not_mounted_error", Invalid, "Mount {name} is not mounted, or its server does not answer"
+)
 MOUNT_USAGE_READ = ErrorKind("mount_usage_read_error", Invalid, "The content of {name} can't be measured: {reason}")
 MOUNT_USAGE_TIMEOUT = ErrorKind(
     "mount_usage_timeout_error", Timeout, "{name} did not answer in time while its content was measured"

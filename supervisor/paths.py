@@ -85,6 +85,21 @@ class DataPaths:
         return self.root / "audio"
 
     @property
+    def mounts(self) -> Path:
+        """Network storage, a folder each."""
+        return self.root / "mounts"
+
+    @property
+    def mounts_credentials(self) -> Path:
+        """The logins of network storage, for root alone."""
+        return self.root / ".mounts_credentials"
+
+    @property
+    def emergency(self) -> Path:
+        """What add-ons are given in place of network storage that is away."""
+        return self.root / "emergency"
+
+    @property
     def cid_files(self) -> Path:
         return self.root / "cid_files"
 

@@ -18,6 +18,7 @@ from supervisor.api.routes.host import HostRoutes
 from supervisor.api.routes.images import ImageRoutes
 from supervisor.api.routes.jobs import JobRoutes
 from supervisor.api.routes.machine_logs import MachineLogRoutes
+from supervisor.api.routes.mounts import MountRoutes
 from supervisor.api.routes.resolution import ResolutionRoutes
 from supervisor.api.routes.services import ServiceRoutes
 from supervisor.api.routes.store import StoreRoutes
@@ -79,7 +80,8 @@ def build_server(
         *system.routes(),
         *AddonRoutes(manager, parts.store, views, base.jobs, parts.logs).routes(),
         *StoreRoutes(parts.store, manager, views, base.jobs, schedules.save_addon).routes(),
-        *HostRoutes(host.manager, host.control, host.services, host.disks, host.doctor).routes(),
+        *HostRoutes(host.manager, host.control, host.services, host.disks, parts.mounts, host.doctor).routes(),
+        *MountRoutes(parts.mounts, base.jobs).routes(),
         *BackupRoutes(backups, base.jobs).routes(),
         *JobRoutes(base.jobs, base.resolution).routes(),
         *DockerRoutes(base.engine, parts.docker).routes(),

@@ -13,7 +13,7 @@ from supervisor.managers.backups.contents import Contents
 from supervisor.managers.backups.copies import Copies
 from supervisor.managers.backups.creation import Creation
 from supervisor.managers.backups.freezing import DaemonState, Freezer
-from supervisor.managers.backups.locations import Locations, NoMounts
+from supervisor.managers.backups.locations import Locations
 from supervisor.managers.backups.manager import BackupManager
 from supervisor.managers.backups.quiet import QUIET_SCHEMA, NoCore, Quiet
 from supervisor.managers.backups.repository_backups import RepositoryBackups
@@ -35,10 +35,10 @@ def build_backups(
     settings = BackupSettings(
         base.state_file("backups.json", BACKUPS_SCHEMA), base.state_file("backup_notes.json", BACKUP_NOTES_SCHEMA)
     )
-    locations = Locations(paths, NoMounts())
+    locations = Locations(paths, parts.mounts)
     catalogue = Catalogue(locations, base.resolution)
     copies = Copies(jobs, locations, catalogue)
-    contents = Contents(paths, parts.docker, lambda: settings.excludes)
+    contents = Contents(paths, parts.docker, lambda: settings.excludes, parts.mounts)
     core = NoCore()
     quiet = Quiet(
         base.state_file("quiet.json", QUIET_SCHEMA), BackupHooks(base.engine, jobs, manager.runner), manager.registry
@@ -74,17 +74,19 @@ def build_backups(
         repositories.manager, repositories.contents, catalogue, creation, paths.tmp / "repositories"
     )
     kept.watch(base.bus)
-    return BackupManager(
+    backups = BackupManager(
         catalogue,
         settings,
         Freezer(DaemonState(state, state.set), jobs, manager.registry, quiet, core),
         Imports(jobs, locations, catalogue, copies),
         jobs,
         creation,
-        Restoring(jobs, paths, base.host, parts.store, parts.docker, manager, addon_restoring, version),
+        Restoring(jobs, paths, base.host, parts.store, parts.docker, parts.mounts, manager, addon_restoring, version),
         kept,
         quiet,
         base.resolution,
         manager.registry,
         paths,
     )
+    parts.mounts.backups_changed = backups.reload
+    return backups

@@ -25,6 +25,7 @@ from supervisor.managers.docker_health import (
     RestartPolicyEvaluation,
     SoftwareEvaluation,
 )
+from supervisor.managers.mounts import MountFixups
 from supervisor.managers.resolution import (
     RESOLUTION_SCHEMA,
     Check,
@@ -65,6 +66,7 @@ def build_health(
         StoreFixups(parts.store, base.resolution, in_use),
         DockerFixups(parts.docker, base.resolution, fixups),
         BackupFixups(backups),
+        MountFixups(parts.mounts),
     ):
         fixups.add(room.fixups())
     return HealthCheck(base.resolution, checks, evaluations, fixups, base.jobs, base.bus)

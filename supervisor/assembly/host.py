@@ -8,6 +8,7 @@ import attrs
 
 from supervisor.drivers.mountinfo import takes_part_in_propagation
 from supervisor.events import CoreState
+from supervisor.jobs import JobCondition
 from supervisor.lifecycle import StateKeeper
 from supervisor.managers.host import (
     SERVICES_SCHEMA,
@@ -74,6 +75,7 @@ def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper)
         title="systemd",
         how="In a container, give the data folder with the propagation rslave",
     )
+    base.jobs.provide(JobCondition.MOUNT_AVAILABLE, partial(_mount_available, features))
     doctor = Doctor(features)
     for check in (_engine, _system_bus, _internet):
         doctor.add(partial(check, base, parts))
@@ -115,6 +117,10 @@ async def _stop_managed(addons: AddonParts, state: StateKeeper) -> None:
 async def _resume(addons: AddonParts, state: StateKeeper) -> None:
     await state.set(CoreState.RUNNING)
     await addons.manager.booter.resume()
+
+
+async def _mount_available(features: Features) -> str | None:
+    return None if features.has(HostFeature.MOUNT) else "mounting not supported on system"
 
 
 def _engine(base: Base, _parts: Parts) -> Finding:

@@ -17,6 +17,7 @@ from supervisor.managers.hardware import Hardware
 from supervisor.managers.host import SystemServices
 from supervisor.managers.logs import LogManager, SupervisorLog
 from supervisor.managers.mirrors import MIRRORS_SCHEMA, Mirrors
+from supervisor.managers.mounts import MOUNTS_SCHEMA, Mounting, MountManager, MountUnits
 from supervisor.managers.security import SECURITY_SCHEMA, Security
 from supervisor.managers.store import STORE_SCHEMA, StoreManager
 from supervisor.managers.updater import UPDATER_SCHEMA, Updater
@@ -40,11 +41,13 @@ class Parts:
     audio: AudioManager
     hardware: Hardware
     system: SystemServices
+    mounts: MountManager
 
     @classmethod
     def of(cls, base: Base, own_log: SupervisorLog) -> Parts:
         settings = base.settings
         gateway, journal = JournalGateway(settings.journal_gateway_url), DirectJournal()
+        system = SystemServices.on(base.system_bus)
         updater = Updater(
             base.state_file("updater.json", UPDATER_SCHEMA),
             base.http,
@@ -85,5 +88,12 @@ class Parts:
             ),
             AudioManager(SoundServer(base.bus, sound_sockets(base.paths)), base.bus),
             Hardware(base.host, ManagedDisks(base.system_bus)),
-            SystemServices.on(base.system_bus),
+            system,
+            MountManager(
+                base.state_file("mounts.json", MOUNTS_SCHEMA),
+                Mounting(base.paths, MountUnits(base.system_bus, system.systemd)),
+                base.jobs,
+                base.resolution,
+                base.bus,
+            ),
         )

@@ -28,6 +28,7 @@ HEALTH_SECONDS = 120
 HOST_RELOAD_SECONDS = 7600
 BACKUP_RELOAD_SECONDS = 72000
 CLOUD_SECONDS = 86200
+MOUNT_RELOAD_SECONDS = 900
 
 
 def setup_steps(
@@ -63,6 +64,7 @@ def setup_steps(
         ("services of the host", host.manager.load),
         ("rules for services", host.services.load),
         ("time zone", host.clock.load),
+        ("mounts", parts.mounts.load),
         ("devices", base.devices.start),
         ("sound", parts.audio.start),
         ("Docker settings", parts.docker.load),
@@ -114,6 +116,7 @@ def begin_background(
     scheduler.every(AUTO_REPAIR_SECONDS, "repairs", health.fixups.run_auto)
     scheduler.every(HOST_RELOAD_SECONDS, "host", host.manager.reload)
     jobs.spawn(repositories.manager.reload)
+    scheduler.every(MOUNT_RELOAD_SECONDS, "mounts", parts.mounts.reload)
     scheduler.every(BACKUP_RELOAD_SECONDS, "backups", backups.reload)
     scheduler.every(CLOUD_SECONDS, "backups on their way to a cloud", backups.clear_cloud)
     schedules.manager.begin()
@@ -143,6 +146,7 @@ def closing_steps(
             ("jobs", base.jobs.stop),
             ("OS agent's profiles", addons.profiles.stop),
             ("backups", backups.stop),
+            ("mounts", parts.mounts.stop),
             ("store", parts.store.stop),
             ("devices", base.devices.stop),
             ("sound", parts.audio.stop),

@@ -117,6 +117,9 @@ class Client:
             headers["Content-Length"] = str(length)
         return self._envelope(self.request("POST", path, source, headers=headers), path)
 
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._data("PUT", path, body, timeout=None)
+
     def delete(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         return self._data("DELETE", path, body, timeout=None)
 

@@ -87,6 +87,7 @@ DRIVE = (
     "removable:bool ejectable:bool filesystems:[obj]"
 )
 MIRRORS = "mirrors:{[str]}"
+MOUNTS = "default_backup_mount:str|null mounts:[obj]"
 BACKUP = (
     "slug:str name:str date:str type:full/partial size:float size_bytes:int location:str|null locations:[str|null] "
     "protected:bool location_attributes:{obj} compressed:bool content:obj"

@@ -11,7 +11,6 @@ import voluptuous as vol
 
 from supervisor.api.models import host as wire
 from supervisor.api.route import Access, Call, Route
-from supervisor.errors import NotFound
 from supervisor.managers.host import (
     Disks,
     Doctor,
@@ -22,6 +21,7 @@ from supervisor.managers.host import (
     Usage,
 )
 from supervisor.managers.host.units import PATTERNS
+from supervisor.managers.mounts import MountManager
 from supervisor.model.validators import lenient_bool
 
 DEFAULT_DISK = "default"
@@ -53,6 +53,7 @@ class HostRoutes:
     _control: HostControl
     _services: HostServices
     _disks: Disks
+    _mounts: MountManager
     _doctor: Doctor
 
     def routes(self) -> list[Route]:
@@ -122,7 +123,8 @@ class HostRoutes:
     async def _usage(self, call: Call) -> wire.DiskUsage:
         disk = call.path["disk"]
         if disk != DEFAULT_DISK:
-            raise NotFound(f"No disk or mount {disk!r}", key="mount_not_found_error", fields={"name": disk})
+            folder = await self._mounts.usable_folder(disk)
+            return _wire_usage(await self._disks.mount_usage(disk, folder, _depth(call, 0)))
         return _wire_usage(await self._disks.data_usage(_depth(call, 1)))
 
     async def _examine(self, _call: Call) -> wire.Examination:

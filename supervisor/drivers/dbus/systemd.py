@@ -169,3 +169,4 @@ class Unit(Interface):
     active_state = Property("ActiveState", choice(UnitState, STRING))
     sub_state = Property("SubState", STRING)
     load_state = Property("LoadState", STRING)
+    description = Property("Description", STRING)

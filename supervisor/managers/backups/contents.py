@@ -14,6 +14,7 @@ from supervisor.drivers.archive.content import Content, File, Folder, Text, Tree
 from supervisor.events import AddonState
 from supervisor.managers.addons import Addon
 from supervisor.managers.docker import DockerSettings
+from supervisor.managers.mounts import MountManager
 from supervisor.paths import DataPaths
 
 from .core_data import CoreData
@@ -45,13 +46,16 @@ class Contents:
     _paths: DataPaths
     _docker: DockerSettings
     _excludes: Callable[[], Mapping[str, tuple[str, ...]]]
+    _mounts: MountManager
 
     async def folder(self, folder: str) -> Item | None:
         """Return None when there is no such folder."""
         path = folder_path(self._paths, folder)
         if not await asyncio.to_thread(path.is_dir):
             return None
-        return Item(folder.replace("/", "_"), (Tree(".", path),))
+        # What lies on a server is the server's to keep.
+        far = self._mounts.given(path)
+        return Item(folder.replace("/", "_"), (Tree(".", path, far.__contains__),))
 
     def core(self, core: CoreData, *, exclude_database: bool) -> Item:
         patterns = CORE_PATTERNS + (DATABASE_PATTERNS if exclude_database else ())
@@ -93,10 +97,9 @@ class Contents:
 
     def supervisor(self) -> Item | None:
         """Return None when there is nothing of ours to be saved."""
-        registries = self._docker.registries
-        if not registries:
+        registries, mounts = self._docker.registries, self._mounts.stored()
+        if not (registries or mounts["mounts"]):
             return None
-        mounts: dict[str, Any] = {"default_backup_mount": None, "mounts": []}
         return Item(
             SUPERVISOR,
             (

@@ -8,13 +8,12 @@ from typing import Protocol
 
 import attrs
 
-from supervisor.errors import BackupMountDownError, ErrorKind, Invalid, NotFound
+from supervisor.errors import MOUNT_NOT_FOUND, BackupMountDownError, ErrorKind, Invalid
 from supervisor.paths import DataPaths
 
 from .backup import CLOUD, Location, location_order
 
 BACKUP_MOUNT_DOWN = ErrorKind("backup_mount_down", BackupMountDownError, "{mount} is down, cannot back up to it")
-MOUNT_NOT_FOUND = ErrorKind("mount_not_found_error", NotFound, "There is no mount {mount}")
 
 
 class BackupMounts(Protocol):
@@ -37,22 +36,6 @@ class BackupMounts(Protocol):
     async def probe(self, name: str) -> bool:
         """Tell whether a mount can really be used now, asking the machine."""
         ...
-
-
-class NoMounts:
-    """A machine on which nothing is mounted for backups."""
-
-    default_backup_mount: str | None = None
-
-    @property
-    def active(self) -> Mapping[str, Path]:
-        return {}
-
-    def is_backup_mount(self, _name: str) -> bool | None:
-        return None
-
-    async def probe(self, _name: str) -> bool:
-        return False
 
 
 @attrs.frozen
@@ -90,7 +73,7 @@ class Locations:
             return self._paths.core_backup
         purpose = self._mounts.is_backup_mount(location)
         if purpose is None:
-            raise MOUNT_NOT_FOUND(mount=location)
+            raise MOUNT_NOT_FOUND(name=location)
         if not purpose:
             raise Invalid(f"Mount {location} is not used for backups, cannot backup to there")
         folder = self._mounts.active.get(location)

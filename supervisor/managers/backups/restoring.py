@@ -25,6 +25,7 @@ from supervisor.jobs.job import JobError
 from supervisor.managers.addons import Addon, AddonManager
 from supervisor.managers.docker import DockerSettings
 from supervisor.managers.host import Host
+from supervisor.managers.mounts import MOUNTS_SCHEMA, MountManager
 from supervisor.managers.store import StoreManager
 from supervisor.paths import DataPaths
 from supervisor.state import write_atomic
@@ -87,6 +88,7 @@ class Restoring:
     _host: Host
     _store: StoreManager
     _docker: DockerSettings
+    _mounts: MountManager
     _addons: AddonManager
     _addon_restoring: AddonRestoring
     _version: Callable[[], str]
@@ -304,6 +306,13 @@ class Restoring:
         except SupervisorError as err:
             run.fail("the Supervisor's own configuration", err, group)
             return
+        if "mounts.json" in files:
+            try:
+                await self._mounts.restore(MOUNTS_SCHEMA(json.loads(files["mounts.json"])))
+            except (ValueError, vol.Invalid) as err:
+                run.fail("the mounts", BackupInvalidError(f"The saved mounts make no sense: {err}"), group)
+            except SupervisorError as err:
+                run.fail("the mounts", err, group)
         if "docker.json" in files:
             try:
                 logins = _LOGINS(json.loads(files["docker.json"]))["registries"]

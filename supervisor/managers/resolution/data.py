@@ -170,6 +170,9 @@ REMEDIES: dict[tuple[ContextType, SuggestionType], frozenset[IssueType]] = {
     (ContextType.ADDON, SuggestionType.EXECUTE_RESTART): frozenset(
         {IssueType.DEVICE_ACCESS_MISSING, IssueType.ADDON_CRASH_LOOP, IssueType.ADDON_OUT_OF_MEMORY}
     ),
+    (ContextType.MOUNT, SuggestionType.EXECUTE_RELOAD): frozenset({IssueType.MOUNT_FAILED}),
+    (ContextType.MOUNT, SuggestionType.EXECUTE_REMOVE): frozenset({IssueType.MOUNT_FAILED}),
+    (ContextType.MOUNT, SuggestionType.MOVE_LOCAL_DATA): frozenset({IssueType.MOUNT_FAILED}),
     (ContextType.STORE, SuggestionType.EXECUTE_RELOAD): frozenset({IssueType.FATAL_ERROR}),
     (ContextType.STORE, SuggestionType.EXECUTE_RESET): frozenset({IssueType.CORRUPT_REPOSITORY, IssueType.FATAL_ERROR}),
     (ContextType.STORE, SuggestionType.EXECUTE_REMOVE): frozenset(

@@ -1,0 +1,302 @@
+"""One mount with all that belongs to it: its unit, its login, the folder where add-ons find it (host contract §43)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from supervisor.drivers.dbus.systemd import UnitState
+from supervisor.drivers.detached import detached
+from supervisor.drivers.mount_point import (
+    TargetTaken,
+    check_target,
+    drop_target,
+    is_alive,
+    is_mount_point,
+    make_target,
+    set_aside,
+)
+from supervisor.errors import (
+    MOUNT_TARGET_NOT_DIRECTORY,
+    MOUNT_TARGET_NOT_EMPTY,
+    Internal,
+    NotFound,
+    SupervisorError,
+    Timeout,
+    Unavailable,
+)
+from supervisor.model.mount import Mount, MountUsage
+from supervisor.paths import DataPaths
+from supervisor.state import write_atomic
+
+from .units import MountUnits, Plan
+
+_LOGGER = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PROBE_SECONDS: Final = 35.0
+_LOCAL_SECONDS: Final = 20.0
+# A look at a server that is dead may go on in the kernel; nobody else looks at the same mount before it has ended.
+_HANGING_SECONDS: Final = 3600.0
+_EMERGENCY_MODE: Final = 0o444
+
+
+@attrs.frozen
+class MountStatus:
+    """What was last known: the state of the unit, and whether there is a server behind it that answers."""
+
+    state: UnitState | str | None = None
+    usable: bool = False
+
+
+class Mounting:
+    """Works on mounts that are given; which there are is somebody else's to know."""
+
+    def __init__(self, paths: DataPaths, units: MountUnits) -> None:
+        self._paths = paths
+        self._units = units
+        self._probes: dict[str, asyncio.Task[bool]] = {}
+
+    async def stop(self) -> None:
+        for probe in self._probes.values():
+            probe.cancel()
+        await asyncio.gather(*self._probes.values(), return_exceptions=True)
+
+    def folder(self, mount: Mount) -> Path:
+        return self._paths.mounts / mount.name
+
+    def bound_folder(self, mount: Mount) -> Path | None:
+        """Return where add-ons are given it; None for those that aren't."""
+        match mount.usage:
+            case MountUsage.MEDIA:
+                return self._paths.media / mount.name
+            case MountUsage.SHARE:
+                return self._paths.share / mount.name
+            case MountUsage.BACKUP:
+                return None
+
+    def plan(self, mount: Mount) -> Plan:
+        """Describe the mount of the server's share."""
+        return Plan(
+            self._paths.on_host(self.folder(mount)),
+            mount.what,
+            f"Supervisor {mount.type.value} mount: {mount.name}",
+            tuple(mount.options(self._paths.on_host(self._credentials(mount)))),
+            mount.type.value,
+        )
+
+    def bind_plan(self, mount: Mount, bound: Path, *, emergency: bool = False) -> Plan:
+        """Describe what add-ons are given: the mount, or in an emergency an empty folder that nobody can fill."""
+        source = self._paths.emergency / mount.name if emergency else self.folder(mount)
+        name = f"{'emergency' if emergency else 'bind'}_{mount.name}"
+        options = ("ro", "bind") if emergency or mount.read_only else ("bind",)
+        return Plan(
+            self._paths.on_host(bound), str(self._paths.on_host(source)), f"Supervisor bind mount: {name}", options
+        )
+
+    async def status(self, mount: Mount, known: MountStatus) -> MountStatus:
+        """Ask systemd alone, which takes no time; what is known of the server stays."""
+        state = await self._units.state(self.plan(mount).unit)
+        return MountStatus(state, usable=known.usable and state == UnitState.ACTIVE)
+
+    async def examine(self, mount: Mount) -> MountStatus:
+        """Ask systemd and the server."""
+        state = await self._units.state(self.plan(mount).unit)
+        return MountStatus(state, usable=state == UnitState.ACTIVE and await self.probe(mount))
+
+    async def probe(self, mount: Mount) -> bool:
+        """Tell whether the server answers; who asks while another look hangs waits with it, and not for long."""
+        probe = self._probes.get(mount.name)
+        if probe is None:
+            look = partial(is_alive, self.folder(mount))
+            work = detached(look, name=f"look at {mount.name}", seconds=_HANGING_SECONDS)
+            probe = asyncio.get_running_loop().create_task(work, name=f"look at mount {mount.name}")
+            self._probes[mount.name] = probe
+            probe.add_done_callback(lambda _: self._probes.pop(mount.name, None))
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                return await asyncio.shield(probe)
+        except TimeoutError:
+            return False
+
+    async def check_targets(self, mount: Mount) -> None:
+        """See that nothing is in the way.
+
+        Raises:
+            Invalid: something is.
+        """
+        for target in filter(None, (self.folder(mount), self.bound_folder(mount))):
+            await self._local(mount, partial(check_target, target))
+
+    async def up(self, mount: Mount) -> None:
+        """Have it mounted, and given to add-ons. What is mounted already stays so.
+
+        Raises:
+            SupervisorError: it can't be mounted; add-ons are given the empty folder.
+        """
+        await self._given(mount, self._mounted(mount), anew=False)
+
+    async def reload(self, mount: Mount) -> None:
+        """Mount anew what is not there or does not answer, and give it to add-ons anew.
+
+        Raises:
+            SupervisorError: it can't be mounted; add-ons are given the empty folder.
+        """
+        await self._given(mount, self._reloaded(mount), anew=True)
+
+    async def down(self, mount: Mount) -> None:
+        """Unmount it, and forget its login.
+
+        Raises:
+            SupervisorError: it can't be unmounted, as when it is in use.
+        """
+        bound = self.bound_folder(mount)
+        if bound is not None:
+            await self._unmount(mount, self.bind_plan(mount, bound).unit)
+        await self._unmount(mount, self.plan(mount).unit)
+        await self._local(mount, partial(self._clear, mount))
+
+    async def set_aside(self, mount: Mount) -> None:
+        """Move local data that are in the way of the mount to where people find them.
+
+        Raises:
+            Internal: they can't be moved.
+        """
+        root = {MountUsage.MEDIA: self._paths.media, MountUsage.SHARE: self._paths.share}.get(
+            mount.usage, self._paths.backup
+        )
+        recovery = root / f"{mount.name}_local_recovery"
+        for target in filter(None, (self.folder(mount), self.bound_folder(mount))):
+            place = await self._local(mount, partial(set_aside, target, recovery))
+            if place is not None:
+                _LOGGER.warning("Mount %s: local data from %s were moved to %s", mount.name, target, place)
+
+    async def _given(self, mount: Mount, work: Coroutine[Any, Any, bool], *, anew: bool) -> None:
+        bound = self.bound_folder(mount)
+        try:
+            changed = await work
+        except SupervisorError:
+            if bound is not None:
+                await self._bind_emergency(mount, bound)
+            raise
+        if bound is not None:
+            plan = self.bind_plan(mount, bound)
+            if anew or changed or not await self._units.holds(plan):
+                await self._bind(mount, plan, bound)
+
+    async def _mounted(self, mount: Mount) -> bool:
+        """Tell whether anything had to be done."""
+        state = await self._units.settled(self.plan(mount).unit)
+        if state is None:
+            await self._mount(mount)
+        elif state == UnitState.ACTIVE and await self.probe(mount):
+            return False
+        else:
+            await self._reloaded(mount)
+        return True
+
+    async def _mount(self, mount: Mount) -> None:
+        await self._local(mount, partial(make_target, self.folder(mount)))
+        await self._local(mount, partial(self._write_credentials, mount))
+        plan = self.plan(mount)
+        done = await self._units.start(plan)
+        await self._require(mount, plan, done=done)
+
+    async def _reloaded(self, mount: Mount) -> bool:
+        """Tell whether anything had to be done."""
+        if (await self.examine(mount)).usable:
+            return False
+        plan = self.plan(mount)
+        await self._local(mount, partial(self._write_credentials, mount))
+        try:
+            done = await self._units.reload(plan.unit)
+        except NotFound:
+            await self._mount(mount)
+            return True
+        except SupervisorError as err:
+            _LOGGER.debug("Mount %s can't be reloaded: %s", mount.name, err)
+            done = False
+        state = await self._units.state(plan.unit)
+        if state is None:
+            await self._mount(mount)
+            return True
+        if state == UnitState.RELOADING:
+            raise Unavailable(f"Mount {mount.name} is still being reloaded; {_see(plan)}")
+        if not (done and await self.probe(mount)):
+            done = await self._units.restart(plan.unit)
+            await self._require(mount, plan, done=done)
+        return True
+
+    async def _require(self, mount: Mount, plan: Plan, *, done: bool) -> None:
+        state = await self._units.state(plan.unit)
+        if done and state == UnitState.ACTIVE and await self.probe(mount):
+            return
+        raise Unavailable(f"Mounting {mount.name} ({mount.what}) did not succeed; {_see(plan)}")
+
+    async def _bind(self, mount: Mount, plan: Plan, bound: Path) -> None:
+        """Give add-ons what `plan` says, in place of what they have been given."""
+        await self._unmount(mount, plan.unit)
+        await self._local(mount, partial(make_target, bound))
+        done = await self._units.start(plan)
+        if not done or not await self._local(mount, partial(is_mount_point, bound)):
+            raise Unavailable(f"Mount {mount.name} can't be given to add-ons at {mount.user_path}; {_see(plan)}")
+
+    async def _bind_emergency(self, mount: Mount, bound: Path) -> None:
+        """Keep add-ons from filling this machine's disk in place of the server's; whatever fails is logged."""
+        try:
+            await self._local(mount, partial(_make_emergency, self._paths.emergency / mount.name))
+            plan = self.bind_plan(mount, bound, emergency=True)
+            if not await self._units.holds(plan):
+                await self._bind(mount, plan, bound)
+        except SupervisorError as err:
+            _LOGGER.error("Mount %s: its folder can't be closed while it is away: %s", mount.name, err)
+
+    async def _unmount(self, mount: Mount, unit: str) -> None:
+        if not await self._units.stop(unit):
+            raise Unavailable(f"Mount {mount.name} can't be unmounted; is it in use? See journalctl -u {unit}")
+
+    async def _local(self, mount: Mount, work: Callable[[], T]) -> T:
+        """Work on this machine's own folders, where a mount in the way could still hold us."""
+        try:
+            return await detached(work, name=f"folders of {mount.name}", seconds=_LOCAL_SECONDS)
+        except TargetTaken as err:
+            kind = MOUNT_TARGET_NOT_EMPTY if err.is_folder else MOUNT_TARGET_NOT_DIRECTORY
+            raise kind(name=mount.name, path=str(err.path)) from err
+        except TimeoutError:
+            raise Timeout(f"The folders of mount {mount.name} do not answer") from None
+        except OSError as err:
+            raise Internal(f"The folders of mount {mount.name}: {err.strerror or err}") from err
+
+    def _credentials(self, mount: Mount) -> Path:
+        return self._paths.mounts_credentials / mount.name
+
+    def _write_credentials(self, mount: Mount) -> None:
+        content = mount.credentials()
+        if content is None:
+            self._credentials(mount).unlink(missing_ok=True)
+            return
+        self._paths.mounts_credentials.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._paths.mounts_credentials.chmod(0o700)
+        write_atomic(self._credentials(mount), content)
+
+    def _clear(self, mount: Mount) -> None:
+        self._credentials(mount).unlink(missing_ok=True)
+        for target in filter(None, (self.bound_folder(mount), self.folder(mount))):
+            drop_target(target)
+        drop_target(self._paths.emergency / mount.name)
+
+
+def _make_emergency(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(_EMERGENCY_MODE)
+
+
+def _see(plan: Plan) -> str:
+    return f"the host's journal tells why (journalctl -u {plan.unit})"
