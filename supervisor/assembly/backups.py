@@ -74,7 +74,7 @@ def build_backups(
         repositories.manager, repositories.contents, catalogue, creation, paths.tmp / "repositories"
     )
     kept.watch(base.bus)
-    backups = BackupManager(
+    return BackupManager(
         catalogue,
         settings,
         Freezer(DaemonState(state, state.set), jobs, manager.registry, quiet, core),
@@ -88,5 +88,3 @@ def build_backups(
         manager.registry,
         paths,
     )
-    parts.mounts.backups_changed = backups.reload
-    return backups

@@ -75,7 +75,12 @@ def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper)
         title="systemd",
         how="In a container, give the data folder with the propagation rslave",
     )
-    base.jobs.provide(JobCondition.MOUNT_AVAILABLE, partial(_mount_available, features))
+    for condition, feature, text in (
+        (JobCondition.MOUNT_AVAILABLE, HostFeature.MOUNT, "mounting not supported on system"),
+        (JobCondition.HAOS, HostFeature.HAOS, "no Home Assistant OS available"),
+        (JobCondition.OS_AGENT, HostFeature.OS_AGENT, "no Home Assistant OS-Agent available"),
+    ):
+        base.jobs.provide(condition, partial(_unless_there, features, feature, text))
     doctor = Doctor(features)
     for check in (_engine, _system_bus, _internet):
         doctor.add(partial(check, base, parts))
@@ -119,8 +124,8 @@ async def _resume(addons: AddonParts, state: StateKeeper) -> None:
     await addons.manager.booter.resume()
 
 
-async def _mount_available(features: Features) -> str | None:
-    return None if features.has(HostFeature.MOUNT) else "mounting not supported on system"
+async def _unless_there(features: Features, feature: HostFeature, text: str) -> str | None:
+    return None if features.has(feature) else text
 
 
 def _engine(base: Base, _parts: Parts) -> Finding:

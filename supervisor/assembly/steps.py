@@ -50,6 +50,13 @@ def setup_steps(
         await parts.store.load(parts.configuration.old_repositories)
         await parts.configuration.forget_old_repositories()
 
+    async def load_backups() -> None:
+        before = set(parts.mounts.active)
+        await backups.load()
+        parts.mounts.backups_changed = backups.reload
+        if set(parts.mounts.active) != before:
+            await backups.reload()
+
     return [
         ("folders", partial(take_over, base.paths, base.resolution)),
         ("configuration", parts.configuration.load),
@@ -79,7 +86,7 @@ def setup_steps(
         ("services", addons.services.load),
         ("discovery", addons.discovery.load),
         ("backup repositories", repositories.manager.load),
-        ("backups", backups.load),
+        ("backups", load_backups),
         ("backup schedules", schedules.manager.load),
         ("health check", health.load),
     ]

@@ -32,8 +32,8 @@ class Judges:
     def provide(self, jobs: JobManager) -> None:
         """Make every condition that this daemon can judge known to the jobs.
 
-        What needs a service of the host that nothing here speaks to (an OS agent) is judged absent; who mounts judges
-        whether the host can. The host's own opinion about the internet is unknown, which counts as good.
+        What needs a service of the host is judged absent, until who speaks to that service judges in our place. The
+        host's own opinion about the internet is unknown, which counts as good.
         """
         supported = (
             (JobCondition.OS_SUPPORTED, UnsupportedReason.OS_VERSION, "unsupported OS version"),
@@ -54,6 +54,7 @@ class Judges:
             (JobCondition.HAOS, "no Home Assistant OS available"),
             (JobCondition.OS_AGENT, "no Home Assistant OS-Agent available"),
             (JobCondition.HOST_NETWORK, "host Network Manager not available"),
+            (JobCondition.MOUNT_AVAILABLE, "mounting not supported on system"),
         )
         for condition, text in absent:
             jobs.provide(condition, _always(text))

@@ -247,7 +247,7 @@ async def test_what_a_backup_has_is_taken_over_and_mounted(stage: Stage) -> None
             {"name": "../x", "type": "nfs"},
         ],
     }
-    with pytest.raises(Invalid, match="'../x'"):
+    with pytest.raises(Invalid, match="x': "):
         await stage.manager.restore(saved)
     await asyncio.sleep(0)
     assert stage.manager.get("vault") == mount(VAULT, LOGIN, server="new")

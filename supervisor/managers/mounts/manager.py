@@ -42,6 +42,8 @@ MOUNTS_SCHEMA: Final = vol.Schema(
 )
 # How long the start of the daemon waits for servers; what takes longer goes on behind it.
 START_SECONDS: Final = 10.0
+# How long who lists the mounts waits for systemd.
+LOOK_SECONDS: Final = 0.8
 
 _CONDITIONS: Final = (JobCondition.MOUNT_AVAILABLE,)
 _IN_THE_WAY: Final = frozenset({MOUNT_TARGET_NOT_EMPTY.key, MOUNT_TARGET_NOT_DIRECTORY.key})
@@ -123,8 +125,9 @@ class MountManager:
 
         async def one(mount: Mount) -> None:
             try:
-                found = await self._mounting.status(mount, self.status(mount.name))
-            except SupervisorError as err:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    found = await self._mounting.status(mount, self.status(mount.name))
+            except (SupervisorError, TimeoutError) as err:
                 _LOGGER.debug("%s", err)
                 return
             if mount.name in self._mounts:
