@@ -221,6 +221,15 @@ async def test_a_mount_that_fails_leaves_nothing_behind(stage: Stage) -> None:
         await stage.manager.create(mount(VAULT))
 
 
+async def test_what_a_crash_left_of_another_mount_of_the_name_is_not_taken_for_it(stage: Stage) -> None:
+    await stage.manager.create(mount(VAULT, server="other"))
+    del stage.manager._mounts["vault"]
+    stage.units.asked.clear()
+    await stage.manager.create(mount(VAULT))
+    assert [asked[0] for asked in stage.units.asked] == ["stop", "start"]
+    assert stage.units.asked[-1][3]["What"] == "//nas/vault"
+
+
 async def test_the_file_of_an_existing_installation_is_read_and_nothing_in_it_is_lost(stage: Stage) -> None:
     shutil.copy(EXISTING, stage.state)
     await stage.manager.load()

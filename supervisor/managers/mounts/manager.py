@@ -343,6 +343,8 @@ class MountManager:
 
     async def _bring(self, mount: Mount) -> None:
         """Mount what is new, or leave nothing of it."""
+        # A daemon that died before it had written a mount down may have left another one of this name.
+        await self._mounting.down(mount)
         try:
             await self._mounting.up(mount)
         except BaseException:
