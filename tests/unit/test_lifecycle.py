@@ -301,14 +301,14 @@ async def test_when_the_machine_goes_down_every_add_on_is_stopped_in_order_and_s
 ) -> None:
     for slug, startup in (("a", "initialize"), ("b", "system"), ("c", "services"), ("d", "application")):
         await machine.house.install(f"local_{slug}", startup=startup)
-    once = await machine.house.install("local_once", startup="once")
+    await machine.house.install("local_once", startup="once")
     stopped: list[str] = []
     machine.bus.subscribe(
         AddonStateChanged, lambda event: stopped.append(event.slug) if event.state is AddonState.STOPPED else None
     )
     running = asyncio.ensure_future(machine.build().run())
     await until(lambda: "running" in machine.log)
-    await machine.house.runner.start(once)
+    await machine.house.runner.start(machine.house.registry.get("local_once"))
     stopped.clear()
     machine.goes_down = True
     machine.end.ask()
