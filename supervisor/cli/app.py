@@ -24,6 +24,7 @@ from supervisor.cli.hardware import hardware
 from supervisor.cli.host import doctor, host
 from supervisor.cli.jobs import jobs
 from supervisor.cli.logs import logs
+from supervisor.cli.network import network
 from supervisor.cli.raw import api
 from supervisor.cli.resolution import resolution
 from supervisor.cli.run import Daemon, run_command
@@ -111,6 +112,7 @@ def build(daemon: Daemon) -> Group:
             docker,
             audio,
             hardware,
+            network,
             resolution,
             api,
             completion,

@@ -43,12 +43,14 @@ class Kind(Generic[T]):
 
     `decode` is given plain values (variants are unwrapped) and raises TypeError or ValueError for what does not fit;
     `encode` makes what the library wants. With `values` above 1 it stands for that many values in a row, as a tuple.
+    With `typed` the answer of a method keeps its variants, as `Variant`, so that it can be sent back as it came.
     """
 
     signature: str
     decode: Callable[[Any], T]
     encode: Callable[[T], Any] = lambda value: value
     values: int = 1
+    typed: bool = False
 
 
 def _is(python_type: type[T]) -> Callable[[Any], T]:

@@ -142,10 +142,10 @@ class Interface:
 
     async def invoke(self, declaration: Method[..., T], arguments: Sequence[Any]) -> T:
         """Call a method; declared methods do this."""
-        answer = await self._call(
-            self.interface, declaration.name, declaration.signature, arguments, declaration.seconds
-        )
         kind = declaration.returns
+        answer = await self._call(
+            self.interface, declaration.name, declaration.signature, arguments, declaration.seconds, typed=kind.typed
+        )
         try:
             return kind.decode(answer[0] if kind.values == 1 else answer)
         except (TypeError, ValueError, LookupError) as err:
@@ -188,7 +188,14 @@ class Interface:
             self.bus.forget(source, hear)
 
     async def _call(
-        self, interface: str, member: str, signature: str, arguments: Sequence[Any], seconds: float
+        self,
+        interface: str,
+        member: str,
+        signature: str,
+        arguments: Sequence[Any],
+        seconds: float,
+        *,
+        typed: bool = False,
     ) -> list[Any]:
         service = self.service
         return await self.bus.call(
@@ -202,6 +209,7 @@ class Interface:
                 arguments,
                 start=service.on_demand,
                 seconds=seconds,
+                typed=typed,
             )
         )
 
