@@ -24,6 +24,7 @@ PLACES: dict[str, tuple[str, str]] = {
     "/supervisor/stats": (".", models.STATS),
     "/docker/info": (".", models.DOCKER),
     "/audio/info": (".", models.AUDIO),
+    "/network/info": (".", models.NETWORK),
     "/docker/mirrors": (".", models.MIRRORS),
     "/host/info": (".", models.HOST),
     "/host/disks/default/usage": (".", models.DISK_USAGE),

@@ -28,13 +28,15 @@ class Service:
     """A name on the bus, and how whoever owns it lives.
 
     `title` is what people know it as. `on_demand`: a call may have the bus start it. `idles`: it ends by itself when
-    nobody asks it anything, so its absence is no loss as long as the bus can start it again.
+    nobody asks it anything, so its absence is no loss as long as the bus can start it again. `late`: it takes its name
+    before its objects are there, so one that is missing is asked for again.
     """
 
     name: str
     title: str
     on_demand: bool = False
     idles: bool = False
+    late: bool = False
 
 
 @attrs.frozen

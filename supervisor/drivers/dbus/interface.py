@@ -241,13 +241,15 @@ class Interface:
                 await self.refresh()
                 await self.arrived()
                 break
-            except (NotFound, Unsupported) as err:
-                _LOGGER.debug("%s has no %s: %s", self.service.title, self.interface, err)
-                self._forget_values()
-                return
             except SupervisorError as err:
-                _LOGGER.log(logging.DEBUG if number else logging.WARNING, "%s can't be read: %s", self.interface, err)
                 self._forget_values()
+                if isinstance(err, (NotFound, Unsupported)):
+                    _LOGGER.debug("%s has no %s: %s", self.service.title, self.interface, err)
+                    if not self.service.late:
+                        return
+                else:
+                    level = logging.DEBUG if number else logging.WARNING
+                    _LOGGER.log(level, "%s can't be read: %s", self.interface, err)
                 await asyncio.sleep(PAUSES[min(number, len(PAUSES) - 1)])
         if not self._available:
             self._available = True

@@ -36,7 +36,7 @@ from supervisor.drivers.dbus.signals import Source
 from supervisor.drivers.dbus.values import Variant
 from supervisor.errors import Invalid, NotFound, SupervisorError
 
-NETWORK_MANAGER: Final = Service("org.freedesktop.NetworkManager", "NetworkManager")
+NETWORK_MANAGER: Final = Service("org.freedesktop.NetworkManager", "NetworkManager", late=True)
 NO_OBJECT: Final = "/"
 ROOT: Final = "/org/freedesktop/NetworkManager"
 OLDEST: Final = (1, 14, 6)

@@ -192,9 +192,18 @@ class NetworkChanges:
         _LOGGER.warning("%s gets its old settings again: %s", card.name, error.message)
         try:
             await self._network.service.roll_back(checkpoint)
-            await self._network.refresh()
+            await self._until_restored(card)
         except SupervisorError as err:
             _LOGGER.warning("%s: NetworkManager does so by itself in some minutes: %s", card.name, err.message)
+
+    async def _until_restored(self, old: Card) -> None:
+        """Wait until the interface works as it did; NetworkManager only begins with that when it is told."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ADDRESS_SECONDS
+        while loop.time() < deadline:
+            if _is_restored(await self._current(old), old):
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
 
     # One change.
 
@@ -297,6 +306,15 @@ def _has_address(card: Card, old: Card) -> bool:
     """Whether IPv4 works as far as it did and still should."""
     now, before = card.interface.ipv4, old.interface.ipv4
     return now.method is IpMethod.DISABLED or not before.address or (now.ready and bool(now.address))
+
+
+def _is_restored(card: Card, old: Card) -> bool:
+    profiles = [one.stored and one.stored.path for one in (card, old)]
+    return (
+        profiles[0] == profiles[1]
+        and card.interface.connected == old.interface.connected
+        and set(card.interface.ipv4.address) >= set(old.interface.ipv4.address)
+    )
 
 
 def _host(address: IpAddress, interface: str) -> str:
