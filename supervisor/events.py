@@ -114,6 +114,13 @@ class SystemBusChanged:
 
 
 @attrs.frozen
+class HostInternetChanged:
+    """The host found or lost the internet; None: nothing on it looks for that."""
+
+    online: bool | None
+
+
+@attrs.frozen
 class SoundChanged:
     """The sound server came or went, or something in it changed: a device, a volume, a program that plays."""
 

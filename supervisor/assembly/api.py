@@ -19,6 +19,7 @@ from supervisor.api.routes.images import ImageRoutes
 from supervisor.api.routes.jobs import JobRoutes
 from supervisor.api.routes.machine_logs import MachineLogRoutes
 from supervisor.api.routes.mounts import MountRoutes
+from supervisor.api.routes.network import NetworkRoutes
 from supervisor.api.routes.resolution import ResolutionRoutes
 from supervisor.api.routes.services import ServiceRoutes
 from supervisor.api.routes.store import StoreRoutes
@@ -36,6 +37,7 @@ from supervisor.managers.resolution import HealthCheck
 from .addons import AddonParts
 from .base import Base
 from .host import HostParts
+from .network import NetworkParts
 from .parts import Parts
 from .repositories import RepositoryParts, time_zone
 from .schedules import ScheduleParts
@@ -47,6 +49,7 @@ def build_server(
     addons: AddonParts,
     repositories: RepositoryParts,
     host: HostParts,
+    network: NetworkParts,
     backups: BackupManager,
     schedules: ScheduleParts,
     daemon: Daemon,
@@ -99,6 +102,7 @@ def build_server(
         ).routes(),
         *HardwareRoutes(parts.hardware, parts.audio).routes(),
         *AudioRoutes(parts.audio, AudioPlugin(base.engine, parts.updater)).routes(),
+        *NetworkRoutes(network.network, network.changes, parts.connectivity).routes(),
         *DiscoveryRoutes(addons.discovery, manager).routes(),
     ]
     return ApiServer(with_documentation(routes), Callers(manager, base.bus), state)

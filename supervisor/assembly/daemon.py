@@ -28,6 +28,7 @@ from .backups import build_backups
 from .base import Base
 from .health import build_health
 from .host import build_host
+from .network import build_network
 from .parts import Parts
 from .repositories import build_repositories
 from .schedules import build_schedules
@@ -105,8 +106,9 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
         container_name=settings.container_name,
     )
     host = build_host(base, parts, addons, state)
+    network = build_network(base, parts, host)
     server = build_server(
-        base, parts, addons, repositories, host, backups, schedules, daemon, health, repair, state, output
+        base, parts, addons, repositories, host, network, backups, schedules, daemon, health, repair, state, output
     )
     scheduler = Scheduler(state)
     return Lifecycle(
@@ -121,8 +123,8 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
         addons.services.reset,
         Notifier(),
         end,
-        setup_steps(base, parts, addons, repositories, host, backups, schedules, health, server, output),
+        setup_steps(base, parts, addons, repositories, host, network, backups, schedules, health, server, output),
         partial(engine_up, base, parts, backups, server),
         partial(begin_background, parts, addons, repositories, host, backups, schedules, health, base.jobs, scheduler),
-        closing_steps(base, parts, addons, host, backups, schedules, server, scheduler),
+        closing_steps(base, parts, addons, host, network, backups, schedules, server, scheduler),
     )

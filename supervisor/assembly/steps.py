@@ -17,6 +17,7 @@ from supervisor.managers.scheduler import Scheduler
 from .addons import AddonParts
 from .base import Base
 from .host import HostParts
+from .network import NetworkParts
 from .parts import Parts
 from .repositories import RepositoryParts
 from .schedules import ScheduleParts
@@ -37,6 +38,7 @@ def setup_steps(
     addons: AddonParts,
     repositories: RepositoryParts,
     host: HostParts,
+    network: NetworkParts,
     backups: BackupManager,
     schedules: ScheduleParts,
     health: HealthCheck,
@@ -69,6 +71,7 @@ def setup_steps(
         ("D-Bus", base.system_bus.start),
         ("host", base.host.load),
         ("services of the host", host.manager.load),
+        ("network", network.network.load),
         ("rules for services", host.services.load),
         ("time zone", host.clock.load),
         ("mounts", parts.mounts.load),
@@ -137,6 +140,7 @@ def closing_steps(
     parts: Parts,
     addons: AddonParts,
     host: HostParts,
+    network: NetworkParts,
     backups: BackupManager,
     schedules: ScheduleParts,
     server: ApiServer,
@@ -157,6 +161,7 @@ def closing_steps(
             ("store", parts.store.stop),
             ("devices", base.devices.stop),
             ("sound", parts.audio.stop),
+            ("network", network.network.stop),
             ("host", host.manager.stop),
         ],
         [

@@ -25,6 +25,7 @@ from supervisor.cli.host import doctor, host
 from supervisor.cli.jobs import jobs
 from supervisor.cli.logs import logs
 from supervisor.cli.mounts import mounts
+from supervisor.cli.network import network
 from supervisor.cli.raw import api
 from supervisor.cli.resolution import resolution
 from supervisor.cli.run import Daemon, run_command
@@ -113,6 +114,7 @@ def build(daemon: Daemon) -> Group:
             audio,
             hardware,
             mounts,
+            network,
             resolution,
             api,
             completion,

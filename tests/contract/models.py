@@ -80,6 +80,11 @@ RESOLUTION = "suggestions:[obj] unsupported:[str] unhealthy:[str] issues:[obj] c
 DOCKER = "version:str storage:str logging:str enable_ipv6:bool|null mtu:int|null registries:obj"
 PLUGIN = "version:str|null version_latest:str|null update_available:bool"
 AUDIO = f"{PLUGIN} host:ip audio:obj"
+NETWORK = (
+    "interfaces:[obj] docker:obj host_internet:bool|null supervisor_internet:bool available:bool nameservers:[str] "
+    "pending:obj|null"
+)
+DOCKER_NETWORK = "interface:str address:str gateway:ip dns:ip"
 AUDIO_DEVICES = "card:[obj] input:[obj] output:[obj] application:[obj]"
 DEVICE = "name:str sysfs:str dev_path:str subsystem:str by_id:str|null attributes:{str} children:[str]"
 DRIVE = (

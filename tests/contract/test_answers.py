@@ -25,6 +25,7 @@ PLACES: dict[str, tuple[str, str]] = {
     "/docker/info": (".", models.DOCKER),
     "/audio/info": (".", models.AUDIO),
     "/mounts": (".", models.MOUNTS),
+    "/network/info": (".", models.NETWORK),
     "/docker/mirrors": (".", models.MIRRORS),
     "/host/info": (".", models.HOST),
     "/host/disks/default/usage": (".", models.DISK_USAGE),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import models
+
 from daemon import Daemon
 
 
@@ -33,6 +35,19 @@ async def test_what_can_not_be_done_is_refused_at_once_with_what_is_missing(daem
     assert (await daemon.ask("GET", "/host/services")).status == 400
     await daemon.post("/host/reload")
     await daemon.post("/supervisor/options", {"timezone": "Europe/Berlin"})
+
+
+async def test_the_network_is_that_of_docker_alone_and_changes_are_refused(daemon: Daemon) -> None:
+    info = await daemon.get("/network/info")
+    models.check(info["docker"], models.DOCKER_NETWORK, "docker")
+    assert (info["interfaces"], info["available"], info["host_internet"]) == ([], False, None)
+    await daemon.post("/network/reload")
+    for path in ("eth0/update", "eth0/vlan/30"):
+        answer = await daemon.ask("POST", f"/network/interface/{path}", {"ipv4": {"method": "auto"}})
+        assert answer.status == 400, path
+        assert "Install network-manager" in answer.body["message"]
+    assert (await daemon.ask("GET", "/network/interface/eth0/info")).status == 404
+    assert (await daemon.ask("POST", "/network/confirm")).status == 400
 
 
 async def test_the_doctor_names_what_is_missing_and_how_to_get_it(daemon: Daemon) -> None:

@@ -17,6 +17,7 @@ from dbus_next import Variant
 from stands.bus_daemon import BusDaemon
 from stands.bus_service import BusService, Refusal, Served
 from supervisor.drivers.dbus import SystemBus
+from supervisor.drivers.dbus import interface as interface_module
 from supervisor.drivers.dbus.declaration import (
     BOOL,
     BYTE_STRING,
@@ -25,6 +26,7 @@ from supervisor.drivers.dbus.declaration import (
     STRING,
     UINT32,
     VARDICT,
+    Kind,
     Property,
     Service,
     Signal,
@@ -36,11 +38,14 @@ from supervisor.drivers.dbus.declaration import (
 from supervisor.drivers.dbus.interface import Interface
 from supervisor.drivers.dbus.library import FAST, NEXT, Library
 from supervisor.drivers.dbus.translate import error_name
+from supervisor.drivers.dbus.values import Variant as OwnVariant
+from supervisor.drivers.dbus.values import plain
 from supervisor.errors import Internal, Invalid, NotFound, SupervisorError, Timeout, Unavailable, Unsupported
 from supervisor.events import EventBus, SystemBusChanged
 
 NAME, PATH = "org.example.Lamp", "/org/example/lamp"
 LAMP = Service(NAME, "the lamp")
+LATE = Service(NAME, "the late lamp", late=True)
 SELF_STARTING = Service("org.example.Self", "the self-starter", on_demand=True, idles=True)
 
 
@@ -68,6 +73,14 @@ class Lamp(Interface):
     hang = method("Hang", returns=NOTHING, seconds=0.2)
 
     blinked = Signal("Blinked", lambda times, why: (times, why))
+
+
+class LateLamp(Lamp):
+    service = LATE
+    interface = NAME
+    default_path = PATH
+
+    typed = method("Describe", returns=Kind("a{sv}", dict, typed=True))
 
 
 class SelfStarting(Interface):
@@ -287,6 +300,33 @@ async def test_a_service_that_comes_later_is_found(bus: SystemBus, daemon: BusDa
     await until(lambda: proxy.available)
     await late.stop()
     await proxy.close()
+
+
+async def test_objects_that_come_after_the_name_of_their_service_are_found(
+    bus: SystemBus, daemon: BusDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interface_module, "PAUSES", (0.05,))
+    service = lamp(daemon.address)
+    objects, service.objects = service.objects, {}
+    await service.start()
+    await bus.start()
+    proxy = LateLamp(bus)
+    starting = asyncio.create_task(proxy.start())
+    await until(lambda: service.calls.count("GetAll") > 1)
+    assert not proxy.available
+    service.objects = objects
+    await until(lambda: proxy.available)
+    await starting
+    assert proxy.level == 3
+    await proxy.close()
+    await service.stop()
+
+
+async def test_an_answer_that_has_to_be_sent_back_keeps_its_types(bus: SystemBus, service: BusService) -> None:
+    await bus.start()
+    answer = await LateLamp(bus).typed()
+    assert answer == {"nested": OwnVariant("a{sv}", {"deep": OwnVariant("u", 1)})}
+    assert plain(answer) == {"nested": {"deep": 1}}
 
 
 async def test_the_bus_is_lost_and_found_with_everything_on_it(

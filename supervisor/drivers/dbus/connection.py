@@ -21,7 +21,11 @@ LOST = "the connection to the system bus was lost"
 
 @attrs.frozen
 class Call:
-    """A method to call. `start` says whether the bus may start the service for it; `seconds` how long to wait."""
+    """A method to call.
+
+    `start` says whether the bus may start the service for it, `seconds` how long to wait, `typed` whether the answer
+    keeps the types of its variants.
+    """
 
     what: str
     destination: str
@@ -32,6 +36,7 @@ class Call:
     arguments: Sequence[Any] = ()
     start: bool = False
     seconds: float = 10.0
+    typed: bool = False
 
 
 @attrs.frozen
@@ -101,7 +106,7 @@ class Connection:
                     await self.until_lost()
 
     async def call(self, call: Call) -> list[Any]:
-        """Call a method and return the values of its answer, without variants.
+        """Call a method and return the values of its answer, without variants unless it asks for them.
 
         Raises:
             Unavailable: the connection ended; Timeout: no answer within the time of the call.
@@ -119,7 +124,7 @@ class Connection:
         if answer.message_type is package.MessageType.ERROR:
             text = answer.body[0] if answer.body and isinstance(answer.body[0], str) else ""
             raise refusal(call.what, answer.error_name or "", text)
-        return [received(self._library, item) for item in answer.body]
+        return [received(self._library, item, typed=call.typed) for item in answer.body]
 
     async def _sent(self, what: str, message: Any) -> Any:
         if not self._bus.connected:

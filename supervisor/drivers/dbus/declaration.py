@@ -28,13 +28,15 @@ class Service:
     """A name on the bus, and how whoever owns it lives.
 
     `title` is what people know it as. `on_demand`: a call may have the bus start it. `idles`: it ends by itself when
-    nobody asks it anything, so its absence is no loss as long as the bus can start it again.
+    nobody asks it anything, so its absence is no loss as long as the bus can start it again. `late`: it takes its name
+    before its objects are there, so one that is missing is asked for again.
     """
 
     name: str
     title: str
     on_demand: bool = False
     idles: bool = False
+    late: bool = False
 
 
 @attrs.frozen
@@ -43,12 +45,14 @@ class Kind(Generic[T]):
 
     `decode` is given plain values (variants are unwrapped) and raises TypeError or ValueError for what does not fit;
     `encode` makes what the library wants. With `values` above 1 it stands for that many values in a row, as a tuple.
+    With `typed` the answer of a method keeps its variants, as `Variant`, so that it can be sent back as it came.
     """
 
     signature: str
     decode: Callable[[Any], T]
     encode: Callable[[T], Any] = lambda value: value
     values: int = 1
+    typed: bool = False
 
 
 def _is(python_type: type[T]) -> Callable[[Any], T]:

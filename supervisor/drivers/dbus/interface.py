@@ -142,10 +142,10 @@ class Interface:
 
     async def invoke(self, declaration: Method[..., T], arguments: Sequence[Any]) -> T:
         """Call a method; declared methods do this."""
-        answer = await self._call(
-            self.interface, declaration.name, declaration.signature, arguments, declaration.seconds
-        )
         kind = declaration.returns
+        answer = await self._call(
+            self.interface, declaration.name, declaration.signature, arguments, declaration.seconds, typed=kind.typed
+        )
         try:
             return kind.decode(answer[0] if kind.values == 1 else answer)
         except (TypeError, ValueError, LookupError) as err:
@@ -188,7 +188,14 @@ class Interface:
             self.bus.forget(source, hear)
 
     async def _call(
-        self, interface: str, member: str, signature: str, arguments: Sequence[Any], seconds: float
+        self,
+        interface: str,
+        member: str,
+        signature: str,
+        arguments: Sequence[Any],
+        seconds: float,
+        *,
+        typed: bool = False,
     ) -> list[Any]:
         service = self.service
         return await self.bus.call(
@@ -202,6 +209,7 @@ class Interface:
                 arguments,
                 start=service.on_demand,
                 seconds=seconds,
+                typed=typed,
             )
         )
 
@@ -233,13 +241,15 @@ class Interface:
                 await self.refresh()
                 await self.arrived()
                 break
-            except (NotFound, Unsupported) as err:
-                _LOGGER.debug("%s has no %s: %s", self.service.title, self.interface, err)
-                self._forget_values()
-                return
             except SupervisorError as err:
-                _LOGGER.log(logging.DEBUG if number else logging.WARNING, "%s can't be read: %s", self.interface, err)
                 self._forget_values()
+                if isinstance(err, (NotFound, Unsupported)):
+                    _LOGGER.debug("%s has no %s: %s", self.service.title, self.interface, err)
+                    if not self.service.late:
+                        return
+                else:
+                    level = logging.DEBUG if number else logging.WARNING
+                    _LOGGER.log(level, "%s can't be read: %s", self.interface, err)
                 await asyncio.sleep(PAUSES[min(number, len(PAUSES) - 1)])
         if not self._available:
             self._available = True

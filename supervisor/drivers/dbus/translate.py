@@ -17,6 +17,17 @@ from supervisor.errors import (
 )
 
 _STANDARD = "org.freedesktop.DBus.Error."
+_NETWORK = "org.freedesktop.NetworkManager."
+_FAULTS_OF_SETTINGS = (
+    "Failed",
+    "SettingNotFound",
+    "PropertyNotFound",
+    "PropertyNotSecret",
+    "MissingSetting",
+    "InvalidSetting",
+    "MissingProperty",
+    "InvalidProperty",
+)
 _MEANINGS: Final[dict[str, type[SupervisorError]]] = {
     # The service is not there, or could not be started.
     _STANDARD + "ServiceUnknown": Unavailable,
@@ -33,6 +44,21 @@ _MEANINGS: Final[dict[str, type[SupervisorError]]] = {
     "org.freedesktop.systemd1.OnlyByDependency": Unsupported,
     "org.freedesktop.systemd1.JobTypeNotApplicable": Unsupported,
     "org.freedesktop.login1.OperationInProgress": Busy,
+    _NETWORK + "UnknownDevice": NotFound,
+    _NETWORK + "UnknownConnection": NotFound,
+    _NETWORK + "ConnectionNotAvailable": Unavailable,
+    _NETWORK + "ConnectionNotActive": Unavailable,
+    _NETWORK + "InvalidArguments": Invalid,
+    _NETWORK + "PermissionDenied": Unsupported,
+    _NETWORK + "Failed": Unavailable,
+    _NETWORK + "Device.IncompatibleConnection": Unavailable,
+    _NETWORK + "Device.NotAllowed": Unavailable,
+    _NETWORK + "Device.NotActive": Unavailable,
+    _NETWORK + "Device.Failed": Unavailable,
+    _NETWORK + "Settings.InvalidConnection": Invalid,
+    _NETWORK + "Settings.PermissionDenied": Unsupported,
+    _NETWORK + "Settings.Failed": Unavailable,
+    **{f"{_NETWORK}Connection.{fault}": Invalid for fault in _FAULTS_OF_SETTINGS},
     # It is there and does not answer.
     _STANDARD + "NoReply": Timeout,
     _STANDARD + "Timeout": Timeout,

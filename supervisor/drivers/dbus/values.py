@@ -18,14 +18,30 @@ class Variant:
     value: Any
 
 
-def received(library: Library, value: Any) -> Any:
-    """Unwrap the variants in what came from the bus: plain lists, dicts, bytes, strings and numbers remain."""
+def received(library: Library, value: Any, *, typed: bool = False) -> Any:
+    """Unwrap the variants in what came from the bus: plain lists, dicts, bytes, strings and numbers remain.
+
+    With `typed` they become our own `Variant`, for what has to be sent back as it came.
+    """
     if isinstance(value, library.package.Variant):
-        return received(library, value.value)
+        inside = received(library, value.value, typed=typed)
+        return Variant(value.signature, inside) if typed else inside
     if isinstance(value, list):
-        return [received(library, item) for item in value]
+        return [received(library, item, typed=typed) for item in value]
     if isinstance(value, dict):
-        return {key: received(library, item) for key, item in value.items()}
+        return {key: received(library, item, typed=typed) for key, item in value.items()}
+    return value
+
+
+def plain(value: Any) -> Any:
+    """Unwrap our own variants, however deep."""
+    match value:
+        case Variant():
+            return plain(value.value)
+        case list():
+            return [plain(item) for item in value]
+        case dict():
+            return {key: plain(item) for key, item in value.items()}
     return value
 
 

@@ -1,0 +1,11 @@
+"""The host's network: its interfaces as NetworkManager has them, and changes that find their way back.
+
+`Network` keeps the picture, `NetworkChanges` changes it.
+"""
+
+from __future__ import annotations
+
+from supervisor.managers.network.changes import NetworkChanges, Pending
+from supervisor.managers.network.manager import Network
+
+__all__ = ["Network", "NetworkChanges", "Pending"]

@@ -1,0 +1,323 @@
+"""Changes of interfaces. What cuts the machine off goes back by itself (host contract §27).
+
+Before anything is changed, NetworkManager is made to remember how things are, and to go back to that on its own after a
+while: it does so even when the daemon or the machine's way to it is lost. Once the change is seen to work, or somebody
+confirms it, NetworkManager may forget again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import IPv6Address
+from typing import Final
+
+import attrs
+
+from supervisor.drivers.dbus.bus import SystemBus
+from supervisor.drivers.dbus.network_manager import (
+    ActiveConnection,
+    Device,
+    ProfileStore,
+    StoredProfile,
+    understood,
+)
+from supervisor.drivers.dbus.network_profile import Target, changed, fresh, matches, uuid_of
+from supervisor.drivers.dbus.network_reading import Card
+from supervisor.drivers.dbus.values import plain
+from supervisor.drivers.neighbour import Reach, reach
+from supervisor.errors import Busy, Invalid, NotFound, SupervisorError
+from supervisor.managers.host import Features, HostFeature
+from supervisor.model.network import LAST_VLAN, InterfaceChange, InterfaceType, IpAddress, IpMethod
+
+from .manager import Network
+
+_LOGGER = logging.getLogger(__name__)
+
+ACTIVATION_SECONDS: Final = 60.0
+# DHCP may take its time after the activation has succeeded by IPv6 alone.
+ADDRESS_SECONDS: Final = 30.0
+REACH_SECONDS: Final = 15.0
+_LOOK_SECONDS: Final = 0.5
+# By then the daemon has found out whether a change works, or is no longer there to tell.
+GUARD_SECONDS: Final = 150
+
+
+@attrs.frozen
+class Pending:
+    """A change that goes back by itself when nobody confirms it until `deadline`, a time of the event loop."""
+
+    interface: str
+    checkpoint: str
+    deadline: float
+
+
+@attrs.frozen
+class _Way:
+    """Where an interface's gateway is, and how well it could be talked to."""
+
+    gateway: IpAddress | None
+    reach: Reach
+
+
+class NetworkChanges:
+    def __init__(self, bus: SystemBus, network: Network, features: Features) -> None:
+        self._bus = bus
+        self._network = network
+        self._features = features
+        self._changing = asyncio.Lock()
+        self._pending: Pending | None = None
+
+    @property
+    def pending(self) -> Pending | None:
+        """The change that waits to be confirmed, None when there is none, or NetworkManager has put it back."""
+        pending = self._pending
+        if pending is None or pending.checkpoint not in (self._network.service.checkpoints or ()):
+            return None
+        return pending
+
+    async def update(self, name: str, change: InterfaceChange, *, confirm: int | None = None) -> None:
+        """Change an interface; on return it works.
+
+        With `confirm` it goes back after that many seconds unless `confirm()` is called.
+
+        Raises:
+            NotFound: no such interface. Invalid: the settings can't work, or did not: the old ones are there again.
+            Busy: another change waits to be confirmed. Unsupported, Unavailable, Timeout: NetworkManager is away.
+        """
+        self._features.require(HostFeature.NETWORK)
+        change.check()
+        async with self._alone():
+            card = self._network.card(name)
+            if change.wifi is not None and card.interface.type is not InterfaceType.WIRELESS:
+                raise Invalid(f"Interface {card.name} is not a wireless one")
+            async with self._guarded(card, confirm):
+                await self._try(card, change, prove=confirm is None)
+        _LOGGER.info("%s has new settings", card.name, extra={"NETWORK_INTERFACE": card.name})
+
+    async def create_vlan(self, name: str, vlan: int, change: InterfaceChange) -> None:
+        """Make a VLAN on an Ethernet interface. NetworkManager brings it up as soon as it can.
+
+        Raises:
+            NotFound: no such interface. Invalid: it is no Ethernet interface, the number can't be one, or is taken.
+            Unsupported, Unavailable, Timeout: NetworkManager is away.
+        """
+        self._features.require(HostFeature.NETWORK)
+        change.check()
+        if vlan > LAST_VLAN:
+            raise Invalid(f"VLANs have numbers from 0 to {LAST_VLAN}")
+        async with self._alone():
+            card = self._network.card(name)
+            if card.interface.type is not InterfaceType.ETHERNET:
+                raise Invalid(f"VLANs are made on Ethernet interfaces, and {card.name} is none")
+            parent = uuid_of(card.stored.profile) if card.stored and card.own else card.name
+            target = Target(f"{card.name}.{vlan}", InterfaceType.VLAN, vlan_id=vlan, parent=parent)
+            parents = {parent, card.name, uuid_of(card.stored.profile) if card.stored else parent}
+            for stored in await self._network.profiles():
+                if any(matches(stored.profile, attrs.evolve(target, parent=one)) for one in parents):
+                    raise Invalid(f"VLAN {vlan} already exists on interface {card.name}")
+            profile = changed({}, target, change, uuid=str(uuid.uuid4()), version=self._version)
+            await understood(ProfileStore(self._bus).add(profile), target.name)
+            await self._network.refresh()
+        _LOGGER.info("%s was made", target.name, extra={"NETWORK_INTERFACE": target.name})
+
+    async def confirm(self) -> None:
+        """Keep the change that waits for it.
+
+        Raises:
+            Invalid: there is none. Unavailable, Timeout: NetworkManager is away.
+        """
+        async with self._changing:
+            pending = self._waiting()
+            try:
+                await self._network.service.destroy_checkpoint(pending.checkpoint)
+            except Invalid as err:
+                raise Invalid(_TOO_LATE.format(pending.interface)) from err
+            finally:
+                self._pending = None
+        _LOGGER.info("%s keeps its new settings", pending.interface)
+
+    async def roll_back(self) -> None:
+        """Take back the change that waits to be confirmed, now. Errors as for `confirm`."""
+        async with self._changing:
+            pending = self._waiting()
+            self._pending = None
+            await self._network.service.roll_back(pending.checkpoint)
+            await self._network.refresh()
+        _LOGGER.info("%s has its old settings again", pending.interface)
+
+    def _waiting(self) -> Pending:
+        pending = self.pending
+        if pending is None:
+            raise Invalid("No change of the network waits to be confirmed; one that waited too long has gone back")
+        return pending
+
+    @property
+    def _version(self) -> tuple[int, ...]:
+        return self._network.service.version_number
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        async with self._changing:
+            await self._network.refresh()
+            pending = self.pending
+            if pending is not None:
+                raise Busy(
+                    f"A change of {pending.interface} waits to be confirmed: POST /network/confirm keeps it, "
+                    "POST /network/rollback takes it back"
+                )
+            yield
+
+    @asynccontextmanager
+    async def _guarded(self, card: Card, confirm: int | None) -> AsyncIterator[None]:
+        service = self._network.service
+        checkpoint = await service.create_checkpoint([card.device], GUARD_SECONDS)
+        try:
+            yield
+            if confirm is not None:
+                await service.extend_checkpoint(checkpoint, confirm)
+        except SupervisorError as err:
+            await self._go_back(card, checkpoint, err)
+            raise
+        if confirm is None:
+            await service.destroy_checkpoint(checkpoint)
+        else:
+            deadline = asyncio.get_running_loop().time() + confirm
+            self._pending = Pending(card.name, checkpoint, deadline)
+
+    async def _go_back(self, card: Card, checkpoint: str, error: SupervisorError) -> None:
+        _LOGGER.warning("%s gets its old settings again: %s", card.name, error.message)
+        try:
+            await self._network.service.roll_back(checkpoint)
+            await self._until_restored(card)
+        except SupervisorError as err:
+            _LOGGER.warning("%s: NetworkManager does so by itself in some minutes: %s", card.name, err.message)
+
+    async def _until_restored(self, old: Card) -> None:
+        """Wait until the interface works as it did; NetworkManager only begins with that when it is told."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ADDRESS_SECONDS
+        while loop.time() < deadline:
+            if _is_restored(await self._current(old), old):
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    # One change.
+
+    async def _try(self, card: Card, change: InterfaceChange, *, prove: bool) -> None:
+        if change.enabled is False:
+            await self._disable(card)
+            await self._network.refresh()
+            return
+        before = await self._way(card) if prove else None
+        await self._write(card, change)
+        if before is None:
+            await self._network.refresh()
+        else:
+            await self._prove(card, before)
+
+    async def _disable(self, card: Card) -> None:
+        if card.stored is None:
+            return
+        others = [one.name for one in self._network.cards if one.stored and one.stored.path == card.stored.path]
+        others.remove(card.name)
+        if others:
+            raise Invalid(
+                f"The settings of {card.name} are those of {', '.join(others)}, too: give {card.name} some of its own "
+                "first, such as the method disabled for ipv4 and ipv6"
+            )
+        await StoredProfile(self._bus, card.stored.path).delete()
+
+    async def _write(self, card: Card, change: InterfaceChange) -> None:
+        service = self._network.service
+        if card.stored is None or not card.own:
+            base = fresh(card.stored.profile) if card.stored else {}
+            profile = changed(base, card.target, change, uuid=str(uuid.uuid4()), version=self._version)
+            _, active = await understood(service.add_and_activate(profile, card.device), card.name)
+            await self._finish(active)
+            return
+        stored = StoredProfile(self._bus, card.stored.path)
+        before = await stored.read()
+        profile = changed(before, card.target, change, uuid=uuid_of(before), version=self._version)
+        await understood(stored.update(profile), card.name)
+        new_key = change.wifi is not None and change.wifi.psk is not None
+        if not new_key and card.interface.connected and plain(await stored.read()) != plain(before):
+            try:
+                await Device(self._bus, card.device).reapply()
+            except SupervisorError as err:
+                _LOGGER.debug("%s has to be activated anew: %s", card.name, err)
+            else:
+                return
+        await self._finish(await service.activate(card.stored.path, card.device))
+
+    async def _finish(self, active: str) -> None:
+        if not await ActiveConnection(self._bus, active).finish(ACTIVATION_SECONDS):
+            raise Invalid("Activating connection failed, check connection settings.")
+
+    # Whether it works.
+
+    async def _way(self, card: Card) -> _Way:
+        """Look whether the gateway can be talked to, as long as the interface is as it was."""
+        gateway = card.interface.ipv4.gateway or card.interface.ipv6.gateway
+        if gateway is None or not card.interface.connected:
+            return _Way(None, Reach.NOBODY)
+        return _Way(gateway, await reach(_host(gateway, card.name)))
+
+    async def _prove(self, old: Card, before: _Way) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ADDRESS_SECONDS
+        card = await self._current(old)
+        while not _has_address(card, old):
+            if loop.time() > deadline:
+                raise Invalid(
+                    f"{old.name} got no IPv4 address within {ADDRESS_SECONDS:g} s, and has its old settings again"
+                )
+            await asyncio.sleep(_LOOK_SECONDS)
+            card = await self._current(old)
+        gateway = card.interface.ipv4.gateway or card.interface.ipv6.gateway
+        if gateway is None or before.gateway is None:
+            return
+        # Another gateway may be more silent than the old one, but it has to be there.
+        wanted = before.reach if gateway == before.gateway else min(before.reach, Reach.SILENT)
+        deadline = loop.time() + REACH_SECONDS
+        while await reach(_host(gateway, card.name)) < wanted:
+            if loop.time() > deadline:
+                raise Invalid(
+                    f"With the new settings of {card.name} the gateway {gateway} can't be reached; it has its old ones "
+                    "again. To try them all the same, send confirm (a number of seconds) and confirm them in time"
+                )
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _current(self, card: Card) -> Card:
+        await self._network.refresh()
+        try:
+            return self._network.card(card.name)
+        except NotFound:
+            raise Invalid(f"{card.name} vanished when its settings were changed") from None
+
+
+_TOO_LATE: Final = "The change of {} has gone back already"
+
+
+def _has_address(card: Card, old: Card) -> bool:
+    """Whether IPv4 works as far as it did and still should."""
+    now, before = card.interface.ipv4, old.interface.ipv4
+    return now.method is IpMethod.DISABLED or not before.address or (now.ready and bool(now.address))
+
+
+def _is_restored(card: Card, old: Card) -> bool:
+    profiles = [one.stored and one.stored.path for one in (card, old)]
+    return (
+        profiles[0] == profiles[1]
+        and card.interface.connected == old.interface.connected
+        and set(card.interface.ipv4.address) >= set(old.interface.ipv4.address)
+    )
+
+
+def _host(address: IpAddress, interface: str) -> str:
+    if isinstance(address, IPv6Address) and address.is_link_local:
+        return f"{address}%{interface}"
+    return str(address)

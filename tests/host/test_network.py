@@ -1,0 +1,235 @@
+"""The network of the host, changed by the daemon and looked at with ip and nmcli."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest_asyncio
+
+from box_daemon import BoxDaemon
+from daemon import until
+from hostbox.box import Box
+from hostbox.network import address
+
+STATIC = {"method": "static", "address": ["10.99.0.50/24"], "gateway": address(0), "nameservers": [address(0)]}
+# Nobody answers there.
+DEAD_GATEWAY = {"method": "static", "address": ["10.99.0.51/24"], "gateway": "10.99.0.254"}
+AUTO = {"method": "auto"}
+PROFILE = "Supervisor eth0"
+
+
+@pytest_asyncio.fixture
+async def network(host: BoxDaemon, box: Box) -> AsyncIterator[BoxDaemon]:
+    """The daemon in the box, whose eth0 works; afterwards it has the settings that the box was made with."""
+    await until(lambda: works(host), 60)
+    yield host
+    listed = await box.ask("nmcli", "-t", "-f", "NAME,UUID", "connection", "show")
+    ours = [line.rpartition(":")[2] for line in listed.splitlines() if line.startswith("Supervisor")]
+    if ours:
+        await box.ask("nmcli", "connection", "delete", *ours)
+    await box.ask("nmcli", "connection", "up", "default", "ifname", "eth0")
+    await until(lambda: works(host), 60)
+
+
+async def interface(host: BoxDaemon, name: str = "eth0") -> dict[str, Any]:
+    return await host.get(f"/network/interface/{name}/info")
+
+
+async def works(host: BoxDaemon) -> bool:
+    answer = await host.ask("GET", "/network/interface/eth0/info")
+    return answer.status == 200 and answer.data["ipv4"]["ready"] and bool(answer.data["ipv4"]["address"])
+
+
+async def update(host: BoxDaemon, **body: Any) -> Any:
+    return await host.ask("POST", "/network/interface/eth0/update", body, seconds=180)
+
+
+async def addresses(box: Box, version: str = "-4") -> list[str]:
+    lines = (await box.ask("ip", "-o", version, "address", "show", "dev", "eth0", "scope", "global")).splitlines()
+    return [line.split()[3] for line in lines]
+
+
+async def profile(box: Box, *keys: str, name: str = PROFILE) -> list[str]:
+    return (await box.ask("nmcli", "-g", ",".join(keys), "connection", "show", name)).splitlines()
+
+
+async def test_the_interfaces_are_shown_as_the_host_has_them(network: BoxDaemon, box: Box) -> None:
+    info = await network.get("/network/info")
+    [eth0] = info["interfaces"]
+    assert eth0 == await interface(network)
+    assert eth0 == await interface(network, "Default")
+    assert (eth0["type"], eth0["enabled"], eth0["connected"], eth0["primary"]) == ("ethernet", True, True, True)
+    assert eth0["mac"].lower() == await box.ask("cat", "/sys/class/net/eth0/address")
+    assert eth0["ipv4"]["address"] == await addresses(box)
+    assert (eth0["ipv4"]["method"], eth0["ipv4"]["gateway"]) == ("auto", address(0))
+    assert eth0["ipv4"]["nameservers"] == [address(0)]
+    assert set(await addresses(box, "-6")) <= set(eth0["ipv6"]["address"])
+    assert (eth0["ipv6"]["method"], eth0["ipv6"]["addr_gen_mode"]) == ("auto", "eui64")
+    assert (eth0["mdns"], eth0["llmnr"], eth0["wifi"], eth0["vlan"]) == ("announce", "announce", None, None)
+    assert info["docker"]["gateway"] == "172.30.32.1"
+    assert info["host_internet"] is None
+    assert info["available"] is True
+    assert address(0) in info["nameservers"]
+    assert "network" in (await network.get("/host/info"))["features"]
+
+
+async def test_an_address_is_set_and_given_back(network: BoxDaemon, box: Box) -> None:
+    answer = await update(network, ipv4={**STATIC, "route_metric": 77}, mdns="off")
+    assert answer.status == 200, answer.body
+    assert await addresses(box) == ["10.99.0.50/24"]
+    assert "default via 10.99.0.1 dev eth0 proto static metric 77" in await box.ask("ip", "-4", "route")
+    assert await profile(box, "ipv4.method", "connection.mdns", "connection.llmnr") == ["manual", "0", "2"]
+    shown = await interface(network)
+    assert shown["ipv4"]["address"] == ["10.99.0.50/24"]
+    assert (shown["ipv4"]["method"], shown["ipv4"]["route_metric"], shown["mdns"]) == ("static", 77, "off")
+    assert (shown["ipv6"]["method"], shown["llmnr"]) == ("auto", "announce")
+    # The same profile again; what is not named stays as it is.
+    answer = await update(network, ipv4=AUTO)
+    assert answer.status == 200, answer.body
+    [only] = await addresses(box)
+    assert only != "10.99.0.50/24"
+    assert (await interface(network))["mdns"] == "off"
+    assert (await box.ask("nmcli", "-g", "NAME", "connection", "show")).split("\n").count(PROFILE) == 1
+
+
+async def test_the_ways_of_ipv6(network: BoxDaemon, box: Box) -> None:
+    static = {"address": ["fd99:0::50/64"], "gateway": "fd99:0::1", "nameservers": ["fd99:0::1"]}
+    assert (await update(network, ipv6=static)).status == 200
+    assert "fd99::50/64" in await addresses(box, "-6")
+    assert (await profile(box, "ipv6.method", "ipv6.dns")) == ["manual", r"fd99\:\:1"]
+    privacy = {"method": "auto", "addr_gen_mode": "stable-privacy", "ip6_privacy": "enabled"}
+    assert (await update(network, ipv6=privacy)).status == 200
+    assert await profile(box, "ipv6.method", "ipv6.addr-gen-mode", "ipv6.ip6-privacy") == [
+        "auto",
+        "stable-privacy",
+        "2",
+    ]
+    shown = (await interface(network))["ipv6"]
+    assert (shown["method"], shown["addr_gen_mode"], shown["ip6_privacy"]) == ("auto", "stable-privacy", "enabled")
+    assert (await update(network, ipv6={"method": "disabled"})).status == 200
+    assert await profile(box, "ipv6.method") == ["link-local"]
+    assert (await interface(network))["ipv6"]["method"] == "disabled"
+
+
+async def test_a_gateway_that_nobody_is_at_is_taken_back(network: BoxDaemon, box: Box) -> None:
+    before = await addresses(box)
+    answer = await update(network, ipv4=DEAD_GATEWAY)
+    assert answer.status == 400
+    assert "10.99.0.254" in answer.body["message"]
+    assert await addresses(box) == before
+    assert (await interface(network))["ipv4"]["address"] == before
+    assert "Supervisor" not in await box.ask("nmcli", "-g", "NAME", "connection", "show")
+    assert (await network.get("/network/info"))["pending"] is None
+
+
+async def test_a_change_to_be_confirmed_goes_back_when_nobody_does(network: BoxDaemon, box: Box) -> None:
+    before = await addresses(box)
+    assert (await update(network, ipv4=DEAD_GATEWAY, confirm=10)).status == 200
+    assert await addresses(box) == ["10.99.0.51/24"]
+    pending = (await network.get("/network/info"))["pending"]
+    assert pending["interface"] == "eth0"
+    assert 0 <= pending["seconds"] <= 10
+    assert (await update(network, ipv4=AUTO)).status == 400
+
+    async def back() -> bool:
+        return await addresses(box) == before
+
+    await until(back, 40)
+    await until(lambda: works(network), 30)
+    assert (await network.get("/network/info"))["pending"] is None
+    assert (await network.ask("POST", "/network/confirm")).status == 400
+
+
+async def test_a_change_that_is_confirmed_stays(network: BoxDaemon, box: Box) -> None:
+    assert (await update(network, ipv4=STATIC, confirm=10)).status == 200
+    await network.post("/network/confirm")
+    assert (await network.get("/network/info"))["pending"] is None
+    await asyncio.sleep(11)
+    assert await addresses(box) == ["10.99.0.50/24"]
+
+
+async def test_a_change_is_taken_back_on_demand(network: BoxDaemon, box: Box) -> None:
+    before = await addresses(box)
+    assert (await update(network, ipv4=STATIC, confirm=600)).status == 200
+    await network.post("/network/rollback")
+    assert (await network.get("/network/info"))["pending"] is None
+
+    async def back() -> bool:
+        return await addresses(box) == before
+
+    await until(back, 40)
+
+
+async def test_settings_of_its_own_are_removed_by_disabling(network: BoxDaemon, box: Box) -> None:
+    answer = await update(network, ipv4=STATIC)
+    assert answer.status == 200, answer.body
+    assert (await update(network, enabled=False)).status == 200
+    assert PROFILE not in (await box.ask("nmcli", "-g", "NAME", "connection", "show")).split("\n")
+
+
+async def test_what_makes_no_sense_changes_nothing(network: BoxDaemon, box: Box) -> None:
+    before = await box.ask("nmcli", "-g", "NAME,UUID", "connection", "show")
+    for body in (
+        {},
+        {"confirm": 60},
+        {"ipv4": {"method": "static"}},
+        {"ipv4": {"address": ["10.99.0.50/24"], "gateway": "10.99.0.50"}},
+        {"ipv4": {"address": ["fd99::1/64"]}},
+        {"wifi": {"ssid": "attic"}},
+        {"ipv4": AUTO, "confirm": 1},
+    ):
+        answer = await network.ask("POST", "/network/interface/eth0/update", body)
+        assert answer.status == 400, (body, answer.body)
+    assert (await network.ask("POST", "/network/interface/eth7/update", {"ipv4": AUTO})).status == 404
+    assert (await network.ask("GET", "/network/interface/eth7/info")).status == 404
+    assert (await network.ask("GET", "/network/interface/eth0/accesspoints")).status == 400
+    assert await box.ask("nmcli", "-g", "NAME,UUID", "connection", "show") == before
+
+
+async def test_a_vlan_gets_a_profile_and_only_one(network: BoxDaemon, box: Box) -> None:
+    path = "/network/interface/eth0/vlan"
+    block = {"address": ["10.98.0.1/24"], "method": "static"}
+    await network.post(f"{path}/30", {"ipv4": block, "mdns": "resolve"})
+    settings = await profile(
+        box, "connection.type", "vlan.id", "vlan.parent", "ipv4.addresses", "ipv6.method", name="Supervisor eth0.30"
+    )
+    assert settings == ["vlan", "30", "eth0", "10.98.0.1/24", "auto"]
+    again = await network.ask("POST", f"{path}/30", {"ipv4": block})
+    assert (again.status, again.body["message"]) == (400, "VLAN 30 already exists on interface eth0")
+    for number in ("-1", "4095", "many"):
+        assert (await network.ask("POST", f"{path}/{number}", {})).status == 400
+
+
+async def test_a_change_made_by_others_is_seen(network: BoxDaemon, box: Box) -> None:
+    await box.ask("ip", "address", "add", "10.99.0.77/24", "dev", "eth0")
+
+    async def seen() -> bool:
+        return "10.99.0.77/24" in (await interface(network))["ipv4"]["address"]
+
+    await until(seen, 15)
+    await box.ask("ip", "address", "delete", "10.99.0.77/24", "dev", "eth0")
+
+
+async def test_network_manager_goes_away_and_comes_back(network: BoxDaemon, box: Box) -> None:
+    async def gone() -> bool:
+        began = time.monotonic()
+        info = await network.get("/network/info")
+        assert time.monotonic() - began < 1
+        return info["interfaces"] == [] and info["available"] is False
+
+    await box.ask("systemctl", "stop", "NetworkManager")
+    await until(gone, 15)
+    answer = await update(network, ipv4=AUTO)
+    assert answer.status == 400
+    assert "NetworkManager" in answer.body["message"]
+    assert "network" not in (await network.get("/host/info"))["features"]
+    await network.post("/network/reload")
+    await box.ask("systemctl", "start", "NetworkManager")
+    await until(lambda: works(network), 30)
+    await box.ask("systemctl", "restart", "NetworkManager")
+    await until(lambda: works(network), 30)
+    assert (await update(network, mdns="resolve")).status == 200
+    assert (await interface(network))["mdns"] == "resolve"
