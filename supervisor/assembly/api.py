@@ -26,38 +26,14 @@ from supervisor.api.routes.store import StoreRoutes
 from supervisor.api.routes.system import SystemRoutes
 from supervisor.api.server import ApiServer
 from supervisor.api.views.addons import AddonViews
-from supervisor.drivers.logs_setup import Logging
-from supervisor.lifecycle import StateKeeper
 from supervisor.managers.audio import AudioPlugin
-from supervisor.managers.backups.manager import BackupManager
-from supervisor.managers.daemon import Daemon
-from supervisor.managers.repair import SystemRepair
-from supervisor.managers.resolution import HealthCheck
 
-from .addons import AddonParts
-from .base import Base
-from .host import HostParts
-from .network import NetworkParts
-from .parts import Parts
-from .repositories import RepositoryParts, time_zone
-from .schedules import ScheduleParts
+from .house import House
+from .repositories import time_zone
 
 
-def build_server(
-    base: Base,
-    parts: Parts,
-    addons: AddonParts,
-    repositories: RepositoryParts,
-    host: HostParts,
-    network: NetworkParts,
-    backups: BackupManager,
-    schedules: ScheduleParts,
-    daemon: Daemon,
-    health: HealthCheck,
-    repair: SystemRepair,
-    state: StateKeeper,
-    output: Logging,
-) -> ApiServer:
+def build_server(house: House) -> ApiServer:
+    base, parts, addons, host = house.base, house.parts, house.addons, house.host
     manager = addons.manager
     views = AddonViews(manager, parts.store, base.host)
     system = SystemRoutes(
@@ -67,42 +43,42 @@ def build_server(
         host.control,
         parts.configuration,
         parts.updater,
-        daemon,
+        house.daemon,
         base.resolution,
         parts.store,
         manager,
         base.jobs,
         parts.logs,
-        state,
+        house.state,
         base.address,
-        output.set_level,
-        health,
-        repair,
+        house.output.set_level,
+        house.health,
+        house.repair,
     )
     routes = [
         *system.routes(),
         *AddonRoutes(manager, parts.store, views, base.jobs, parts.logs).routes(),
-        *StoreRoutes(parts.store, manager, views, base.jobs, schedules.save_addon).routes(),
+        *StoreRoutes(parts.store, manager, views, base.jobs, house.schedules.save_addon).routes(),
         *HostRoutes(host.manager, host.control, host.services, host.disks, parts.mounts, host.doctor).routes(),
         *MountRoutes(parts.mounts, base.jobs).routes(),
-        *BackupRoutes(backups, base.jobs).routes(),
+        *BackupRoutes(house.backups, base.jobs).routes(),
         *JobRoutes(base.jobs, base.resolution).routes(),
         *DockerRoutes(base.engine, parts.docker).routes(),
         *ImageRoutes(addons.images, addons.loader, base.jobs).routes(),
-        *ResolutionRoutes(base.resolution, health, base.jobs).routes(),
+        *ResolutionRoutes(base.resolution, house.health, base.jobs).routes(),
         *ServiceRoutes(addons.services, manager).routes(),
         *MachineLogRoutes(parts.logs).routes(),
-        *BackupScheduleRoutes(schedules.manager, base.jobs).routes(),
+        *BackupScheduleRoutes(house.schedules.manager, base.jobs).routes(),
         *BackupRepositoryRoutes(
-            repositories.manager,
-            repositories.contents,
+            house.repositories.manager,
+            house.repositories.contents,
             base.jobs,
             base.paths.backup,
             partial(time_zone, base, parts),
         ).routes(),
         *HardwareRoutes(parts.hardware, parts.audio).routes(),
         *AudioRoutes(parts.audio, AudioPlugin(base.engine, parts.updater)).routes(),
-        *NetworkRoutes(network.network, network.changes, parts.connectivity).routes(),
+        *NetworkRoutes(house.network.network, house.network.changes, parts.connectivity).routes(),
         *DiscoveryRoutes(addons.discovery, manager).routes(),
     ]
-    return ApiServer(with_documentation(routes), Callers(manager, base.bus), state)
+    return ApiServer(with_documentation(routes), Callers(manager, base.bus), house.state)

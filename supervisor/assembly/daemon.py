@@ -28,6 +28,7 @@ from .backups import build_backups
 from .base import Base
 from .health import build_health
 from .host import build_host
+from .house import House
 from .network import build_network
 from .parts import Parts
 from .repositories import build_repositories
@@ -107,9 +108,10 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
     )
     host = build_host(base, parts, addons, state)
     network = build_network(base, parts, host)
-    server = build_server(
+    house = House(
         base, parts, addons, repositories, host, network, backups, schedules, daemon, health, repair, state, output
     )
+    server = build_server(house)
     scheduler = Scheduler(state)
     return Lifecycle(
         state,
@@ -123,8 +125,8 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
         addons.services.reset,
         Notifier(),
         end,
-        setup_steps(base, parts, addons, repositories, host, network, backups, schedules, health, server, output),
-        partial(engine_up, base, parts, backups, server),
-        partial(begin_background, parts, addons, repositories, host, backups, schedules, health, base.jobs, scheduler),
-        closing_steps(base, parts, addons, host, network, backups, schedules, server, scheduler),
+        setup_steps(house, server),
+        partial(engine_up, house, server),
+        partial(begin_background, house, scheduler),
+        closing_steps(house, server, scheduler),
     )

@@ -6,21 +6,12 @@ from functools import partial
 
 from supervisor.api.server import ApiServer
 from supervisor.const import SUPERVISOR_ADDRESS
-from supervisor.drivers.logs_setup import Logging
-from supervisor.jobs import JobManager
 from supervisor.lifecycle import Step
 from supervisor.managers.adoption import take_over
-from supervisor.managers.backups.manager import BackupManager
-from supervisor.managers.resolution import AUTO_REPAIR_SECONDS, HEALTH_CHECK_SECONDS, HealthCheck
+from supervisor.managers.resolution import AUTO_REPAIR_SECONDS, HEALTH_CHECK_SECONDS
 from supervisor.managers.scheduler import Scheduler
 
-from .addons import AddonParts
-from .base import Base
-from .host import HostParts
-from .network import NetworkParts
-from .parts import Parts
-from .repositories import RepositoryParts
-from .schedules import ScheduleParts
+from .house import House
 
 STORE_RELOAD_SECONDS = 10800
 UPDATER_RELOAD_SECONDS = 86400
@@ -32,21 +23,11 @@ CLOUD_SECONDS = 86200
 MOUNT_RELOAD_SECONDS = 900
 
 
-def setup_steps(
-    base: Base,
-    parts: Parts,
-    addons: AddonParts,
-    repositories: RepositoryParts,
-    host: HostParts,
-    network: NetworkParts,
-    backups: BackupManager,
-    schedules: ScheduleParts,
-    health: HealthCheck,
-    server: ApiServer,
-    output: Logging,
-) -> list[Step]:
+def setup_steps(house: House, server: ApiServer) -> list[Step]:
+    base, parts, addons, host = house.base, house.parts, house.addons, house.host
+
     async def set_log_level() -> None:
-        output.set_level(base.settings.log_level or parts.configuration.logging)
+        house.output.set_level(base.settings.log_level or parts.configuration.logging)
 
     async def load_store() -> None:
         await parts.store.load(parts.configuration.old_repositories)
@@ -54,10 +35,10 @@ def setup_steps(
 
     async def load_backups() -> None:
         before = set(parts.mounts.active)
-        await backups.load()
-        parts.mounts.backups_changed = backups.reload
+        await house.backups.load()
+        parts.mounts.backups_changed = house.backups.reload
         if set(parts.mounts.active) != before:
-            await backups.reload()
+            await house.backups.reload()
 
     return [
         ("folders", partial(take_over, base.paths, base.resolution)),
@@ -71,7 +52,7 @@ def setup_steps(
         ("D-Bus", base.system_bus.start),
         ("host", base.host.load),
         ("services of the host", host.manager.load),
-        ("network", network.network.load),
+        ("network", house.network.network.load),
         ("rules for services", host.services.load),
         ("time zone", host.clock.load),
         ("mounts", parts.mounts.load),
@@ -88,15 +69,16 @@ def setup_steps(
         ("remarks", addons.remarks.begin),
         ("services", addons.services.load),
         ("discovery", addons.discovery.load),
-        ("backup repositories", repositories.manager.load),
+        ("backup repositories", house.repositories.manager.load),
         ("backups", load_backups),
-        ("backup schedules", schedules.manager.load),
-        ("health check", health.load),
+        ("backup schedules", house.schedules.manager.load),
+        ("health check", house.health.load),
     ]
 
 
-async def engine_up(base: Base, parts: Parts, backups: BackupManager, server: ApiServer) -> None:
+async def engine_up(house: House, server: ApiServer) -> None:
     """Bring up the internal network and our address in it."""
+    base, parts = house.base, house.parts
     parts.docker.evaluate()
     await base.engine.network.ensure(ipv6=parts.docker.enable_ipv6, mtu=parts.docker.mtu)
     own = base.settings.container_name
@@ -104,65 +86,47 @@ async def engine_up(base: Base, parts: Parts, backups: BackupManager, server: Ap
         await base.engine.network.attach(own, aliases=("supervisor", "hassio"), address=SUPERVISOR_ADDRESS)
     if server.tcp_address is None:
         await server.bind_tcp(str(base.address), base.settings.api_port)
-    await backups.engine_reached()
+    await house.backups.engine_reached()
 
 
-def begin_background(
-    parts: Parts,
-    addons: AddonParts,
-    repositories: RepositoryParts,
-    host: HostParts,
-    backups: BackupManager,
-    schedules: ScheduleParts,
-    health: HealthCheck,
-    jobs: JobManager,
-    scheduler: Scheduler,
-) -> None:
+def begin_background(house: House, scheduler: Scheduler) -> None:
+    parts, addons, backups, jobs = house.parts, house.addons, house.backups, house.base.jobs
     scheduler.every(STORE_RELOAD_SECONDS, "store reload", parts.store.reload)
     scheduler.every(UPDATER_RELOAD_SECONDS, "version file", parts.updater.fetch)
     scheduler.every(AUTO_UPDATE_SECONDS, "updates of add-ons", addons.auto_updates.run)
     scheduler.every(HEALTH_SECONDS, "health of add-ons", addons.health.check)
-    scheduler.every(HEALTH_CHECK_SECONDS, "health check", health.run)
-    scheduler.every(AUTO_REPAIR_SECONDS, "repairs", health.fixups.run_auto)
-    scheduler.every(HOST_RELOAD_SECONDS, "host", host.manager.reload)
-    jobs.spawn(repositories.manager.reload)
+    scheduler.every(HEALTH_CHECK_SECONDS, "health check", house.health.run)
+    scheduler.every(AUTO_REPAIR_SECONDS, "repairs", house.health.fixups.run_auto)
+    scheduler.every(HOST_RELOAD_SECONDS, "host", house.host.manager.reload)
+    jobs.spawn(house.repositories.manager.reload)
     scheduler.every(MOUNT_RELOAD_SECONDS, "mounts", parts.mounts.reload)
     scheduler.every(BACKUP_RELOAD_SECONDS, "backups", backups.reload)
     scheduler.every(CLOUD_SECONDS, "backups on their way to a cloud", backups.clear_cloud)
-    schedules.manager.begin()
+    house.schedules.manager.begin()
     jobs.spawn(partial(parts.connectivity.check, force=True))
-    jobs.spawn(host.clock.adjust)
+    jobs.spawn(house.host.clock.adjust)
     jobs.spawn(addons.image_check.check_all)
 
 
-def closing_steps(
-    base: Base,
-    parts: Parts,
-    addons: AddonParts,
-    host: HostParts,
-    network: NetworkParts,
-    backups: BackupManager,
-    schedules: ScheduleParts,
-    server: ApiServer,
-    scheduler: Scheduler,
-) -> list[list[Step]]:
+def closing_steps(house: House, server: ApiServer, scheduler: Scheduler) -> list[list[Step]]:
+    base, parts, addons = house.base, house.parts, house.addons
     return [
         [
             ("API", server.stop),
             ("scheduler", scheduler.stop),
             ("add-ons", addons.manager.stop),
-            ("backup schedules", schedules.manager.stop),
+            ("backup schedules", house.schedules.manager.stop),
         ],
         [
             ("jobs", base.jobs.stop),
             ("OS agent's profiles", addons.profiles.stop),
-            ("backups", backups.stop),
+            ("backups", house.backups.stop),
             ("mounts", parts.mounts.stop),
             ("store", parts.store.stop),
             ("devices", base.devices.stop),
             ("sound", parts.audio.stop),
-            ("network", network.network.stop),
-            ("host", host.manager.stop),
+            ("network", house.network.network.stop),
+            ("host", house.host.manager.stop),
         ],
         [
             ("Docker engine", base.engine.stop),
