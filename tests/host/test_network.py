@@ -143,6 +143,20 @@ async def test_a_change_to_be_confirmed_goes_back_when_nobody_does(network: BoxD
     assert (await network.ask("POST", "/network/confirm")).status == 400
 
 
+async def test_a_change_goes_back_also_when_the_daemon_has_died(network: BoxDaemon, box: Box) -> None:
+    before = await addresses(box)
+    assert (await update(network, ipv4=DEAD_GATEWAY, confirm=10)).status == 200
+    assert await addresses(box) == ["10.99.0.51/24"]
+    await box.ask("systemctl", "kill", "--signal=KILL", "supervisor")
+
+    async def back() -> bool:
+        return await addresses(box) == before
+
+    await until(back, 40)
+    await box.ask("systemctl", "restart", "supervisor")
+    await network.ready()
+
+
 async def test_a_change_that_is_confirmed_stays(network: BoxDaemon, box: Box) -> None:
     assert (await update(network, ipv4=STATIC, confirm=10)).status == 200
     await network.post("/network/confirm")
