@@ -147,7 +147,7 @@ def _blocks(given: Mapping[str, Any]) -> dict[str, Any]:
         }
         block = {key: value for key, value in block.items() if value not in (None, [])}
         if block:
-            block.setdefault("method", "static" if "address" in block else "auto")
+            block.setdefault("method", "static" if {"address", "gateway"} & set(block) else "auto")
             body[version] = block
     return body
 

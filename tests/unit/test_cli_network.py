@@ -75,6 +75,11 @@ def test_one_interface_is_shown_the_first_by_default(command: Run, daemon: FakeD
                 "mdns": "off",
             },
         ),
+        (
+            ["update", "eth0", "--ipv4-gateway", "192.0.2.1"],
+            "interface/eth0/update",
+            {"ipv4": {"method": "static", "gateway": "192.0.2.1"}},
+        ),
         (["update", "eth0", "--disable"], "interface/eth0/update", {"enabled": False}),
         (["update", "wlan0", "--ssid", "attic"], "interface/wlan0/update", {"wifi": {"ssid": "attic", "auth": "open"}}),
         (["vlan", "eth0", "30", "--ipv4", "disabled"], "interface/eth0/vlan/30", {"ipv4": {"method": "disabled"}}),

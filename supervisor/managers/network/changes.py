@@ -43,7 +43,7 @@ ADDRESS_SECONDS: Final = 30.0
 REACH_SECONDS: Final = 15.0
 _LOOK_SECONDS: Final = 0.5
 # By then the daemon has found out whether a change works, or is no longer there to tell.
-GUARD_SECONDS: Final = 150
+GUARD_SECONDS: Final = 240
 
 
 @attrs.frozen
