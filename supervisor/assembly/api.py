@@ -20,6 +20,7 @@ from supervisor.api.routes.jobs import JobRoutes
 from supervisor.api.routes.machine_logs import MachineLogRoutes
 from supervisor.api.routes.mounts import MountRoutes
 from supervisor.api.routes.network import NetworkRoutes
+from supervisor.api.routes.os import OsRoutes
 from supervisor.api.routes.resolution import ResolutionRoutes
 from supervisor.api.routes.services import ServiceRoutes
 from supervisor.api.routes.store import StoreRoutes
@@ -31,6 +32,7 @@ from supervisor.lifecycle import StateKeeper
 from supervisor.managers.audio import AudioPlugin
 from supervisor.managers.backups.manager import BackupManager
 from supervisor.managers.daemon import Daemon
+from supervisor.managers.host import OperatingSystem
 from supervisor.managers.repair import SystemRepair
 from supervisor.managers.resolution import HealthCheck
 
@@ -84,6 +86,7 @@ def build_server(
         *AddonRoutes(manager, parts.store, views, base.jobs, parts.logs).routes(),
         *StoreRoutes(parts.store, manager, views, base.jobs, schedules.save_addon).routes(),
         *HostRoutes(host.manager, host.control, host.services, host.disks, parts.mounts, host.doctor).routes(),
+        *OsRoutes(OperatingSystem(parts.system)).routes(),
         *MountRoutes(parts.mounts, base.jobs).routes(),
         *BackupRoutes(backups, base.jobs).routes(),
         *JobRoutes(base.jobs, base.resolution).routes(),
