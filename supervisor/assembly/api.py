@@ -20,6 +20,7 @@ from supervisor.api.routes.jobs import JobRoutes
 from supervisor.api.routes.machine_logs import MachineLogRoutes
 from supervisor.api.routes.mounts import MountRoutes
 from supervisor.api.routes.network import NetworkRoutes
+from supervisor.api.routes.os import OsRoutes
 from supervisor.api.routes.resolution import ResolutionRoutes
 from supervisor.api.routes.services import ServiceRoutes
 from supervisor.api.routes.store import StoreRoutes
@@ -27,6 +28,7 @@ from supervisor.api.routes.system import SystemRoutes
 from supervisor.api.server import ApiServer
 from supervisor.api.views.addons import AddonViews
 from supervisor.managers.audio import AudioPlugin
+from supervisor.managers.host import OperatingSystem
 
 from .house import House
 from .repositories import time_zone
@@ -60,6 +62,7 @@ def build_server(house: House) -> ApiServer:
         *AddonRoutes(manager, parts.store, views, base.jobs, parts.logs).routes(),
         *StoreRoutes(parts.store, manager, views, base.jobs, house.schedules.save_addon).routes(),
         *HostRoutes(host.manager, host.control, host.services, host.disks, parts.mounts, host.doctor).routes(),
+        *OsRoutes(OperatingSystem(parts.system)).routes(),
         *MountRoutes(parts.mounts, base.jobs).routes(),
         *BackupRoutes(house.backups, base.jobs).routes(),
         *JobRoutes(base.jobs, base.resolution).routes(),

@@ -26,6 +26,7 @@ from supervisor.cli.jobs import jobs
 from supervisor.cli.logs import logs
 from supervisor.cli.mounts import mounts
 from supervisor.cli.network import network
+from supervisor.cli.operating_system import operating_system
 from supervisor.cli.raw import api
 from supervisor.cli.resolution import resolution
 from supervisor.cli.run import Daemon, run_command
@@ -115,6 +116,7 @@ def build(daemon: Daemon) -> Group:
             hardware,
             mounts,
             network,
+            operating_system,
             resolution,
             api,
             completion,

@@ -114,6 +114,7 @@ TABLE: dict[tuple[str, str], frozenset[str]] = {
     ("POST", "/backups/{slug}/restore/full"): BACKUP,
     ("POST", "/backups/{slug}/restore/partial"): BACKUP,
     ("POST", "/backups/{slug}/verify"): BACKUP,
+    ("GET", "/os/info"): ALL,
     ("GET", "/mounts"): MANAGER,
     ("POST", "/mounts"): MANAGER,
     ("POST", "/mounts/options"): MANAGER,

@@ -92,6 +92,10 @@ DRIVE = (
     "removable:bool ejectable:bool filesystems:[obj]"
 )
 MIRRORS = "mirrors:{[str]}"
+OS = (
+    "version:str|null version_latest:str|null version_pending:str|null update_available:bool board:str|null "
+    "boot:str|null data_disk:str|null boot_slots:{obj}"
+)
 MOUNTS = "default_backup_mount:str|null mounts:[obj]"
 BACKUP = (
     "slug:str name:str date:str type:full/partial size:float size_bytes:int location:str|null locations:[str|null] "

@@ -24,6 +24,7 @@ PLACES: dict[str, tuple[str, str]] = {
     "/supervisor/stats": (".", models.STATS),
     "/docker/info": (".", models.DOCKER),
     "/audio/info": (".", models.AUDIO),
+    "/os/info": (".", models.OS),
     "/mounts": (".", models.MOUNTS),
     "/network/info": (".", models.NETWORK),
     "/docker/mirrors": (".", models.MIRRORS),

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from stands.bus_daemon import BusDaemon
+from stands.bus_service import BusService, Served
 from supervisor.drivers.dbus import Interface, SystemBus
 from supervisor.drivers.dbus.os_agent import (
     Agent,
@@ -30,7 +31,7 @@ from supervisor.drivers.dbus.os_agent import (
 from supervisor.errors import Internal, Invalid, SupervisorError, Unsupported
 from supervisor.events import EventBus
 from supervisor.managers.apparmor import AppArmor as Profiles
-from supervisor.managers.host import AgentDevices, AgentProfiles, AgentReturns, SystemServices
+from supervisor.managers.host import AgentDevices, AgentProfiles, AgentReturns, OperatingSystem, SystemServices
 from supervisor.managers.resolution import Resolution, UnsupportedReason
 from supervisor.paths import DataPaths
 
@@ -191,6 +192,25 @@ async def test_profiles_are_loaded_and_unloaded_by_their_path_on_the_host(
     resolution.set_unsupported(UnsupportedReason.APPARMOR, False)
     await agent.stop()
     await until(lambda: not profiles.available)
+
+
+async def test_the_operating_system_is_what_its_name_and_the_agent_tell(
+    agent: Running, services: SystemServices
+) -> None:
+    system = OperatingSystem(services)
+    assert (system.version, system.board, system.data_disk) == (None, None, None)
+    hostnamed = BusService(agent.address, "org.freedesktop.hostname1")
+    path, name = "/org/freedesktop/hostname1", "org.freedesktop.hostname1"
+    cpe = "cpe:2.3:o:home-assistant:haos:15.2:*:production:*:*:*:rpi4-64:*"
+    hostnamed.objects[path] = {name: Served(properties={"OperatingSystemCPEName": ("s", cpe)})}
+    await hostnamed.start()
+    await agent.start(current_device="/dev/sdb")
+    await until(lambda: system.version == "15.2" and system.data_disk == "/dev/sdb")
+    assert (system.board, services.is_haos) == ("rpi4-64", True)
+    await hostnamed.change(path, name, OperatingSystemCPEName=cpe.replace("haos", "debian"))
+    await until(lambda: system.version is None)
+    assert (system.board, services.is_haos) == ("supervised", False)
+    await hostnamed.stop()
 
 
 @pytest.mark.parametrize("how", ["refusing", "failing"])

@@ -11,7 +11,7 @@ import attrs
 from supervisor.drivers.dbus import Interface, SystemBus
 from supervisor.drivers.dbus.hostname import Hostname
 from supervisor.drivers.dbus.logind import Login
-from supervisor.drivers.dbus.os_agent import Agent, AppArmor, ControlGroups
+from supervisor.drivers.dbus.os_agent import Agent, AppArmor, ControlGroups, DataDisk
 from supervisor.drivers.dbus.resolved import Resolved
 from supervisor.drivers.dbus.systemd import Systemd
 from supervisor.drivers.dbus.timedate import TimeDate
@@ -39,6 +39,7 @@ class SystemServices:
     apparmor: AppArmor
     disks: DiskManager
     cgroups: ControlGroups
+    data_disk: DataDisk
 
     @classmethod
     def on(cls, bus: SystemBus) -> SystemServices:
@@ -52,12 +53,13 @@ class SystemServices:
             AppArmor(bus),
             DiskManager(bus),
             ControlGroups(bus),
+            DataDisk(bus),
         )
 
     @property
     def all(self) -> tuple[Interface, ...]:
         known = (self.systemd, self.hostname, self.timedate, self.login, self.resolved)
-        return (*known, self.agent, self.apparmor, self.cgroups, self.disks)
+        return (*known, self.agent, self.apparmor, self.cgroups, self.disks, self.data_disk)
 
     @property
     def is_haos(self) -> bool:

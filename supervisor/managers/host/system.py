@@ -1,0 +1,41 @@
+"""The operating system, as far as it tells (host contract §28, §29)."""
+
+from __future__ import annotations
+
+import attrs
+
+from supervisor.model.cpe import Cpe
+
+from .services import SystemServices
+
+NO_BOARD = "supervised"
+
+
+@attrs.frozen
+class OperatingSystem:
+    """All of it is None on a system that is not the Home Assistant Operating System and has no agent."""
+
+    _services: SystemServices
+
+    @property
+    def version(self) -> str | None:
+        """The version of the Home Assistant Operating System."""
+        cpe = self._cpe
+        return cpe.version or None if cpe is not None and cpe.is_haos else None
+
+    @property
+    def board(self) -> str | None:
+        """What that system was made for; another system that can name itself is `supervised`."""
+        cpe = self._cpe
+        if cpe is None:
+            return None
+        return cpe.target_hardware or None if cpe.is_haos else NO_BOARD
+
+    @property
+    def data_disk(self) -> str | None:
+        """The device that the agent keeps the data on."""
+        return self._services.data_disk.current_device or None
+
+    @property
+    def _cpe(self) -> Cpe | None:
+        return Cpe.parse(self._services.hostname.operating_system_cpe)
