@@ -39,13 +39,18 @@ class Features:
 
     def __init__(self) -> None:
         self._providers: dict[HostFeature, Provider] = {}
+        self._ordered: tuple[tuple[HostFeature, Callable[[], bool]], ...] = ()
 
     def provide(self, feature: HostFeature, there: Callable[[], bool], *, title: str, how: str) -> None:
         self._providers[feature] = Provider(there, title, how)
+        # In the order of their names, once for all: what is available is asked with every look at the daemon.
+        self._ordered = tuple(
+            (known, self._providers[known].there) for known in HostFeature if known in self._providers
+        )
 
     @property
     def providers(self) -> dict[HostFeature, Provider]:
-        return {feature: self._providers[feature] for feature in HostFeature if feature in self._providers}
+        return {feature: self._providers[feature] for feature, _ in self._ordered}
 
     def has(self, feature: HostFeature) -> bool:
         provider = self._providers.get(feature)
@@ -54,7 +59,7 @@ class Features:
     @property
     def available(self) -> list[HostFeature]:
         """In the order of their names."""
-        return [feature for feature in HostFeature if self.has(feature)]
+        return [feature for feature, there in self._ordered if there()]
 
     def require(self, feature: HostFeature) -> None:
         """Go on only where the host can do it.
