@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from pathlib import Path
 
 import docker
 import pytest
 
 from addon_house import House
-from supervisor.drivers.docker.engine import Engine
 from supervisor.errors import Busy, SupervisorError, Timeout
-from supervisor.events import AddonState, EventBus
+from supervisor.events import AddonState
 from supervisor.managers.addons import Addon
 from supervisor.managers.addons.backup_hooks import BackupHooks
 
 SLUG = "svtest_lamp"
-STAYS = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
 
 
-@pytest.fixture
-async def house(
-    tmp_path: Path, engine: Engine, network: None, bus: EventBus, docker_client: docker.APIClient, base_image: str
-) -> AsyncIterator[House]:
-    house = House(tmp_path, bus=bus, engine=engine)
-    house.paths.create()
-    container = docker_client.create_container(base_image, command="true")
-    docker_client.commit(container, f"local/{SLUG}", "1", changes=[f"CMD {json.dumps(['sh', '-c', STAYS])}"])
-    docker_client.remove_container(container)
-    yield house
-    await engine.containers.remove(f"addon_{SLUG}")
-    docker_client.remove_image(f"local/{SLUG}:1", force=True)
+@pytest.fixture(autouse=True)
+def image(make_image: Callable[..., None]) -> None:
+    make_image(slug=SLUG)
 
 
 @pytest.fixture

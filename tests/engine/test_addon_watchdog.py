@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
-import docker
 import pytest
 from engine_stage import until
 
 from addon_house import House
-from supervisor.drivers.docker.engine import Engine
-from supervisor.events import AddonState, ContainerState, ContainerStateChanged, EventBus
+from supervisor.events import AddonState, ContainerState, ContainerStateChanged
 from supervisor.managers.addons.watchdog import ATTEMPTS, ContainerWatchdog
 
 SLUG = "svtest_mortal"
@@ -21,19 +18,9 @@ LIFE = 0.5
 PAUSE = 0.4
 
 
-@pytest.fixture
-async def house(
-    tmp_path: Path, engine: Engine, network: None, bus: EventBus, docker_client: docker.APIClient, base_image: str
-) -> AsyncIterator[House]:
-    container = docker_client.create_container(base_image, command="true")
-    changes = [f'CMD ["sh", "-c", "sleep {LIFE}; exit 9"]']
-    docker_client.commit(container, repository=f"local/{SLUG}", tag="1", changes=changes)
-    docker_client.remove_container(container)
-    house = House(tmp_path, bus=bus, engine=engine)
-    house.paths.create()
-    yield house
-    await engine.containers.remove(f"addon_{SLUG}")
-    docker_client.remove_image(f"local/{SLUG}:1", force=True)
+@pytest.fixture(autouse=True)
+def image(make_image: Callable[..., None]) -> None:
+    make_image(f"sleep {LIFE}; exit 9", slug=SLUG)
 
 
 async def test_an_add_on_that_keeps_dying_backs_off_and_is_reported(house: House) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import docker
 import pytest
 
 from addon_house import House
-from supervisor.drivers.docker.engine import Engine
-from supervisor.events import EventBus
 from supervisor.managers.docker_health import (
     DockerConfigCheck,
     PrivilegedEvaluation,
@@ -22,21 +18,11 @@ from supervisor.managers.docker_health import (
 )
 
 SLUG = "svtest_lamp"
-STAYS = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
 
 
-@pytest.fixture
-async def house(
-    tmp_path: Path, engine: Engine, network: None, bus: EventBus, docker_client: docker.APIClient, base_image: str
-) -> AsyncIterator[House]:
-    house = House(tmp_path, bus=bus, engine=engine)
-    house.paths.create()
-    container = docker_client.create_container(base_image, command="true")
-    docker_client.commit(container, f"local/{SLUG}", "1", changes=[f"CMD {json.dumps(['sh', '-c', STAYS])}"])
-    docker_client.remove_container(container)
-    yield house
-    await engine.containers.remove(f"addon_{SLUG}")
-    docker_client.remove_image(f"local/{SLUG}:1", force=True)
+@pytest.fixture(autouse=True)
+def image(make_image: Callable[..., None]) -> None:
+    make_image(slug=SLUG)
 
 
 def made(client: docker.APIClient, name: str, **host: Any) -> str:

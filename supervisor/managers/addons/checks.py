@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from abc import abstractmethod
 
 from supervisor.errors import SupervisorError
 from supervisor.events import AddonState, CoreState
@@ -36,9 +37,9 @@ class _AddonCheck(Check):
         self._registry = registry
         self._resolution = resolution
 
+    @abstractmethod
     async def affected(self, addon: Addon) -> bool | None:
         """Tell whether the add-on has the problem; None when nobody can tell."""
-        raise NotImplementedError
 
     def suggestions(self, _addon: Addon) -> tuple[SuggestionType, ...]:
         return ()
