@@ -14,18 +14,17 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import boot
 import docker
 import logs
-from stage import Daemon, Row, in_turn
+from stage import BARE_PORT, GATEWAY, Daemon, Row, bare, in_turn
+
+import host
 
 BASE = "local/supervisor-base:1"
-GATEWAY = "172.30.32.1"
-BARE_PORT = 8765
 ADDONS = 50
 MANIFEST = """\
 name: Bench {number}
@@ -84,25 +83,6 @@ def over_unix(path: Path, url: str, seconds: float) -> float:
     return sum(counts) / seconds
 
 
-@contextmanager
-def bare(folder: Path, body: bytes) -> Iterator[Path]:
-    """Serve `body` by the bare handler."""
-    (folder / "body").write_bytes(body)
-    path = folder / "bare.sock"
-    command = [sys.executable, str(Path(__file__).parent / "bare.py"), str(folder / "body"), GATEWAY, str(BARE_PORT)]
-    process = subprocess.Popen([*command, str(path)])
-    try:
-        while True:
-            with suppress(OSError), socket.create_connection((GATEWAY, BARE_PORT), 1):
-                break
-            time.sleep(0.05)
-        yield path
-    finally:
-        process.terminate()
-        process.wait(10)
-        path.unlink(missing_ok=True)
-
-
 def write_addons(data: Path) -> None:
     for number in range(ADDONS):
         folder = data / "addons" / "local" / f"bench{number}"
@@ -126,7 +106,7 @@ def rates(daemon: Daemon, token: str, folder: Path, rounds: int, seconds: float)
         ("GET /info over the Unix socket", info, 0.6, "unix", "/info"),
     )
     for what, body, wanted, door, path in cases:
-        with bare(folder, body) as bare_socket:
+        with bare(folder, body, GATEWAY) as bare_socket:
             if door == "tcp":
                 ratio, ours, theirs = in_turn(
                     rounds,
@@ -256,14 +236,17 @@ def measure(folder: Path, *, quick: bool) -> list[Row]:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("only", nargs="?", choices=["logs"])
+    parser.add_argument("only", nargs="?", choices=["host", "logs"])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
     given.folder.mkdir(parents=True)
     try:
         rows = [] if given.only else measure(given.folder, quick=given.quick)
-        rows += logs.measure(given.folder / "logs", quick=given.quick)
+        if given.only != "host":
+            rows += logs.measure(given.folder / "logs", quick=given.quick)
+        if given.only != "logs":
+            rows += host.measure(given.folder / "host", quick=given.quick)
     finally:
         shutil.rmtree(given.folder, ignore_errors=True)
     width = max(len(row.what) for row in rows)

@@ -10,12 +10,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
+
+GATEWAY = "172.30.32.1"
+BARE_PORT = 8765
 
 
 @attrs.frozen
@@ -83,3 +86,22 @@ def in_turn(rounds: int, ours: Callable[[], float], theirs: Callable[[], float])
     pairs = [(ours(), theirs()) for _ in range(rounds)]
     ratio = statistics.median(mine / other for mine, other in pairs)
     return ratio, statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs)
+
+
+@contextmanager
+def bare(folder: Path, body: bytes, address: str = "127.0.0.1") -> Iterator[Path]:
+    """Serve `body` by the bare handler, over TCP at `address` and over the Unix socket that is given back."""
+    folder.mkdir(exist_ok=True)
+    (folder / "body").write_bytes(body)
+    path = folder / "bare.sock"
+    command = [sys.executable, str(Path(__file__).parent / "bare.py"), str(folder / "body"), address, str(BARE_PORT)]
+    process = subprocess.Popen([*command, str(path)])
+    try:
+        while not path.exists():
+            assert process.poll() is None, "the bare handler did not start"
+            time.sleep(0.05)
+        yield path
+    finally:
+        process.terminate()
+        process.wait(10)
+        path.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from supervisor.managers.network import Network, NetworkChanges
 from supervisor.managers.network import manager as manager_module
 from supervisor.model.network import (
     AccessPoint,
+    Interface,
     InterfaceChange,
     InterfaceType,
     Wifi,
@@ -40,6 +41,10 @@ class House:
     network: Network
     changes: NetworkChanges
     online: list[bool | None]
+
+    @property
+    def interfaces(self) -> list[Interface]:
+        return [card.interface for card in self.network.cards]
 
     async def join(self, **wifi: Any) -> None:
         await self.changes.update("wlan0", InterfaceChange(wifi=WifiChange(**wifi)))
@@ -66,10 +71,10 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 
 async def test_a_wireless_network_is_joined_and_left_for_another(house: House) -> None:
-    [card] = house.network.interfaces
+    [card] = house.interfaces
     assert (card.type, card.enabled, card.wifi, card.mdns) == (InterfaceType.WIRELESS, False, None, None)
     await house.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="correct horse")
-    [card] = house.network.interfaces
+    [card] = house.interfaces
     assert (card.enabled, card.connected) == (True, True)
     assert card.wifi == Wifi(WifiMode.INFRASTRUCTURE, WifiAuth.WPA_PSK, "attic", 70)
     assert house.stand.profile["match"]["path"].value == ["pci-0000:01:00.0"]
@@ -77,7 +82,7 @@ async def test_a_wireless_network_is_joined_and_left_for_another(house: House) -
     await house.join(ssid="attic", auth=WifiAuth.WPA_PSK)
     assert house.stand.secret == "correct horse"
     await house.join(ssid="hall")
-    assert house.network.interfaces[0].wifi == Wifi(WifiMode.INFRASTRUCTURE, WifiAuth.OPEN, "hall", 70)
+    assert house.interfaces[0].wifi == Wifi(WifiMode.INFRASTRUCTURE, WifiAuth.OPEN, "hall", 70)
     assert house.stand.secret is None
     assert house.stand.history == ["kept"] * 3
 
@@ -85,12 +90,12 @@ async def test_a_wireless_network_is_joined_and_left_for_another(house: House) -
 async def test_a_wrong_password_changes_nothing(house: House) -> None:
     with pytest.raises(Invalid, match="Activating connection failed"):
         await house.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="wrong horse")
-    assert (house.stand.history, house.network.interfaces[0].enabled) == (["back"], False)
+    assert (house.stand.history, house.interfaces[0].enabled) == (["back"], False)
     await house.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="correct horse")
     with pytest.raises(Invalid, match="Activating connection failed"):
         await house.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="wrong horse")
     assert house.stand.secret == "correct horse"
-    assert house.network.interfaces[0].connected
+    assert house.interfaces[0].connected
 
 
 async def test_access_points_are_found_also_when_the_card_has_just_looked(
@@ -113,5 +118,5 @@ async def test_the_internet_is_looked_for_and_told_about(house: House) -> None:
 
 async def test_a_network_manager_that_is_too_old_is_left_alone(house: House) -> None:
     await house.stand.change(ROOT, NAME, Version="1.10.0")
-    await until(lambda: not house.network.interfaces)
+    await until(lambda: not house.interfaces)
     assert not house.network.available

@@ -91,7 +91,7 @@ class HostRoutes:
         return Route("POST", path, Access.MANAGER, act, f"{action.value.capitalize()} a service of the host")
 
     async def _info(self, _call: Call) -> wire.HostInfo:
-        return wire.HostInfo(**attrs.asdict(self._host.info()))
+        return msgspec.convert(self._host.info(), wire.HostInfo, from_attributes=True)
 
     async def _set_options(self, call: Call) -> None:
         if "hostname" in call.body:

@@ -15,8 +15,8 @@ from supervisor.api.routes.addons import NOTHING
 from supervisor.api.views import network as view
 from supervisor.errors import Invalid
 from supervisor.managers.connectivity import Connectivity
-from supervisor.managers.network import Network, NetworkChanges
-from supervisor.model.network import IpMethod
+from supervisor.managers.network import Card, Network, NetworkChanges
+from supervisor.model.network import IpAddress, IpMethod
 
 _VLAN_DIGITS: Final = 4
 
@@ -28,6 +28,10 @@ class NetworkRoutes:
     _network: Network
     _changes: NetworkChanges
     _connectivity: Connectivity
+    _interfaces: view.Kept[Card, wire.Interface] = attrs.field(
+        init=False, factory=lambda: view.Kept(lambda card: view.interface(card.interface))
+    )
+    _nameservers: view.Kept[IpAddress, str] = attrs.field(init=False, factory=lambda: view.Kept(str))
 
     def routes(self) -> list[Route]:
         base, one, manager = "/network", "/network/interface/{interface}", Access.MANAGER
@@ -45,12 +49,12 @@ class NetworkRoutes:
 
     async def _info(self, _call: Call) -> wire.NetworkInfo:
         return wire.NetworkInfo(
-            interfaces=[view.interface(one) for one in self._network.interfaces],
+            interfaces=self._interfaces.of(self._network.cards),
             docker=view.DOCKER,
             host_internet=self._network.online,
             supervisor_internet=self._connectivity.online,
             available=self._network.available,
-            nameservers=[str(server) for server in self._network.nameservers],
+            nameservers=self._nameservers.of(self._network.nameservers),
             pending=view.pending(self._changes.pending, asyncio.get_running_loop().time()),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, Final
 
 import attrs
@@ -77,6 +78,11 @@ CONNECTED_TO_INTERNET: Final = 4
 _DELETE_NEW: Final = Fixed("u", 0x2)
 
 
+@lru_cache(4)
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isascii() and part.isdigit())
+
+
 class NetworkManager(Interface):
     """Settings are given as a{sa{sv}}; the methods that activate return the path of the active connection."""
 
@@ -108,7 +114,7 @@ class NetworkManager(Interface):
 
     @property
     def version_number(self) -> tuple[int, ...]:
-        return tuple(int(part) for part in (self.version or "").split(".") if part.isascii() and part.isdigit())
+        return _numbers(self.version or "")
 
 
 class ProfileStore(Interface):

@@ -80,7 +80,7 @@ class SystemServices:
 
     def provide(self, features: Features) -> None:
         """Say which features of the host stand and fall with these services."""
-        power = partial(self._any_available, self.login, self.systemd)
+        power = lambda: self.login.available or self.systemd.available  # noqa: E731 - said once for both
         features.provide(HostFeature.REBOOT, power, title="logind", how=_SYSTEMD)
         features.provide(HostFeature.SHUTDOWN, power, title="logind", how=_SYSTEMD)
         for feature, service, how in (
@@ -99,11 +99,11 @@ class SystemServices:
                 "Install and enable systemd-resolved; if D-Bus was restarted under it, restart it, too",
             ),
         ):
-            features.provide(feature, partial(self._any_available, service), title=service.service.title, how=how)
+            features.provide(feature, partial(_available, service), title=service.service.title, how=how)
 
-    @staticmethod
-    def _any_available(*services: Interface) -> bool:
-        return any(service.available for service in services)
+
+def _available(service: Interface) -> bool:
+    return service.available
 
 
 async def _refreshed(service: Interface) -> None:

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
+from supervisor.drivers.dbus.network_reading import Card
 from supervisor.managers.network.changes import NetworkChanges, Pending
 from supervisor.managers.network.manager import Network
 
-__all__ = ["Network", "NetworkChanges", "Pending"]
+__all__ = ["Card", "Network", "NetworkChanges", "Pending"]

@@ -20,7 +20,7 @@ from supervisor.drivers.dbus.network_reading import Card, Reading, Stored
 from supervisor.errors import Invalid, NotFound, SupervisorError
 from supervisor.events import EventBus, HostInternetChanged
 from supervisor.managers.host import Features, HostFeature
-from supervisor.model.network import AccessPoint, Interface, InterfaceType, IpAddress
+from supervisor.model.network import AccessPoint, InterfaceType, IpAddress
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Network:
         self._features = features
         self.service = NetworkManager(bus)
         self._reading = Reading(bus, self.service)
+        # Both are replaced as a whole when anything in them changes, and never altered.
         self.cards: tuple[Card, ...] = ()
         self.nameservers: tuple[IpAddress, ...] = ()
         self._online: bool | None = None
@@ -92,10 +93,6 @@ class Network:
         if not self.available or not self.service.check_enabled:
             return None
         return self.service.connectivity == CONNECTED_TO_INTERNET
-
-    @property
-    def interfaces(self) -> list[Interface]:
-        return [card.interface for card in self.cards]
 
     def card(self, name: str) -> Card:
         """Return an interface by its name; `default` is the one that leads to the internet.
