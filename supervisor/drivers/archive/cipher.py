@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
-from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from nacl import bindings as sodium
 from nacl.exceptions import CryptoError
 
@@ -21,6 +20,10 @@ from supervisor.drivers.archive.keys import (
 )
 from supervisor.errors import ArchiveDamaged, WrongPassword
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
+    from cryptography.hazmat.primitives.ciphers.modes import CBC
+
 CHUNK: Final = 1024 * 1024
 SEAL: Final = 17
 _MESSAGE: Final = sodium.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE
@@ -28,6 +31,13 @@ _FINAL: Final = sodium.crypto_secretstream_xchacha20poly1305_TAG_FINAL
 _PROBE: Final = 512
 
 Bytes = bytes | bytearray | memoryview
+
+
+def _aes(key: bytes, vector: bytes) -> Cipher[CBC]:
+    # Only old archives are encrypted so; the library takes 7 MB, which few daemons ever need.
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes  # noqa: PLC0415
+
+    return Cipher(algorithms.AES(key), modes.CBC(vector))
 
 
 class Encryptor(Protocol):
@@ -48,7 +58,7 @@ class LegacyEncryptor:
         self._salt = salt
         self._size = 0
         key = keyring.legacy()
-        self._cipher: CipherContext = Cipher(algorithms.AES(key), modes.CBC(legacy_vector(key, salt))).encryptor()
+        self._cipher: CipherContext = _aes(key, legacy_vector(key, salt)).encryptor()
 
     def update(self, data: Bytes) -> bytes:
         self._size += len(data)
@@ -138,7 +148,7 @@ def _check_legacy_length(header: LegacyHeader, length: int) -> None:
 
 
 def _decrypt_blocks(key: bytes, vector: bytes, data: bytes) -> bytes:
-    cipher = Cipher(algorithms.AES(key), modes.CBC(vector)).decryptor()
+    cipher = _aes(key, vector).decryptor()
     return cipher.update(data) + cipher.finalize()
 
 
@@ -159,7 +169,7 @@ def _ends_as_told(section: Section, header: LegacyHeader, key: bytes) -> bool:
 
 
 def _open_legacy(section: Section, header: LegacyHeader, key: bytes, vector: bytes) -> Iterator[bytes]:
-    cipher = Cipher(algorithms.AES(key), modes.CBC(vector)).decryptor()
+    cipher = _aes(key, vector).decryptor()
     offset = header.length
     while offset < section.size:
         sealed = section.read_at(offset, min(CHUNK, section.size - offset))
