@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import TextIO
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Final, TextIO
 
 import click
 from click.core import ParameterSource
 
 from supervisor import __version__
-from supervisor.cli.addons import addons
-from supervisor.cli.audio import audio
-from supervisor.cli.backups import backups
 from supervisor.cli.client import Client
 from supervisor.cli.command import Group, Session, find_target
-from supervisor.cli.completion import COMPLETE_VARIABLE, completion
-from supervisor.cli.daemon import info, supervisor, updates
-from supervisor.cli.docker import docker
+from supervisor.cli.completion import COMPLETE_VARIABLE
 from supervisor.cli.failures import EXIT_CODES_HELP, ExitCode
-from supervisor.cli.hardware import hardware
-from supervisor.cli.host import doctor, host
-from supervisor.cli.jobs import jobs
-from supervisor.cli.logs import logs
-from supervisor.cli.mounts import mounts
-from supervisor.cli.network import network
-from supervisor.cli.operating_system import operating_system
-from supervisor.cli.raw import api
-from supervisor.cli.resolution import resolution
 from supervisor.cli.run import Daemon, run_command
-from supervisor.cli.store import store
-from supervisor.cli.top import top
 
 _HELP = """Turn this machine into a home server: install, run and look after add-ons.
 
@@ -45,6 +30,46 @@ Examples:
   supervisor addons install core_ssh
   supervisor addons -o json
 """
+
+
+# In the order of the help: where each command is found, below supervisor.cli.
+_COMMANDS: Final[Mapping[str, str]] = {
+    "info": "daemon:info",
+    "updates": "daemon:updates",
+    "addons": "addons:addons",
+    "store": "store:store",
+    "backups": "backups:backups",
+    "jobs": "jobs:jobs",
+    "logs": "logs:logs",
+    "top": "top:top",
+    "supervisor": "daemon:supervisor",
+    "host": "host:host",
+    "doctor": "host:doctor",
+    "docker": "docker:docker",
+    "audio": "audio:audio",
+    "hardware": "hardware:hardware",
+    "mounts": "mounts:mounts",
+    "network": "network:network",
+    "os": "operating_system:operating_system",
+    "resolution": "resolution:resolution",
+    "api": "raw:api",
+    "completion": "completion:completion",
+}
+
+
+class _Root(Group):
+    """Imports a command when it is asked for: a client runs one of them, and the daemon none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*_COMMANDS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = _COMMANDS.get(cmd_name)
+        if place is None:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = place.partition(":")
+        command: click.Command = getattr(import_module(f"supervisor.cli.{module}"), attribute)
+        return command
 
 
 def build(daemon: Daemon) -> Group:
@@ -62,7 +87,7 @@ def build(daemon: Daemon) -> Group:
         if context.invoked_subcommand not in ("run", "completion"):
             context.obj = Session(Client(find_target(socket, url, token)))
 
-    return Group(
+    return _Root(
         "supervisor",
         callback=root,
         help=_HELP,
@@ -99,29 +124,7 @@ def build(daemon: Daemon) -> Group:
                 help="Print the version and exit.",
             ),
         ],
-        commands=[
-            info,
-            updates,
-            addons,
-            store,
-            backups,
-            jobs,
-            logs,
-            top,
-            supervisor,
-            host,
-            doctor,
-            docker,
-            audio,
-            hardware,
-            mounts,
-            network,
-            operating_system,
-            resolution,
-            api,
-            completion,
-            run_command(daemon),
-        ],
+        commands=[run_command(daemon)],
     )
 
 
