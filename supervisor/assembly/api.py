@@ -28,7 +28,6 @@ from supervisor.api.routes.system import SystemRoutes
 from supervisor.api.server import ApiServer
 from supervisor.api.views.addons import AddonViews
 from supervisor.managers.audio import AudioPlugin
-from supervisor.managers.host import OperatingSystem
 
 from .house import House
 from .repositories import time_zone
@@ -62,7 +61,7 @@ def build_server(house: House) -> ApiServer:
         *AddonRoutes(manager, parts.store, views, base.jobs, parts.logs).routes(),
         *StoreRoutes(parts.store, manager, views, base.jobs, house.schedules.save_addon).routes(),
         *HostRoutes(host.manager, host.control, host.services, host.disks, parts.mounts, host.doctor).routes(),
-        *OsRoutes(OperatingSystem(parts.system)).routes(),
+        *OsRoutes(house.os.system).routes(),
         *MountRoutes(parts.mounts, base.jobs).routes(),
         *BackupRoutes(house.backups, base.jobs).routes(),
         *JobRoutes(base.jobs, base.resolution).routes(),

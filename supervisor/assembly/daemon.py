@@ -30,6 +30,7 @@ from .health import build_health
 from .host import build_host
 from .house import House
 from .network import build_network
+from .operating_system import build_operating_system
 from .parts import Parts
 from .repositories import build_repositories
 from .schedules import build_schedules
@@ -108,8 +109,22 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
     )
     host = build_host(base, parts, addons, state)
     network = build_network(base, parts, host)
+    os_parts = build_operating_system(parts)
     house = House(
-        base, parts, addons, repositories, host, network, backups, schedules, daemon, health, repair, state, output
+        base,
+        parts,
+        addons,
+        repositories,
+        host,
+        network,
+        os_parts,
+        backups,
+        schedules,
+        daemon,
+        health,
+        repair,
+        state,
+        output,
     )
     server = build_server(house)
     scheduler = Scheduler(state)

@@ -15,6 +15,7 @@ from .addons import AddonParts
 from .base import Base
 from .host import HostParts
 from .network import NetworkParts
+from .operating_system import OsParts
 from .parts import Parts
 from .repositories import RepositoryParts
 from .schedules import ScheduleParts
@@ -30,6 +31,7 @@ class House:
     repositories: RepositoryParts
     host: HostParts
     network: NetworkParts
+    os: OsParts
     backups: BackupManager
     schedules: ScheduleParts
     daemon: Daemon

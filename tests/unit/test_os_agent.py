@@ -31,7 +31,8 @@ from supervisor.drivers.dbus.os_agent import (
 from supervisor.errors import Internal, Invalid, SupervisorError, Unsupported
 from supervisor.events import EventBus
 from supervisor.managers.apparmor import AppArmor as Profiles
-from supervisor.managers.host import AgentDevices, AgentProfiles, AgentReturns, OperatingSystem, SystemServices
+from supervisor.managers.host import AgentDevices, AgentProfiles, AgentReturns, SystemServices
+from supervisor.managers.os import OperatingSystem
 from supervisor.managers.resolution import Resolution, UnsupportedReason
 from supervisor.paths import DataPaths
 

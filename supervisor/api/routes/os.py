@@ -6,7 +6,7 @@ import attrs
 
 from supervisor.api.models import os as wire
 from supervisor.api.route import Access, Call, Route
-from supervisor.managers.host import OperatingSystem
+from supervisor.managers.os import OperatingSystem
 
 
 @attrs.frozen

@@ -12,7 +12,6 @@ from .features import Features, HostFeature
 from .machine import Host, HostFacts
 from .manager import HostInfo, HostManager
 from .services import SystemServices
-from .system import OperatingSystem
 from .units import SERVICES_SCHEMA, HostServices, ServiceLine, UnitAction
 
 __all__ = [
@@ -33,7 +32,6 @@ __all__ = [
     "HostInfo",
     "HostManager",
     "HostServices",
-    "OperatingSystem",
     "ServiceLine",
     "SystemServices",
     "UnitAction",

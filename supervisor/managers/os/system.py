@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from supervisor.managers.host import SystemServices
 from supervisor.model.cpe import Cpe
-
-from .services import SystemServices
 
 NO_BOARD = "supervised"
 
