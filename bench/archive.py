@@ -19,10 +19,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 from isal import igzip_lib, isal_zlib
 from nacl import bindings as sodium
+from stage import Daemon, Row
 
 from supervisor.drivers.archive.ahead import Ahead
 from supervisor.drivers.archive.content import Tree
@@ -37,14 +39,6 @@ from supervisor.drivers.archive.writer import ArchiveWriter
 MIB = 1024 * 1024
 PASSWORD = "bench"
 MEMBER = "share.tar.gz"
-
-
-@attrs.frozen
-class Row:
-    what: str
-    value: str
-    wanted: str = ""
-    good: bool | None = None
 
 
 @attrs.frozen
@@ -192,6 +186,45 @@ def median(values: list[float]) -> float:
     return statistics.median(values)
 
 
+class Whole:
+    """The daemon with the data in its share, asked for a backup as a user asks, and for the restore of it."""
+
+    def __init__(self, folder: Path, data: Path) -> None:
+        self._daemon = Daemon(folder)
+        (folder / "data").mkdir(parents=True)
+        data.rename(folder / "data/share")
+        self.share = folder / "data/share"
+        self.packs: dict[bool, list[float]] = {False: [], True: []}
+        self.unpacks: dict[bool, list[float]] = {False: [], True: []}
+        self.peak = 0.0
+
+    def measure(self, rounds: int) -> None:
+        self._daemon.start()
+        try:
+            # A first small one, so that all that is loaded once is there.
+            self._round({"folders": ["ssl"], "password": PASSWORD})
+            idle = self._daemon.peak
+            for _ in range(rounds):
+                for sealed in (False, True):
+                    wish = {"folders": ["share"], **({"password": PASSWORD} if sealed else {})}
+                    packed, unpacked = self._round(wish)
+                    self.packs[sealed].append(packed)
+                    self.unpacks[sealed].append(unpacked)
+            self.peak = self._daemon.peak - idle
+        finally:
+            self._daemon.stop()
+
+    def _round(self, wish: dict[str, Any]) -> tuple[float, float]:
+        began = time.perf_counter()
+        slug = self._daemon.ask("POST", "/backups/new/partial", wish)["data"]["slug"]
+        made = time.perf_counter()
+        self._daemon.ask("POST", f"/backups/{slug}/restore/partial", wish)
+        restored = time.perf_counter()
+        self._daemon.ask("DELETE", f"/backups/{slug}")
+        os.sync()
+        return made - began, restored - made
+
+
 def measure(folder: Path, megabytes: int, rounds: int) -> Iterator[Row]:
     data = folder / "data"
     size = make_data(data, megabytes) / 1e6
@@ -212,6 +245,8 @@ def measure(folder: Path, megabytes: int, rounds: int) -> Iterator[Row]:
             os.sync()
             unpacks[sealed].append((limit, ours("unpack", folder, sealed=sealed)))
         checks.append(ours("check", folder, sealed=True).seconds)
+    through = Whole(folder / "daemon", data)
+    through.measure(rounds)
     whole = median(gzips)
     yield Row(f"tar | gzip -6 of {size:.0f} MB", f"{whole:.1f} s")
     peaks = []
@@ -226,6 +261,14 @@ def measure(folder: Path, megabytes: int, rounds: int) -> Iterator[Row]:
         reached = limit / mine
         yield Row(f"backup {what}, of the pipeline limit", f"{reached:.0%} ({limit:.2f} s)", ">= 80%", reached >= 0.8)
         peaks += [measured.peak for _, measured in packs[sealed]]
+        mine = median(through.packs[sealed])
+        share = mine / whole
+        yield Row(
+            "the same through the daemon, of tar | gzip -6",
+            f"{share:.1%} ({mine:.2f} s)",
+            f"<= {wanted:.0%}",
+            share <= wanted,
+        )
     for sealed, pairs in unpacks.items():
         what = "with a password" if sealed else "without a password"
         mine = median([measured.seconds for _, measured in pairs])
@@ -234,6 +277,9 @@ def measure(folder: Path, megabytes: int, rounds: int) -> Iterator[Row]:
         value = f"{size / mine:.0f} MB/s, {reached:.0%} of the limit"
         yield Row(f"restore {what}", value, "150 or 80%", good)
         peaks += [measured.peak for _, measured in pairs]
+        rate = size / median(through.unpacks[sealed])
+        yield Row("the same through the daemon", f"{rate:.0f} MB/s", ">= 150 MB/s", rate >= 150)
+    peaks.append(through.peak)
     yield Row("verify with a password", f"{size / median(checks):.0f} MB/s")
     yield Row("peak of memory above idle", f"{max(peaks):.0f} MB", "< 64 MB", max(peaks) < 64)
 

@@ -15,7 +15,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from archive import Row, make_data
+from archive import make_data
+from stage import Row
 
 from supervisor.drivers.folder import remove_tree
 from supervisor.drivers.restic import Restic

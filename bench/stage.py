@@ -19,14 +19,15 @@ import attrs
 
 GATEWAY = "172.30.32.1"
 BARE_PORT = 8765
+NO_ENGINE = "unix:///nowhere/docker.sock"
 
 
 @attrs.frozen
 class Row:
     what: str
     value: str
-    wanted: str
-    good: bool | None
+    wanted: str = ""
+    good: bool | None = None
 
 
 class Daemon:
@@ -48,7 +49,13 @@ class Daemon:
         state.unlink(missing_ok=True)
         began = time.perf_counter()
         command = [sys.executable, *self.launcher, "run", "--data", str(self.folder / "data")]
-        command += ["--socket", str(self.socket), "--docker", os.environ["DOCKER_HOST"], "--no-builtin-remotes"]
+        command += [
+            "--socket",
+            str(self.socket),
+            "--docker",
+            os.environ.get("DOCKER_HOST", NO_ENGINE),
+            "--no-builtin-remotes",
+        ]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen([*self.space, *command], stdout=log, stderr=log)
         while True:
@@ -71,14 +78,23 @@ class Daemon:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1000  # type: ignore[index]
 
-    def ask(self, method: str, path: str) -> dict[str, Any]:
+    @property
+    def peak(self) -> float:
+        """The most memory that it ever had, in MB."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1000  # type: ignore[index]
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        content = b"" if body is None else json.dumps(body).encode()
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(content)}\r\n\r\n"
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(self.socket))
-            connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            connection.sendall(head.encode() + content)
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
-        head, _, body = answer.partition(b"\r\n\r\n")
-        assert b" 200 " in head.split(b"\r\n")[0] + b" ", answer[:300]
-        return dict(json.loads(body))
+        status, _, result = answer.partition(b"\r\n\r\n")
+        assert b" 200 " in status.split(b"\r\n")[0] + b" ", answer[:300]
+        return dict(json.loads(result))
 
 
 def in_turn(rounds: int, ours: Callable[[], float], theirs: Callable[[], float]) -> tuple[float, float, float]:
