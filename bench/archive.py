@@ -193,7 +193,6 @@ class Whole:
         self._daemon = Daemon(folder)
         (folder / "data").mkdir(parents=True)
         data.rename(folder / "data/share")
-        self.share = folder / "data/share"
         self.packs: dict[bool, list[float]] = {False: [], True: []}
         self.unpacks: dict[bool, list[float]] = {False: [], True: []}
         self.peak = 0.0
@@ -278,7 +277,9 @@ def measure(folder: Path, megabytes: int, rounds: int) -> Iterator[Row]:
         yield Row(f"restore {what}", value, "150 or 80%", good)
         peaks += [measured.peak for _, measured in pairs]
         rate = size / median(through.unpacks[sealed])
-        yield Row("the same through the daemon", f"{rate:.0f} MB/s", ">= 150 MB/s", rate >= 150)
+        reached = median([limit for limit, _ in pairs]) / median(through.unpacks[sealed])
+        good = rate >= 150 or reached >= 0.8
+        yield Row("the same through the daemon", f"{rate:.0f} MB/s, {reached:.0%} of the limit", "150 or 80%", good)
     peaks.append(through.peak)
     yield Row("verify with a password", f"{size / median(checks):.0f} MB/s")
     yield Row("peak of memory above idle", f"{max(peaks):.0f} MB", "< 64 MB", max(peaks) < 64)
