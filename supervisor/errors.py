@@ -318,6 +318,9 @@ REGISTRY_RATE_LIMIT = ErrorKind(
 
 # Host.
 HOST_INVALID_HOSTNAME = ErrorKind("host_invalid_hostname", Invalid, "{hostname!r} is not a name that a host can have")
+OS_UPDATE_FAILED = ErrorKind(
+    "os_update_failed", Invalid, "RAUC did not install version {version}; what runs is unchanged. It says: {reason}"
+)
 MOUNT_NOT_FOUND = ErrorKind("mount_not_found_error", NotFound, "There is no mount {name}")
 MOUNT_TARGET_NOT_DIRECTORY = ErrorKind(
     "mount_target_not_directory_error", Invalid, "Mount {name} can't be made: {path} is there already and no folder"

@@ -197,6 +197,13 @@ class StateEntryRefused:
 
 
 @attrs.frozen
+class VersionsFetched:
+    """The version file was read; `about` is what its news may be about: `supervisor`, `core`, `os`."""
+
+    about: tuple[str, ...]
+
+
+@attrs.frozen
 class StoreReloaded:
     """A reload changed these repositories (slugs, sorted)."""
 

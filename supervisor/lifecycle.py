@@ -76,7 +76,8 @@ class StopRequest:
 class Lifecycle:
     """Runs the daemon from its start to its end.
 
-    `setup` are the load steps in order; one that fails makes the system unhealthy and the next one follows.
+    `setup` are the load steps in order; one that fails makes the system unhealthy and the next one follows. `startup`
+    are those that wait until all is loaded, and come before any add-on; one that fails is logged.
     `machine_booted` runs once in each run of the machine, before the stage `system`. `engine_up`
     is what needs a reachable engine (the internal network, our address in it) and runs each time one becomes reachable.
     `background` is begun when the daemon runs. `closing` are the stages of the stop; inside a stage all run at once.
@@ -96,6 +97,7 @@ class Lifecycle:
     _notifier: Notifier
     _end: StopRequest
     _setup: Sequence[Step]
+    _startup: Sequence[Step]
     _engine_up: Callable[[], Awaitable[None]]
     _background: Callable[[], None]
     _closing: Sequence[Sequence[Step]]
@@ -142,6 +144,11 @@ class Lifecycle:
         self._bus.subscribe(EngineAvailabilityChanged, self._engine_changed)
         await self._state.set(CoreState.STARTUP)
         self._notifier.ready()
+        for name, step in self._startup:
+            try:
+                await step()
+            except Exception:
+                _LOGGER.exception("At the start: %s failed", name)
         if self._engine.available:
             await self._engine_reached()
         else:

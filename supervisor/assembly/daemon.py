@@ -34,7 +34,7 @@ from .operating_system import build_operating_system
 from .parts import Parts
 from .repositories import build_repositories
 from .schedules import build_schedules
-from .steps import begin_background, closing_steps, engine_up, setup_steps
+from .steps import begin_background, closing_steps, engine_up, setup_steps, startup_steps
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
     )
     host = build_host(base, parts, addons, state)
     network = build_network(base, parts, host)
-    os_parts = build_operating_system(parts)
+    os_parts = build_operating_system(base, parts, host)
     house = House(
         base,
         parts,
@@ -141,6 +141,7 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
         Notifier(),
         end,
         setup_steps(house, server),
+        startup_steps(house),
         partial(engine_up, house, server),
         partial(begin_background, house, scheduler),
         closing_steps(house, server, scheduler),

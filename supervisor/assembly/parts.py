@@ -18,6 +18,7 @@ from supervisor.managers.host import SystemServices
 from supervisor.managers.logs import LogManager, SupervisorLog
 from supervisor.managers.mirrors import MIRRORS_SCHEMA, Mirrors
 from supervisor.managers.mounts import MOUNTS_SCHEMA, Mounting, MountManager, MountUnits
+from supervisor.managers.os import OperatingSystem
 from supervisor.managers.security import SECURITY_SCHEMA, Security
 from supervisor.managers.store import STORE_SCHEMA, StoreManager
 from supervisor.managers.updater import UPDATER_SCHEMA, Updater
@@ -41,6 +42,7 @@ class Parts:
     audio: AudioManager
     hardware: Hardware
     system: SystemServices
+    operating_system: OperatingSystem
     mounts: MountManager
 
     @classmethod
@@ -48,12 +50,15 @@ class Parts:
         settings = base.settings
         gateway, journal = JournalGateway(settings.journal_gateway_url), DirectJournal()
         system = SystemServices.on(base.system_bus)
+        operating_system = OperatingSystem(system)
         updater = Updater(
             base.state_file("updater.json", UPDATER_SCHEMA),
             base.http,
             base.jobs,
+            base.bus,
             version_url=settings.version_url,
             machine=lambda: base.host.machine,
+            board=lambda: operating_system.board if operating_system.is_haos else None,
         )
         return cls(
             Configuration(base.state_file("config.json", CONFIGURATION_SCHEMA)),
@@ -89,6 +94,7 @@ class Parts:
             AudioManager(SoundServer(base.bus, sound_sockets(base.paths)), base.bus),
             Hardware(base.host, ManagedDisks(base.system_bus)),
             system,
+            operating_system,
             MountManager(
                 base.state_file("mounts.json", MOUNTS_SCHEMA),
                 Mounting(base.paths, MountUnits(base.system_bus, system.systemd)),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 
 from supervisor.api.server import ApiServer
 from supervisor.const import SUPERVISOR_ADDRESS
+from supervisor.errors import SupervisorError
 from supervisor.lifecycle import Step
 from supervisor.managers.adoption import take_over
 from supervisor.managers.resolution import AUTO_REPAIR_SECONDS, HEALTH_CHECK_SECONDS
 from supervisor.managers.scheduler import Scheduler
 
 from .house import House
+
+_LOGGER = logging.getLogger(__name__)
 
 STORE_RELOAD_SECONDS = 10800
 UPDATER_RELOAD_SECONDS = 86400
@@ -52,6 +56,8 @@ def setup_steps(house: House, server: ApiServer) -> list[Step]:
         ("D-Bus", base.system_bus.start),
         ("host", base.host.load),
         ("services of the host", host.manager.load),
+        ("boot slots", house.os.slots.load),
+        ("updates of the operating system", house.os.updates.load),
         ("network", house.network.network.load),
         ("rules for services", host.services.load),
         ("time zone", host.clock.load),
@@ -74,6 +80,10 @@ def setup_steps(house: House, server: ApiServer) -> list[Step]:
         ("backup schedules", house.schedules.manager.load),
         ("health check", house.health.load),
     ]
+
+
+def startup_steps(house: House) -> list[Step]:
+    return [("boot slot", house.os.slots.mark_healthy)]
 
 
 async def engine_up(house: House, server: ApiServer) -> None:
@@ -104,8 +114,17 @@ def begin_background(house: House, scheduler: Scheduler) -> None:
     scheduler.every(CLOUD_SECONDS, "backups on their way to a cloud", backups.clear_cloud)
     house.schedules.manager.begin()
     jobs.spawn(partial(parts.connectivity.check, force=True))
+    jobs.spawn(partial(_learn_versions, house))
     jobs.spawn(house.host.clock.adjust)
     jobs.spawn(addons.image_check.check_all)
+
+
+async def _learn_versions(house: House) -> None:
+    """Look what is new; who can't now does with the next round."""
+    try:
+        await house.parts.updater.fetch()
+    except SupervisorError as err:
+        _LOGGER.warning("What is new is not known: %s", err)
 
 
 def closing_steps(house: House, server: ApiServer, scheduler: Scheduler) -> list[list[Step]]:
@@ -126,6 +145,7 @@ def closing_steps(house: House, server: ApiServer, scheduler: Scheduler) -> list
             ("devices", base.devices.stop),
             ("sound", parts.audio.stop),
             ("network", house.network.network.stop),
+            ("boot slots", house.os.slots.stop),
             ("host", house.host.manager.stop),
         ],
         [

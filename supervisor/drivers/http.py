@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final
 
@@ -19,6 +20,10 @@ from supervisor.errors import Timeout, Unavailable
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 MAX_REDIRECTIONS: Final = 5
 REDIRECTIONS: Final = frozenset({301, 302, 303, 307, 308})
+CHUNK_BYTES: Final = 1024 * 1024
+# A large answer may take long, but not without anything of it coming.
+CONNECT_SECONDS: Final = 180.0
+SILENCE_SECONDS: Final = 60.0
 
 
 @attrs.frozen
@@ -42,8 +47,16 @@ class Answer:
             raise Unavailable(f"{self.url} did not answer with JSON") from err
 
 
+@attrs.frozen
+class Stream:
+    """A large answer while it comes; `size` is in bytes, None where the service does not tell."""
+
+    size: int | None
+    chunks: AsyncIterator[bytes]
+
+
 class HttpClient:
-    """Small calls to services elsewhere. Answers are limited in size and time."""
+    """Calls to services elsewhere. Answers are limited in size and time, but for those that are read as a stream."""
 
     def __init__(self, *, user_agent: str) -> None:
         self._headers = {"User-Agent": user_agent}
@@ -109,6 +122,24 @@ class HttpClient:
             raise Unavailable(f"{url} sent more than {MAX_ANSWER_BYTES} bytes")
         return Answer(url, answer.status, answer.headers, body)
 
+    @asynccontextmanager
+    async def stream(self, url: str, *, timeout: float) -> AsyncIterator[Stream]:  # noqa: ASYNC109 - seconds for all
+        """Read a 200 answer of any size inside the block.
+
+        Raises, also inside the block, where it is read:
+            Timeout: not all of it came in time, or nothing for long.
+            Unavailable: no connection, another status, or the connection broke off.
+        """
+        limits = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+        headers = {"Accept-Encoding": "identity"}
+        async with _translated(url, timeout), self._open().get(url, timeout=limits, headers=headers) as answer:
+            if answer.status != 200:
+                raise Unavailable(f"{url} answered with status {answer.status}")
+            try:
+                yield Stream(answer.content_length, answer.content.iter_chunked(CHUNK_BYTES))
+            except aiohttp.ClientPayloadError as err:
+                raise Unavailable(f"{url} broke off before its end") from err
+
     async def reachable(self, url: str, *, timeout: float = 10.0) -> bool:  # noqa: ASYNC109 - seconds for one call
         """Tell whether anything answers there, whatever it says."""
         try:
@@ -169,5 +200,7 @@ class _translated:  # noqa: N801 - reads as a statement
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError as err:
             raise Timeout(f"{self._url} did not answer in time") from err
+        if isinstance(error, TimeoutError):
+            raise Timeout(f"{self._url} did not answer in time") from error
         if isinstance(error, aiohttp.ClientError | OSError | ValueError):
             raise Unavailable(f"{self._url} can't be reached: {error}") from error

@@ -12,7 +12,9 @@ import voluptuous as vol
 
 from supervisor.drivers.http import HttpClient
 from supervisor.errors import Unavailable
+from supervisor.events import EventBus, VersionsFetched
 from supervisor.jobs import JobCondition, JobManager
+from supervisor.model.os_release import OsReleases
 from supervisor.state import StateFile
 
 _LOGGER = logging.getLogger(__name__)
@@ -67,22 +69,30 @@ class Versions:
 
 
 class Updater:
-    """`version_url` holds the version files, one `<channel>.json` each."""
+    """`version_url` holds the version files, one `<channel>.json` each.
+
+    `machine` and `board` answer what this host is, as the version file calls it; None where nobody knows. A host whose
+    operating system is not Home Assistant's has no board there.
+    """
 
     def __init__(
         self,
         state: StateFile,
         http: HttpClient,
         jobs: JobManager,
+        bus: EventBus,
         *,
         version_url: str,
         machine: Callable[[], str | None],
+        board: Callable[[], str | None],
     ) -> None:
         self._state = state
         self._http = http
         self._jobs = jobs
+        self._bus = bus
         self._version_url = version_url
         self._machine = machine
+        self._board = board
         self._changing = asyncio.Lock()
         self._data: dict[str, Any] = UPDATER_SCHEMA({})
 
@@ -104,6 +114,11 @@ class Updater:
             self._data["homeassistant"],
             {plugin: self._data[plugin] for plugin in PLUGINS},
         )
+
+    @property
+    def os_releases(self) -> OsReleases:
+        """The Home Assistant Operating System for our board; nothing for a host that has another one."""
+        return OsReleases(self._data["hassos_unrestricted"], self._data["hassos_upgrade"], self._data["ota"])
 
     async def set_options(self, *, channel: str | None = None, auto_update: bool | None = None) -> None:
         """Store what is given."""
@@ -131,12 +146,21 @@ class Updater:
                 raise Unavailable(f"The version file {url} makes no sense: {err}") from err
             if latest["channel"] != self.channel:
                 raise Unavailable(f"The version file {url} is one of channel {latest['channel']}")
-            core = latest["homeassistant"]
+            core, board = latest["homeassistant"], self._board()
             news = {
                 **{key: latest[key] for key in (*PLUGINS, "supervisor", "ota")},
                 "homeassistant": core.get(self._machine() or "default") or core.get("default"),
+                "hassos_unrestricted": self._for_board(latest["hassos"], board),
                 "hassos_upgrade": latest["hassos-upgrade"],
                 "image": latest["images"],
             }
             await self._change(news)
             _LOGGER.info("Fetched the versions of channel %s", self.channel)
+            self._bus.publish(VersionsFetched(("supervisor", "core", *(("os",) if board is not None else ()))))
+
+    def _for_board(self, versions: dict[str, str], board: str | None) -> str | None:
+        if board is not None and board not in versions:
+            _LOGGER.warning(
+                "Channel %s has no Home Assistant Operating System for board %s: no updates of it", self.channel, board
+            )
+        return versions.get(board) if board is not None else None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import models
+import pytest
 
 from daemon import Daemon
 
@@ -35,6 +37,33 @@ async def test_what_can_not_be_done_is_refused_at_once_with_what_is_missing(daem
     assert (await daemon.ask("GET", "/host/services")).status == 400
     await daemon.post("/host/reload")
     await daemon.post("/supervisor/options", {"timezone": "Europe/Berlin"})
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/os/update", None),
+        ("/os/update", {"version": "16.1", "background": True}),
+        ("/os/config/sync", None),
+        ("/os/boot-slot", {"boot_slot": "B"}),
+    ],
+)
+async def test_another_operating_system_than_home_assistant_s_is_left_alone(
+    daemon: Daemon, path: str, body: Any
+) -> None:
+    answer = await daemon.ask("POST", path, body)
+    assert answer.status == 400
+    assert answer.body["message"].endswith("blocked from execution, no Home Assistant OS available")
+    info = await daemon.get("/os/info")
+    assert (info["version"], info["version_latest"], info["update_available"]) == (None, None, False)
+    assert (info["boot"], info["boot_slots"]) == (None, {})
+
+
+@pytest.mark.parametrize("body", [None, {}, {"boot_slot": "C"}, {"boot_slot": None}, {"boot_slot": "a"}])
+async def test_only_a_and_b_are_boot_slots(daemon: Daemon, body: Any) -> None:
+    answer = await daemon.ask("POST", "/os/boot-slot", body)
+    assert answer.status == 400
+    assert "boot_slot" in answer.body["message"]
 
 
 async def test_the_network_is_that_of_docker_alone_and_changes_are_refused(daemon: Daemon) -> None:

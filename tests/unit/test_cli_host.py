@@ -52,12 +52,6 @@ def test_what_takes_the_space_is_a_tree(command: Run, daemon: FakeDaemon) -> Non
     assert json.loads(command("host", "usage", "-o", "json").out)["total_bytes"] == 10 << 30
 
 
-def test_the_operating_system_is_shown(command: Run, daemon: FakeDaemon) -> None:
-    daemon.answers["GET", "/os/info"] = {"version": "15.2", "board": "rpi4-64", "boot": None, "data_disk": "/dev/sda"}
-    lines = [line.split() for line in command("os").out.splitlines()]
-    assert lines == [["Version", "15.2"], ["Board", "rpi4-64"], ["Data", "disk", "/dev/sda"]]
-
-
 def test_the_doctor_says_what_to_do(command: Run, daemon: FakeDaemon) -> None:
     daemon.answers["GET", "/host/doctor"] = {
         "findings": [

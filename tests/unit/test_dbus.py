@@ -34,6 +34,7 @@ from supervisor.drivers.dbus.declaration import (
     choice,
     method,
     several,
+    struct,
 )
 from supervisor.drivers.dbus.interface import Interface
 from supervisor.drivers.dbus.library import FAST, NEXT, Library
@@ -69,6 +70,7 @@ class Lamp(Interface):
     mix = method("Mix", STRING, STRING, returns=STRING)
     measure = method("Measure", returns=several(INT32, STRING))
     describe = method("Describe", returns=VARDICT)
+    parts = method("Parts", returns=array(struct("sa{sv}", lambda name, known: (name, known))))
     fail = method("Fail", STRING, returns=NOTHING)
     hang = method("Hang", returns=NOTHING, seconds=0.2)
 
@@ -112,6 +114,7 @@ def lamp(address: str) -> BusService:
                 "Mix": ("ss", "s", lambda one, two: [one + two]),
                 "Measure": ("", "is", lambda: [7, "lux"]),
                 "Describe": ("", "a{sv}", lambda: [{"nested": Variant("a{sv}", {"deep": Variant("u", 1)})}]),
+                "Parts": ("", "a(sa{sv})", lambda: [[["bulb", {"watts": Variant("u", 7)}]]]),
                 "Fail": ("s", "", refuse),
             },
         )
@@ -176,6 +179,10 @@ async def test_properties_are_read_in_their_python_form(proxy: Lamp) -> None:
 
 async def test_a_property_that_is_absent_or_of_another_type_is_unknown(proxy: Lamp) -> None:
     assert (proxy.absent, proxy.unfit) == (None, None)
+
+
+async def test_variants_are_unwrapped_inside_structures_too(proxy: Lamp) -> None:
+    assert await proxy.parts() == [("bulb", {"watts": 7})]
 
 
 async def test_announced_changes_are_seen_without_asking(proxy: Lamp, service: BusService) -> None:

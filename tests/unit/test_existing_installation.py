@@ -71,7 +71,13 @@ class Installation:
         self.docker = DockerSettings(self.file("docker.json", DOCKER_SCHEMA), mirrors, self.engine, self.resolution)
         self.http = HttpClient(user_agent="test")
         self.updater = Updater(
-            self.file("updater.json", UPDATER_SCHEMA), self.http, self.jobs, version_url="", machine=lambda: None
+            self.file("updater.json", UPDATER_SCHEMA),
+            self.http,
+            self.jobs,
+            self.bus,
+            version_url="",
+            machine=lambda: None,
+            board=lambda: None,
         )
         self.security = Security(self.file("security.json", SECURITY_SCHEMA), self.http, leak_url="")
         self.services = ServiceManager(self.file("services.json", SERVICES_SCHEMA), self.registry, self.jobs, self.bus)

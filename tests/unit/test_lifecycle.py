@@ -73,6 +73,7 @@ class Machine:
             ("configuration", self.configuration.load),
             ("add-ons", self.house.registry.load),
         ]
+        self.startup: list[Any] = [("boot slot", partial(self.step, "boot slot"))]
         self.closing: list[Any] = [
             [("one", partial(self.step, "close one"))],
             [("two", partial(self.step, "close two"))],
@@ -102,6 +103,7 @@ class Machine:
             Notifier(),
             self.end,
             self.setup,
+            self.startup,
             self.engine_up,
             self.background,
             self.closing,
@@ -141,7 +143,7 @@ def again(before: Machine, *, boot: str = "boot-1") -> Machine:
 async def test_the_daemon_goes_through_its_states_and_closes_stage_by_stage(machine: Machine) -> None:
     assert await machine.once() == 0
     assert machine.log == [
-        "setup", "startup", "engine up", "machine booted", "background", "running", "stopping",
+        "setup", "startup", "boot slot", "engine up", "machine booted", "background", "running", "stopping",
         "close one", "close two", "close",
     ]  # fmt: skip
     assert (machine.house.paths.root / "state").read_text() == "close"

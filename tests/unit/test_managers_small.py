@@ -22,7 +22,7 @@ from supervisor.drivers.docker.model import EngineInfo
 from supervisor.drivers.http import HttpClient
 from supervisor.drivers.journal.preferred import PreferredJournal
 from supervisor.errors import Blocked, Internal, NotFound, Timeout, Unavailable
-from supervisor.events import CoreState, EventBus
+from supervisor.events import CoreState, EventBus, VersionsFetched
 from supervisor.jobs import JobCondition, JobManager
 from supervisor.jobs.manager import JOBS_SCHEMA
 from supervisor.managers import connectivity as connectivity_module
@@ -37,6 +37,7 @@ from supervisor.managers.resolution import Resolution, UnhealthyReason, Unsuppor
 from supervisor.managers.scheduler import Scheduler
 from supervisor.managers.security import SECURITY_SCHEMA, Security
 from supervisor.managers.updater import UPDATER_SCHEMA, Updater
+from supervisor.model.os_release import OsReleases
 from supervisor.state import StateFile
 
 pytestmark = pytest.mark.usefixtures("no_blocking_calls")
@@ -123,7 +124,9 @@ def jobs(tmp_path: Path, bus: EventBus) -> JobManager:
 @pytest.fixture
 def updater(tmp_path: Path, bus: EventBus, client: HttpClient, jobs: JobManager, server: Server) -> Updater:
     state = StateFile(tmp_path / "updater.json", UPDATER_SCHEMA, bus)
-    return Updater(state, client, jobs, version_url=server.url, machine=lambda: "raspberrypi4")
+    return Updater(
+        state, client, jobs, bus, version_url=server.url, machine=lambda: "raspberrypi4", board=lambda: "generic-x86-64"
+    )
 
 
 # The HTTP client.
@@ -245,6 +248,34 @@ async def test_a_machine_that_the_file_does_not_know_gets_the_usual_version(
         monkeypatch.setattr(updater, "_machine", lambda machine=machine: machine)
         await updater.fetch()
         assert updater.versions.homeassistant == "2026.1.0"
+
+
+@pytest.mark.parametrize(
+    ("board", "newest", "about"),
+    [
+        ("generic-x86-64", "15.0", ("supervisor", "core", "os")),
+        ("toaster", None, ("supervisor", "core", "os")),
+        (None, None, ("supervisor", "core")),
+    ],
+)
+async def test_the_operating_system_is_that_of_our_board(
+    updater: Updater,
+    server: Server,
+    bus: EventBus,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    board: str | None,
+    newest: str | None,
+    about: tuple[str, ...],
+) -> None:
+    told: list[VersionsFetched] = []
+    bus.subscribe(VersionsFetched, told.append)
+    monkeypatch.setattr(updater, "_board", lambda: board)
+    server.says("/stable.json", VERSIONS)
+    await updater.fetch()
+    assert updater.os_releases == OsReleases(newest, {"14": "14.2"}, "https://example.org/ota")
+    assert told == [VersionsFetched(about)]
+    assert ("toaster" in caplog.text) == (board == "toaster")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ def received(library: Library, value: Any, *, typed: bool = False) -> Any:
     if isinstance(value, library.package.Variant):
         inside = received(library, value.value, typed=typed)
         return Variant(value.signature, inside) if typed else inside
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
+        # One of the libraries has structures as tuples.
         return [received(library, item, typed=typed) for item in value]
     if isinstance(value, dict):
         return {key: received(library, item, typed=typed) for key, item in value.items()}

@@ -48,10 +48,10 @@ class Doctor:
 
     def __init__(self, features: Features) -> None:
         self._features = features
-        self._checks: list[Callable[[], Finding]] = []
+        self._checks: list[Callable[[], Finding | None]] = []
 
-    def add(self, check: Callable[[], Finding]) -> None:
-        """Have one more thing looked at; `check` answers at once."""
+    def add(self, check: Callable[[], Finding | None]) -> None:
+        """Have one more thing looked at; `check` answers at once, with None where it is no matter on this host."""
         self._checks.append(check)
 
     def examine(self) -> list[Finding]:
@@ -62,4 +62,5 @@ class Doctor:
             else Finding(_TITLES[feature], Condition.MISSING, f"{provider.title} is not there", provider.how)
             for feature, provider in self._features.providers.items()
         ]
-        return [*(check() for check in self._checks), *features]
+        found = (check() for check in self._checks)
+        return [*(finding for finding in found if finding is not None), *features]

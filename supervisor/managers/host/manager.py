@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
 import attrs
 
 from supervisor.drivers.dbus.resolved import Broadcast
+from supervisor.errors import SupervisorError
 
 from .disks import Disks
 from .features import Features
 from .machine import Host
 from .services import SystemServices
+
+_LOGGER = logging.getLogger(__name__)
 
 _GIB: Final = 1024**3
 # What no signal announces, the state of NTP above all, is read again when somebody asks after this long.
@@ -60,8 +64,13 @@ class HostManager:
         self._features = features
         self._disks = disks
         self._subscriptions: list[Callable[[], None]] = []
+        self._others: list[Callable[[], Awaitable[object]]] = []
         self._read_at = 0.0
         self._reading: asyncio.Task[None] | None = None
+
+    def also_reload(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Have another part of the host read anew with `reload`; what it can't do at that time is no failure."""
+        self._others.append(work)
 
     async def load(self) -> None:
         """Follow the services; on return those that are there were read."""
@@ -89,6 +98,7 @@ class HostManager:
         self._read_at = time.monotonic()
         self._facts_changed(frozenset())
         await self._disks.load()
+        await asyncio.gather(*(_quietly(work) for work in self._others))
 
     def info(self) -> HostInfo:
         """Tell what is known now, without asking anybody."""
@@ -154,6 +164,13 @@ class HostManager:
     async def _read(self) -> None:
         self._read_at = time.monotonic()
         await self._services.refresh()
+
+
+async def _quietly(work: Callable[[], Awaitable[object]]) -> None:
+    try:
+        await work()
+    except SupervisorError as err:
+        _LOGGER.debug("Not read anew: %s", err)
 
 
 def _gib(size: int) -> float:

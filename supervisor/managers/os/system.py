@@ -1,4 +1,4 @@
-"""The operating system, as far as it tells (host contract §28, §29)."""
+"""What the operating system says of itself (host contract §28, §29)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ class OperatingSystem:
     """All of it is None on a system that is not the Home Assistant Operating System and has no agent."""
 
     _services: SystemServices
+
+    @property
+    def is_haos(self) -> bool:
+        return self._services.is_haos
 
     @property
     def version(self) -> str | None:
