@@ -55,7 +55,8 @@ def build_server(house: House) -> ApiServer:
         house.output.set_level,
         house.health,
         house.repair,
-        house.os.manager,
+        house.os.system,
+        house.os.updates,
     )
     routes = [
         *system.routes(),

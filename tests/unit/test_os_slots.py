@@ -238,14 +238,15 @@ async def test_marking_waits_for_a_rauc_that_comes_late(house: House, rauc: Rauc
     assert len(rauc.marks) == 2, "once is enough"
 
 
-async def test_a_host_that_tells_late_what_it_is_gets_its_slots_read(house: House, rauc: RaucStand) -> None:
+async def test_a_host_that_tells_late_what_it_is_gets_its_slots_read_and_marked(house: House, rauc: RaucStand) -> None:
     await rauc.service.start()
     await house.services.hostname.start()
     await house.slots.load()
     await house.slots.mark_healthy()
     assert rauc.asked == [], "RAUC of another system is left alone"
     await house.says("15.2")
-    await until(lambda: house.slots.booted == "A")
+    await until(lambda: rauc.marks == [("good", "booted"), ("active", "booted")])
+    assert house.slots.booted == "A"
 
 
 async def test_an_installation_by_others_is_noticed_at_its_end(haos: House, rauc: RaucStand) -> None:

@@ -23,7 +23,7 @@ from supervisor.managers.configuration import FEATURE_FLAGS, LOG_LEVELS, Configu
 from supervisor.managers.daemon import Daemon
 from supervisor.managers.host import Features, Host, HostControl, HostFeature
 from supervisor.managers.logs import LogManager, LogTarget
-from supervisor.managers.os import OsManager
+from supervisor.managers.os import OperatingSystem, OsUpdates
 from supervisor.managers.repair import SystemRepair
 from supervisor.managers.resolution import HealthCheck, Resolution
 from supervisor.managers.store import StoreManager
@@ -84,7 +84,8 @@ class SystemRoutes:
     _set_log_level: Callable[[str], None]
     _health: HealthCheck
     _repair: SystemRepair
-    _os: OsManager
+    _system: OperatingSystem
+    _system_updates: OsUpdates
 
     def routes(self) -> list[Route]:
         logs = log_routes("/supervisor/logs", Access.MANAGER, self._logs, _log_target)
@@ -130,7 +131,7 @@ class SystemRoutes:
         return wire.RootInfo(
             supervisor=self._daemon.version,
             homeassistant=None,
-            hassos=self._os.info().version,
+            hassos=self._system.version,
             docker=info.version if info else "",
             hostname=facts.hostname,
             operating_system=facts.operating_system,
@@ -166,13 +167,9 @@ class SystemRoutes:
                     update_type="supervisor", panel_path="/update-available/supervisor", version_latest=latest
                 )
             )
-        system = self._os.info()
-        if system.update_available and system.version_latest is not None:
-            updates.append(
-                wire.UpdateItem(
-                    update_type="os", panel_path="/update-available/os", version_latest=system.version_latest
-                )
-            )
+        latest = self._system_updates.latest
+        if self._system_updates.available and latest is not None:
+            updates.append(wire.UpdateItem(update_type="os", panel_path="/update-available/os", version_latest=latest))
         for addon in self._addons.registry.installed.values():
             if self._addons.update_available(addon):
                 store = self._store.get(addon.slug)

@@ -132,6 +132,8 @@ class BootSlots:
         await self._rauc.start()
         await self._read_quietly()
         self._was_there = self._rauc.available
+        if self._unmarked:
+            await self.mark_healthy()
 
     def _rauc_changed(self, names: frozenset[str]) -> None:
         there, was_there = self._rauc.available, self._was_there
@@ -206,12 +208,13 @@ class BootSlots:
     async def mark_healthy(self) -> None:
         """Tell the boot loader that this version has come up, so that it goes on booting it.
 
-        While RAUC can't be asked this waits for it in the background. A version that waits for a reboot stays the one
+        Until RAUC can be asked this waits for it in the background. A version that waits for a reboot stays the one
         that is booted next. The order of the calls matters to some boot loaders.
         """
+        self._unmarked = True
         if not self._system.is_haos or self._marking:
             return
-        self._unmarked = self._marking = True
+        self._marking = True
         try:
             async with self._jobs.run("os_manager_mark_healthy", internal=True):
                 await self._rauc.mark(Mark.GOOD, BOOTED)
