@@ -60,7 +60,6 @@ class Parts:
             DockerSettings(
                 base.state_file("docker.json", DOCKER_SCHEMA),
                 Mirrors(base.state_file("mirrors.json", MIRRORS_SCHEMA)),
-                base.engine,
                 base.resolution,
             ),
             updater,

@@ -105,6 +105,12 @@ class Updater:
             {plugin: self._data[plugin] for plugin in PLUGINS},
         )
 
+    @property
+    def newest_os(self) -> str | None:
+        """The newest Home Assistant Operating System for our board, whether or not it can be installed at once."""
+        newest: str | None = self._data["hassos_unrestricted"]
+        return newest
+
     async def set_options(self, *, channel: str | None = None, auto_update: bool | None = None) -> None:
         """Store what is given."""
         given = {"channel": channel, "auto_update": auto_update}

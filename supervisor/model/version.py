@@ -20,6 +20,12 @@ def is_known(text: str) -> bool:
     return parse(text).strategy != AwesomeVersionStrategy.UNKNOWN
 
 
+def major(text: str) -> int | None:
+    """Return the first number of a version; none when `text` follows no known scheme."""
+    version = parse(text)
+    return None if version.strategy == AwesomeVersionStrategy.UNKNOWN else version.section(0)
+
+
 def is_newer(a: str | None, b: str | None) -> bool | None:
     """Tell whether `a` is newer than `b`; none when the two can't be compared."""
     if a is None or b is None:

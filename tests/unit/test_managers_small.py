@@ -12,13 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 import voluptuous as vol
 from aiohttp import web
 
 from supervisor.drivers import http
-from supervisor.drivers.docker.model import EngineInfo
 from supervisor.drivers.http import HttpClient
 from supervisor.drivers.journal.preferred import PreferredJournal
 from supervisor.errors import Blocked, Internal, NotFound, Timeout, Unavailable
@@ -365,19 +363,11 @@ async def test_security_settings_are_read(security: Security, tmp_path: Path) ->
 # Docker settings.
 
 
-class AnEngine:
-    def __init__(self, info: EngineInfo | None = None) -> None:
-        self.info = info
-
-
-GOOD = EngineInfo("27.0.1", "1.46", "overlay2", "journald", "2", "/var/lib/docker")
-
-
 @pytest.fixture
 def docker(tmp_path: Path, bus: EventBus, resolution: Resolution) -> DockerSettings:
     state = StateFile(tmp_path / "docker.json", DOCKER_SCHEMA, bus)
     mirrors = Mirrors(StateFile(tmp_path / "mirrors.json", MIRRORS_SCHEMA, bus))
-    return DockerSettings(state, mirrors, AnEngine(GOOD), resolution)  # type: ignore[arg-type] - it asks `info` alone
+    return DockerSettings(state, mirrors, resolution)
 
 
 async def test_changed_settings_of_the_network_want_a_reboot_and_the_same_ones_nothing(
@@ -427,31 +417,6 @@ async def test_mirrors_have_a_file_of_their_own_and_one_name_for_docker_hub(
     again = Mirrors(StateFile(tmp_path / "mirrors.json", MIRRORS_SCHEMA, EventBus()))
     await again.load()
     assert again.all == {"ghcr.io": ["c.example.org"], "quay.io": ["c.example.org"]}
-
-
-@pytest.mark.parametrize(
-    ("change", "reasons"),
-    [
-        ({}, ()),
-        ({"version": "20.10.24"}, ("docker_version",)),
-        ({"version": "strange"}, ("docker_version",)),
-        ({"storage_driver": "vfs"}, ("docker_configuration",)),
-        ({"logging_driver": "json-file"}, ("docker_configuration",)),
-        ({"cgroup_version": "3"}, ("cgroup_version",)),
-    ],
-)
-async def test_an_engine_that_is_not_as_it_should_be_is_unsupported(
-    docker: DockerSettings, resolution: Resolution, monkeypatch: pytest.MonkeyPatch, change: Any, reasons: Any
-) -> None:
-    monkeypatch.setattr(docker, "_engine", AnEngine(attrs.evolve(GOOD, **change)))
-    docker.evaluate()
-    assert resolution.unsupported == reasons
-    monkeypatch.setattr(docker, "_engine", AnEngine(None))
-    docker.evaluate()
-    assert resolution.unsupported == reasons, "one that is away is judged when it is back"
-    monkeypatch.setattr(docker, "_engine", AnEngine(GOOD))
-    docker.evaluate()
-    assert resolution.supported
 
 
 # Configuration.
@@ -541,7 +506,7 @@ async def test_work_comes_round_in_the_running_state_only_and_a_failure_does_not
 
 def daemon(updater: Updater, **changes: Any) -> Daemon:
     settings: dict[str, Any] = {"container_name": None, "dev": False, "restart": lambda: None, **changes}
-    return Daemon(AnEngine(), updater, **settings)  # type: ignore[arg-type] - not asked without a container
+    return Daemon(object(), updater, **settings)  # type: ignore[arg-type] - not asked without a container
 
 
 async def test_an_update_is_available_when_a_newer_version_is_known_except_while_developing(
