@@ -176,7 +176,8 @@ class JobChanged:
 class StateFileCorrupt:
     """A state file could not be read.
 
-    `kept` is where it was put aside; `recovered` tells whether the last good copy was used.
+    `kept` is where it was put aside; `recovered` tells whether the last good copy was used. `errno` is what the disk
+    said, None when it gave us the file and the file makes no sense.
     """
 
     path: Path
@@ -184,6 +185,15 @@ class StateFileCorrupt:
     reason: str
     recovered: bool
     when: datetime
+    errno: int | None = None
+
+
+@attrs.frozen
+class StateFileUnwritten:
+    """A state file could not be written; `errno` is what the disk said."""
+
+    path: Path
+    errno: int | None
 
 
 @attrs.frozen
