@@ -29,7 +29,6 @@ from supervisor.managers.host import (
     GatewayFirewall,
     HostControl,
     HostFeature,
-    OperatingSystem,
     SystemServices,
 )
 from supervisor.managers.host.firewall import FIREWALL_UNIT, rules
@@ -41,6 +40,8 @@ from supervisor.managers.host.health import (
     SystemdEvaluation,
 )
 from supervisor.managers.network.health import ConnectivityCheckEvaluation, Ipv4Check
+from supervisor.managers.os import OperatingSystem
+from supervisor.managers.os.health import OsVersionEvaluation, VirtualizationEvaluation
 from supervisor.managers.resolution import Check, ContextType, Resolution, Suggestion, SuggestionType
 from supervisor.model.network import Interface as NetworkInterface
 from supervisor.model.network import InterfaceType, IpConfig, IpMethod
