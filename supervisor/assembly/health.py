@@ -41,7 +41,12 @@ from supervisor.managers.host.health import (
 )
 from supervisor.managers.mounts import MountFixups
 from supervisor.managers.network import Network
-from supervisor.managers.network.health import ConnectivityCheckEvaluation, Ipv4Check
+from supervisor.managers.network.health import (
+    ConnectivityCheckEvaluation,
+    Ipv4Check,
+    Ipv6NameServerCheck,
+    NameServerCheck,
+)
 from supervisor.managers.os import OperatingSystem
 from supervisor.managers.os.health import OsVersionEvaluation, VirtualizationEvaluation
 from supervisor.managers.resolution import (
@@ -85,6 +90,8 @@ def build_health(
     checks = Checks(base.resolution, base.state_file("resolution.json", RESOLUTION_SCHEMA), state)
     checks.add(_checks(base, parts, addons))
     checks.add([BackupsCheck(backups, base.resolution), Ipv4Check(network, base.resolution)])
+    for kind in (NameServerCheck, Ipv6NameServerCheck):
+        checks.add([kind(lambda: network.nameservers, base.resolution, parts.connectivity)])
     evaluations = Evaluations(base.resolution, state)
     evaluations.add(_evaluations(base, parts, addons, daemon))
     evaluations.add(_host_evaluations(parts, host, network, system))

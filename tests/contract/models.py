@@ -86,6 +86,8 @@ CHECKS = {
     "deprecated_arch_addon",
     "detached_addon_missing",
     "detached_addon_removed",
+    "dns_server",
+    "dns_server_ipv6",
     "docker_config",
     "free_space",
     "network_interface_ipv4",
