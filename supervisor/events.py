@@ -121,6 +121,13 @@ class HostInternetChanged:
 
 
 @attrs.frozen
+class InternetChanged:
+    """The daemon itself found or lost the internet."""
+
+    online: bool
+
+
+@attrs.frozen
 class SoundChanged:
     """The sound server came or went, or something in it changed: a device, a volume, a program that plays."""
 

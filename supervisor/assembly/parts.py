@@ -63,7 +63,7 @@ class Parts:
                 base.resolution,
             ),
             updater,
-            Connectivity(base.http, url=settings.connectivity_url),
+            Connectivity(base.http, base.bus, url=settings.connectivity_url),
             Security(base.state_file("security.json", SECURITY_SCHEMA), base.http, leak_url=settings.leak_url),
             StoreManager(
                 paths=base.paths,

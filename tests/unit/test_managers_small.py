@@ -20,7 +20,7 @@ from supervisor.drivers import http
 from supervisor.drivers.http import HttpClient
 from supervisor.drivers.journal.preferred import PreferredJournal
 from supervisor.errors import Blocked, Internal, NotFound, Timeout, Unavailable
-from supervisor.events import CoreState, EventBus
+from supervisor.events import CoreState, EventBus, InternetChanged
 from supervisor.jobs import JobCondition, JobManager
 from supervisor.jobs.manager import JOBS_SCHEMA
 from supervisor.managers import connectivity as connectivity_module
@@ -190,8 +190,10 @@ async def test_cancelling_a_call_cancels_it(client: HttpClient, server: Server) 
 # Connectivity.
 
 
-async def test_any_answer_means_online_and_is_good_for_a_while(client: HttpClient, server: Server) -> None:
-    connectivity = Connectivity(client, url=f"{server.url}/online")
+async def test_any_answer_means_online_and_is_good_for_a_while(
+    client: HttpClient, bus: EventBus, server: Server
+) -> None:
+    connectivity = Connectivity(client, bus, url=f"{server.url}/online")
     assert connectivity.online
     assert await connectivity.check()
     assert await connectivity.check()
@@ -200,24 +202,27 @@ async def test_any_answer_means_online_and_is_good_for_a_while(client: HttpClien
     assert len(server.asked) == 2
 
 
-async def test_askers_at_the_same_time_share_one_look(client: HttpClient, server: Server) -> None:
-    connectivity = Connectivity(client, url=server.url)
+async def test_askers_at_the_same_time_share_one_look(client: HttpClient, bus: EventBus, server: Server) -> None:
+    connectivity = Connectivity(client, bus, url=server.url)
     assert await asyncio.gather(*(connectivity.check() for _ in range(5))) == [True] * 5
     assert len(server.asked) == 1
 
 
-async def test_offline_is_looked_at_again_sooner(
-    client: HttpClient, server: Server, monkeypatch: pytest.MonkeyPatch
+async def test_offline_is_looked_at_again_sooner_and_both_ways_are_told_of(
+    client: HttpClient, bus: EventBus, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told: list[bool] = []
+    bus.subscribe(InternetChanged, lambda event: told.append(event.online))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{free.getsockname()[1]}/"
-    connectivity = Connectivity(client, url=closed)
+    connectivity = Connectivity(client, bus, url=closed)
     assert not await connectivity.check()
     monkeypatch.setattr(connectivity, "_url", server.url)
     assert not await connectivity.check(), "the last look is fresh"
     monkeypatch.setattr(connectivity_module, "FRESH_SECONDS_OFFLINE", 0)
     assert await connectivity.check()
+    assert told == [False, True]
 
 
 # Updater.
@@ -536,7 +541,7 @@ async def test_each_condition_has_a_judge_whose_words_are_the_contract_s(
             return int(free)
 
     jobs = JobManager(bus, StateFile(tmp_path / "jobs.json", JOBS_SCHEMA, bus))
-    connectivity = Connectivity(client, url="http://127.0.0.1:1/")
+    connectivity = Connectivity(client, bus, url="http://127.0.0.1:1/")
     host = AHost(data=tmp_path, machine=None)
     Judges(lambda: state, resolution, host, connectivity, updater, daemon(updater)).provide(jobs)
     server.says("/stable.json", VERSIONS)
