@@ -159,7 +159,7 @@ def _internet(_base: Base, parts: Parts) -> Finding:
 def _gateway(firewall: GatewayFirewall) -> Finding:
     if firewall.protected:
         return Finding("Internal network", Condition.OK, "Its gateway is closed to other machines")
-    how = "It takes systemd, and iptables on the host; else let no other machine of the network be a stranger's"
+    how = "It takes systemd and iptables on the host: see journalctl -u supervisor-firewall-gateway"
     return Finding("Internal network", Condition.LIMITED, "Its gateway is open to other machines", how)
 
 

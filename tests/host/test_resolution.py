@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -136,22 +135,28 @@ async def test_time_servers_are_asked_again(host: BoxDaemon, box: Box, stopped_c
 
 
 @pytest.fixture
-def way_in(box: Box) -> Iterator[None]:
-    """This machine, which is another one for the box, sends it what is meant for its internal network."""
-    address = box.run("ip", "-4", "-json", "address", "show", "eth0")
-    via = json.loads(address)[0]["addr_info"][0]["local"]
-    route = ("172.30.32.1/32", "via", via, "dev", bridge(0))
-    subprocess.run(["ip", "route", "add", *route], check=True)
-    yield
-    subprocess.run(["ip", "route", "del", *route], check=True)
+def stranger(box: Box) -> Iterator[str]:
+    """Another machine of the box's network, which sends the box what is meant for its internal network."""
+    name = "stranger"
+    address = json.loads(box.run("ip", "-4", "-json", "address", "show", "eth0"))[0]["addr_info"][0]["local"]
+    for words in (
+        f"netns add {name}",
+        f"link add {name} type veth peer name eth0 netns {name}",
+        f"link set {name} master {bridge(0)} up",
+        f"-n {name} link set eth0 up",
+        f"-n {name} address add 10.99.0.90/24 dev eth0",
+        f"-n {name} route add 172.30.32.1/32 via {address}",
+    ):
+        subprocess.run(["ip", *words.split()], check=True)
+    yield name
+    subprocess.run(["ip", "netns", "del", name], check=True)
 
 
-def comes_in() -> bool:
-    try:
-        socket.create_connection(("172.30.32.1", 80), timeout=2).close()
-    except TimeoutError:
-        return False
-    return True
+def comes_in(stranger: str) -> bool:
+    reach = ("timeout", "2", "bash", "-c", "exec 3<>/dev/tcp/172.30.32.1/80")
+    code = subprocess.run(["ip", "netns", "exec", stranger, *reach], check=False).returncode
+    assert code in (0, 124), "it is refused or there is no way, which says nothing"
+    return code == 0
 
 
 async def rules_of(box: Box, program: str, gateway: str) -> list[str]:
@@ -159,16 +164,17 @@ async def rules_of(box: Box, program: str, gateway: str) -> list[str]:
     return [rule.removeprefix("-A PREROUTING ") for rule in rules if gateway in rule]
 
 
-@pytest.mark.usefixtures("way_in")
-async def test_the_gateway_of_the_internal_network_is_closed_to_other_machines(host: BoxDaemon, box: Box) -> None:
-    await until(lambda: not comes_in(), 10)
+async def test_the_gateway_of_the_internal_network_is_closed_to_other_machines(
+    host: BoxDaemon, box: Box, stranger: str
+) -> None:
+    await until(lambda: not comes_in(stranger), 10)
     # Who takes the rules away opens it; the next start of the daemon closes it, and sets no rule twice.
     await box.ask("iptables", "-t", "raw", "-F", "PREROUTING")
-    assert comes_in()
+    assert comes_in(stranger)
     for _ in range(2):
         await host.restart()
         await host.ready()
-        assert not comes_in()
+        assert not comes_in(stranger)
     for program, gateway in (("iptables", "172.30.32.1/32"), ("ip6tables", "fd0c:ac1e:2100::1/128")):
         accept, drop = f"-d {gateway} -i lo -j ACCEPT", f"-d {gateway} ! -i hassio -j DROP"
         assert await rules_of(box, program, gateway) == [accept, drop]

@@ -54,21 +54,20 @@ class GatewayFirewall:
                 _LOGGER.warning("The gateway of the internal network stays open to other machines: there is no systemd")
                 self._unsubscribe = self._systemd.subscribe(self._changed)
             return
-        self.stop()
+        self._wait_no_longer()
         try:
             await self._set()
         except SupervisorError as err:
             self._failed(str(err))
 
-    def stop(self) -> None:
-        """Wait for systemd no longer."""
+    def _wait_no_longer(self) -> None:
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None
 
     def _changed(self, _names: frozenset[str]) -> None:
         if self._systemd.available:
-            self.stop()
+            self._wait_no_longer()
             self._spawn(lambda: self.protect(self._gateways))
 
     async def _set(self) -> None:
