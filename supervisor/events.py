@@ -121,6 +121,13 @@ class HostInternetChanged:
 
 
 @attrs.frozen
+class InternetChanged:
+    """The daemon itself found or lost the internet."""
+
+    online: bool
+
+
+@attrs.frozen
 class SoundChanged:
     """The sound server came or went, or something in it changed: a device, a volume, a program that plays."""
 
@@ -176,7 +183,8 @@ class JobChanged:
 class StateFileCorrupt:
     """A state file could not be read.
 
-    `kept` is where it was put aside; `recovered` tells whether the last good copy was used.
+    `kept` is where it was put aside; `recovered` tells whether the last good copy was used. `errno` is what the disk
+    said, None when it gave us the file and the file makes no sense.
     """
 
     path: Path
@@ -184,6 +192,15 @@ class StateFileCorrupt:
     reason: str
     recovered: bool
     when: datetime
+    errno: int | None = None
+
+
+@attrs.frozen
+class StateFileUnwritten:
+    """A state file could not be written; `errno` is what the disk said."""
+
+    path: Path
+    errno: int | None
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ import attrs
 
 from supervisor.drivers.docker.engine import Engine
 from supervisor.drivers.docker.instance import engine_run
-from supervisor.drivers.systemd import Notifier, system_is_stopping
+from supervisor.drivers.systemd import Notifier
 from supervisor.errors import Conflict, SupervisorError
 from supervisor.events import CoreState, CoreStateChanged, EngineAvailabilityChanged, EventBus
 from supervisor.managers.addons import AddonManager
@@ -101,7 +101,7 @@ class Lifecycle:
     _engine_up: Callable[[], Awaitable[None]]
     _background: Callable[[], None]
     _closing: Sequence[Sequence[Step]]
-    _machine_stops: Callable[[], Awaitable[bool]] = system_is_stopping
+    _machine_stops: Callable[[], Awaitable[bool]]
     _resumed: bool = False
     _booted: asyncio.Lock = attrs.field(factory=asyncio.Lock)
     _engine_tasks: set[asyncio.Task[None]] = attrs.field(factory=set)

@@ -20,7 +20,7 @@ import msgspec
 import voluptuous as vol
 
 from supervisor.errors import Internal
-from supervisor.events import EventBus, StateFileCorrupt
+from supervisor.events import EventBus, StateFileCorrupt, StateFileUnwritten
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class StateFile:
                 return self._read(self._last_good), None
             return self._schema({}), None
         except (OSError, ValueError, vol.Invalid) as err:
-            reason = str(err)
+            reason, number = str(err), err.errno if isinstance(err, OSError) else None
         when = datetime.now(UTC)
         kept = self.path.with_name(f"{self.path.name}.corrupt-{when:%Y%m%dT%H%M%S%f}")
         with contextlib.suppress(OSError):
@@ -76,7 +76,7 @@ class StateFile:
             data, recovered = self._read(self._last_good), True
         except (OSError, ValueError, vol.Invalid):
             data, recovered = self._schema({}), False
-        return data, StateFileCorrupt(self.path, kept, reason, recovered, when)
+        return data, StateFileCorrupt(self.path, kept, reason, recovered, when, number)
 
     def _read(self, path: Path) -> Any:
         return self._schema(json.loads(path.read_bytes()))
@@ -104,6 +104,7 @@ class StateFile:
                         await asyncio.wait({writing})
                 raise
             except OSError as err:
+                self._bus.publish(StateFileUnwritten(self.path, err.errno))
                 raise Internal(f"{self.path.name} can't be written: {err.strerror}") from err
 
     def _write(self, content: bytes) -> None:

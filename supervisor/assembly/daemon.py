@@ -97,7 +97,6 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
     repositories = build_repositories(base)
     backups = build_backups(base, parts, addons, repositories, state)
     schedules = build_schedules(base, parts, backups, repositories, state)
-    health = build_health(base, parts, addons, backups, daemon, state)
     repair = SystemRepair(
         base.engine,
         base.jobs,
@@ -110,6 +109,7 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
     host = build_host(base, parts, addons, state)
     network = build_network(base, parts, host)
     os_parts = build_operating_system(base, parts, host)
+    health = build_health(base, parts, addons, backups, daemon, host, network.network, os_parts.system, state)
     house = House(
         base,
         parts,
@@ -145,4 +145,5 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
         partial(engine_up, house, server),
         partial(begin_background, house, scheduler),
         closing_steps(house, server, scheduler),
+        host.control.is_going_down,
     )

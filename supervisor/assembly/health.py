@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from supervisor.drivers.mountinfo import takes_part_in_propagation
+from supervisor.events import HostInternetChanged
 from supervisor.lifecycle import StateKeeper
 from supervisor.managers.addons.checks import (
     DeprecatedArchCheck,
@@ -19,13 +20,35 @@ from supervisor.managers.backups.health import BackupFixups, BackupsCheck
 from supervisor.managers.backups.manager import BackupManager
 from supervisor.managers.daemon import Daemon
 from supervisor.managers.docker_health import (
+    ControlGroupsEvaluation,
     DockerConfigCheck,
     DockerFixups,
+    EngineDriversEvaluation,
+    EngineVersionEvaluation,
     PrivilegedEvaluation,
     RestartPolicyEvaluation,
     SoftwareEvaluation,
 )
+from supervisor.managers.host.health import (
+    FailedUnitsCheck,
+    HostFixups,
+    JournalEvaluation,
+    NetworkManagerEvaluation,
+    OsAgentEvaluation,
+    OsEvaluation,
+    ResolvedEvaluation,
+    SystemdEvaluation,
+)
 from supervisor.managers.mounts import MountFixups
+from supervisor.managers.network import Network
+from supervisor.managers.network.health import (
+    ConnectivityCheckEvaluation,
+    Ipv4Check,
+    Ipv6NameServerCheck,
+    NameServerCheck,
+)
+from supervisor.managers.os import OperatingSystem
+from supervisor.managers.os.health import OsVersionEvaluation, VirtualizationEvaluation
 from supervisor.managers.resolution import (
     RESOLUTION_SCHEMA,
     Check,
@@ -34,6 +57,7 @@ from supervisor.managers.resolution import (
     Evaluations,
     Fixups,
     HealthCheck,
+    UnsupportedReason,
 )
 from supervisor.managers.store.fixups import StoreFixups
 from supervisor.managers.system_health import (
@@ -48,16 +72,34 @@ from supervisor.managers.system_health import (
 
 from .addons import AddonParts
 from .base import Base
+from .host import HostParts
 from .parts import Parts
 
 
 def build_health(
-    base: Base, parts: Parts, addons: AddonParts, backups: BackupManager, daemon: Daemon, state: StateKeeper
+    base: Base,
+    parts: Parts,
+    addons: AddonParts,
+    backups: BackupManager,
+    daemon: Daemon,
+    host: HostParts,
+    network: Network,
+    system: OperatingSystem,
+    state: StateKeeper,
 ) -> HealthCheck:
     checks = Checks(base.resolution, base.state_file("resolution.json", RESOLUTION_SCHEMA), state)
-    checks.add([*_checks(base, parts, addons), BackupsCheck(backups, base.resolution)])
+    checks.add(_checks(base, parts, addons))
+    checks.add([BackupsCheck(backups, base.resolution), Ipv4Check(network, base.resolution)])
+    for kind in (NameServerCheck, Ipv6NameServerCheck):
+        checks.add([kind(lambda: network.nameservers, base.resolution, parts.connectivity)])
     evaluations = Evaluations(base.resolution, state)
     evaluations.add(_evaluations(base, parts, addons, daemon))
+    evaluations.add(_host_evaluations(parts, host, network, system))
+
+    def judge_connectivity(_event: HostInternetChanged) -> None:
+        base.jobs.spawn(partial(evaluations.run, {UnsupportedReason.CONNECTIVITY_CHECK}))
+
+    base.bus.subscribe(HostInternetChanged, judge_connectivity)
     fixups = Fixups(base.resolution, base.jobs)
     installed = addons.manager.registry.installed
     in_use = lambda: [addon.record.repository for addon in installed.values()]  # noqa: E731 - the collaborator of one line
@@ -67,6 +109,7 @@ def build_health(
         DockerFixups(parts.docker, base.resolution, fixups),
         BackupFixups(backups),
         MountFixups(parts.mounts),
+        HostFixups(parts.system.systemd, host.control, host.features),
     ):
         fixups.add(room.fixups())
     return HealthCheck(base.resolution, checks, evaluations, fixups, base.jobs, base.bus)
@@ -84,6 +127,7 @@ def _checks(base: Base, parts: Parts, addons: AddonParts) -> list[Check]:
         PwnedCheck(registry, resolution, addons.manager.options, parts.security, parts.connectivity),
         DockerConfigCheck(base.engine, registry, resolution, spreads),
         FreeSpaceCheck(base.host, resolution),
+        FailedUnitsCheck(parts.system.systemd, resolution, lambda: parts.mounts.unit_names),
     ]
 
 
@@ -97,6 +141,24 @@ def _evaluations(base: Base, parts: Parts, addons: AddonParts, daemon: Daemon) -
         ArchitectureEvaluation(base.host),
         JobConditionsEvaluation(base.jobs),
         VersionEvaluation(parts.updater, daemon),
+        EngineVersionEvaluation(base.engine),
+        EngineDriversEvaluation(base.engine),
+        ControlGroupsEvaluation(base.engine),
         RestartPolicyEvaluation(base.engine, registry),
         SoftwareEvaluation(base.engine, registry, base.resolution),
+    ]
+
+
+def _host_evaluations(parts: Parts, host: HostParts, network: Network, system: OperatingSystem) -> list[Evaluation]:
+    features = host.features
+    return [
+        OsEvaluation(features),
+        OsAgentEvaluation(features),
+        OsVersionEvaluation(system, parts.updater),
+        VirtualizationEvaluation(system, features, parts.system.systemd),
+        SystemdEvaluation(features),
+        JournalEvaluation(features),
+        ResolvedEvaluation(features),
+        NetworkManagerEvaluation(features),
+        ConnectivityCheckEvaluation(network),
     ]

@@ -18,6 +18,7 @@ from supervisor.managers.host import (
     Doctor,
     Features,
     Finding,
+    GatewayFirewall,
     HostControl,
     HostFeature,
     HostManager,
@@ -45,6 +46,7 @@ class HostParts:
     services: HostServices
     control: HostControl
     clock: Clock
+    firewall: GatewayFirewall
 
 
 def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper) -> HostParts:
@@ -91,6 +93,8 @@ def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper)
         stop_managed=partial(_stop_managed, addons, state),
         resume=partial(_resume, addons, state),
     )
+    firewall = GatewayFirewall(system.systemd, base.resolution, base.engine.network.settings.bridge, base.jobs.spawn)
+    doctor.add(partial(_gateway, firewall))
     return HostParts(
         system,
         features,
@@ -110,6 +114,7 @@ def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper)
             base.settings.whoami_url,
             partial(parts.connectivity.check, force=True),
         ),
+        firewall,
     )
 
 
@@ -149,6 +154,13 @@ def _internet(_base: Base, parts: Parts) -> Finding:
         return Finding("Internet", Condition.OK, "It can be reached")
     how = "Updates and images of others wait for it; see the network's settings"
     return Finding("Internet", Condition.LIMITED, "It can't be reached", how)
+
+
+def _gateway(firewall: GatewayFirewall) -> Finding:
+    if firewall.protected:
+        return Finding("Internal network", Condition.OK, "Its gateway is closed to other machines")
+    how = "It takes systemd and iptables on the host: see journalctl -u supervisor-firewall-gateway"
+    return Finding("Internal network", Condition.LIMITED, "Its gateway is open to other machines", how)
 
 
 def _space(disks: Disks) -> Finding:

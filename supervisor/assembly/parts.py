@@ -65,11 +65,10 @@ class Parts:
             DockerSettings(
                 base.state_file("docker.json", DOCKER_SCHEMA),
                 Mirrors(base.state_file("mirrors.json", MIRRORS_SCHEMA)),
-                base.engine,
                 base.resolution,
             ),
             updater,
-            Connectivity(base.http, url=settings.connectivity_url),
+            Connectivity(base.http, base.bus, url=settings.connectivity_url),
             Security(base.state_file("security.json", SECURITY_SCHEMA), base.http, leak_url=settings.leak_url),
             StoreManager(
                 paths=base.paths,

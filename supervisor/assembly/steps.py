@@ -10,6 +10,7 @@ from supervisor.const import SUPERVISOR_ADDRESS
 from supervisor.errors import SupervisorError
 from supervisor.lifecycle import Step
 from supervisor.managers.adoption import take_over
+from supervisor.managers.docker_health import ENGINE_REASONS
 from supervisor.managers.resolution import AUTO_REPAIR_SECONDS, HEALTH_CHECK_SECONDS
 from supervisor.managers.scheduler import Scheduler
 
@@ -89,11 +90,12 @@ def startup_steps(house: House) -> list[Step]:
 async def engine_up(house: House, server: ApiServer) -> None:
     """Bring up the internal network and our address in it."""
     base, parts = house.base, house.parts
-    parts.docker.evaluate()
+    await house.health.evaluations.run(ENGINE_REASONS)
     await base.engine.network.ensure(ipv6=parts.docker.enable_ipv6, mtu=parts.docker.mtu)
     own = base.settings.container_name
     if own is not None:
         await base.engine.network.attach(own, aliases=("supervisor", "hassio"), address=SUPERVISOR_ADDRESS)
+    await house.host.firewall.protect(await base.engine.network.gateways())
     if server.tcp_address is None:
         await server.bind_tcp(str(base.address), base.settings.api_port)
     await house.backups.engine_reached()

@@ -1,4 +1,4 @@
-"""Telling systemd how the daemon does: ready, alive, what it is doing, stopping. And asking whether it stops all."""
+"""Telling systemd how the daemon does: ready, alive, what it is doing, stopping. And asking it without the bus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ASK_SECONDS: Final = 5.0
 
 
 async def system_is_stopping() -> bool:
-    """Tell whether systemd is taking the whole machine down; False where there is no systemd to ask."""
+    """Ask systemd's program whether the whole machine goes down; False where there is no systemd to ask."""
     try:
         process = await asyncio.create_subprocess_exec(
             "systemctl",

@@ -71,6 +71,7 @@ class AppArmor:
         try:
             return await asyncio.to_thread((self._folder / slug).read_text)
         except (OSError, UnicodeDecodeError) as err:
+            self._resolution.judge_disk(err.errno if isinstance(err, OSError) else None)
             _LOGGER.error("%s: its AppArmor profile can't be read: %s", slug, err, extra={"ADDON": slug})
             return None
 
@@ -121,6 +122,7 @@ class AppArmor:
         try:
             await asyncio.to_thread(write_atomic, self._folder / slug, profile.encode(), 0o644)
         except OSError as err:
+            self._resolution.judge_disk(err.errno)
             raise Internal(f"The AppArmor profile of add-on {slug} can't be stored: {err.strerror or err}") from err
         self.profiles |= {slug}
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import voluptuous as vol
 
-from supervisor.drivers.docker.engine import Engine
 from supervisor.errors import NotFound
 from supervisor.managers.mirrors import Mirrors
 from supervisor.managers.resolution import (
@@ -15,15 +14,8 @@ from supervisor.managers.resolution import (
     IssueType,
     Resolution,
     SuggestionType,
-    UnsupportedReason,
 )
-from supervisor.model.version import is_newer
 from supervisor.state import StateFile
-
-MINIMUM_ENGINE = "24.0.0"
-STORAGE_DRIVERS = ("overlay2", "overlayfs")
-LOGGING_DRIVER = "journald"
-CGROUP_VERSIONS = ("1", "2")
 
 DOCKER_SCHEMA = vol.Schema(
     {
@@ -37,12 +29,11 @@ DOCKER_SCHEMA = vol.Schema(
 
 
 class DockerSettings:
-    """Keeps the settings and judges the engine (add-on contract §4.1)."""
+    """Keeps the settings; what about the engine is not as it should be is told by the health check."""
 
-    def __init__(self, state: StateFile, mirrors: Mirrors, engine: Engine, resolution: Resolution) -> None:
+    def __init__(self, state: StateFile, mirrors: Mirrors, resolution: Resolution) -> None:
         self._state = state
         self.mirrors = mirrors
-        self._engine = engine
         self._resolution = resolution
         self._changing = asyncio.Lock()
         self._data: dict[str, Any] = DOCKER_SCHEMA({})
@@ -93,19 +84,6 @@ class DockerSettings:
                 raise NotFound(f"No login is stored for registry {host}")
             rest = {known: login for known, login in self._data["registries"].items() if known != host}
             await self._save({**self._data, "registries": rest})
-
-    def evaluate(self) -> None:
-        """Say what about the engine is not as it should be; an engine that is away is judged when it is back."""
-        info = self._engine.info
-        if info is None:
-            return
-        too_old = is_newer(MINIMUM_ENGINE, info.version)
-        drivers_fit = info.storage_driver in STORAGE_DRIVERS and info.logging_driver == LOGGING_DRIVER
-        self._resolution.set_unsupported(UnsupportedReason.DOCKER_VERSION, too_old is not False)
-        self._resolution.set_unsupported(UnsupportedReason.DOCKER_CONFIGURATION, not drivers_fit)
-        self._resolution.set_unsupported(
-            UnsupportedReason.CGROUP_VERSION, str(info.cgroup_version) not in CGROUP_VERSIONS
-        )
 
     async def _save(self, data: dict[str, Any]) -> None:
         await self._state.save(data)

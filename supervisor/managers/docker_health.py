@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import attrs
 
 from supervisor.drivers.docker.engine import Engine
-from supervisor.drivers.docker.model import ContainerInfo
+from supervisor.drivers.docker.model import ContainerInfo, EngineInfo
 from supervisor.drivers.docker.registry import credentials_for
 from supervisor.errors import Invalid, NotFound, SupervisorError
 from supervisor.events import CoreState
@@ -29,6 +30,7 @@ from supervisor.managers.resolution import (
     UnhealthyReason,
     UnsupportedReason,
 )
+from supervisor.model.version import is_newer
 
 SPREAD_TARGETS: Final = ("/share", "/media")
 # Programs that replace or stop containers behind our back.
@@ -44,6 +46,14 @@ OWN_CONTAINERS: Final[dict[str, str]] = {
     "hassio_observer": "always",
 }
 _NEVER: Final = ("", "no")
+MINIMUM_ENGINE: Final = "24.0.0"
+STORAGE_DRIVERS: Final = ("overlay2", "overlayfs")
+LOGGING_DRIVER: Final = "journald"
+CGROUP_VERSIONS: Final = ("1", "2")
+# What an engine that comes back may answer otherwise than before.
+ENGINE_REASONS: Final = frozenset(
+    {UnsupportedReason.CGROUP_VERSION, UnsupportedReason.DOCKER_CONFIGURATION, UnsupportedReason.DOCKER_VERSION}
+)
 
 
 class DockerConfigCheck(Check):
@@ -112,6 +122,44 @@ async def _inspect(engine: Engine, name: str) -> ContainerInfo | None:
         return await engine.containers.inspect(name)
     except NotFound:
         return None
+
+
+class EngineEvaluation(Evaluation):
+    """Judges what the engine says of itself; one that is away is judged when it is back."""
+
+    states = frozenset({CoreState.SETUP, CoreState.STARTUP, CoreState.RUNNING})
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def unsupported(self) -> bool | None:
+        info = self._engine.info
+        return None if info is None else self.differs(info)
+
+    @abstractmethod
+    def differs(self, info: EngineInfo) -> bool:
+        """Tell whether the engine is not as it should be."""
+
+
+class EngineVersionEvaluation(EngineEvaluation):
+    reason = UnsupportedReason.DOCKER_VERSION
+
+    def differs(self, info: EngineInfo) -> bool:
+        return is_newer(MINIMUM_ENGINE, info.version) is not False
+
+
+class EngineDriversEvaluation(EngineEvaluation):
+    reason = UnsupportedReason.DOCKER_CONFIGURATION
+
+    def differs(self, info: EngineInfo) -> bool:
+        return info.storage_driver not in STORAGE_DRIVERS or info.logging_driver != LOGGING_DRIVER
+
+
+class ControlGroupsEvaluation(EngineEvaluation):
+    reason = UnsupportedReason.CGROUP_VERSION
+
+    def differs(self, info: EngineInfo) -> bool:
+        return info.cgroup_version not in CGROUP_VERSIONS
 
 
 class SoftwareEvaluation(Evaluation):

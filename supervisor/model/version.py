@@ -22,6 +22,12 @@ def is_known(text: str) -> bool:
     return parse(text).strategy != AwesomeVersionStrategy.UNKNOWN
 
 
+def major(version: str) -> int | None:
+    """Return the number that a version begins with; none when it begins with no number."""
+    found = _MAJOR.match(version)
+    return int(found[1]) if found is not None else None
+
+
 def is_newer(a: str | None, b: str | None) -> bool | None:
     """Tell whether `a` is newer than `b`; none when the two can't be compared."""
     if a is None or b is None:
@@ -37,9 +43,3 @@ def is_newer(a: str | None, b: str | None) -> bool | None:
 def at_least(version: str | None, floor: str) -> bool:
     """Tell whether `version` is `floor` or newer; what can't be compared is not."""
     return version is not None and is_newer(floor, version) is False
-
-
-def major(version: str) -> int | None:
-    """Return the number that a version begins with; none when it begins with no number."""
-    found = _MAJOR.match(version)
-    return int(found[1]) if found is not None else None

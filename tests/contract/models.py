@@ -77,6 +77,22 @@ ISSUE = (
     "reference_extra:obj|null"
 )
 RESOLUTION = "suggestions:[obj] unsupported:[str] unhealthy:[str] issues:[obj] checks:[obj]"
+# By the names of the first API version; those of Core's plugins come with them.
+CHECKS = {
+    "addon_pwned",
+    "app_port_conflict",
+    "backups",
+    "deprecated_addon",
+    "deprecated_arch_addon",
+    "detached_addon_missing",
+    "detached_addon_removed",
+    "dns_server",
+    "dns_server_ipv6",
+    "docker_config",
+    "free_space",
+    "network_interface_ipv4",
+    "systemd_unit_failure",
+}
 DOCKER = "version:str storage:str logging:str enable_ipv6:bool|null mtu:int|null registries:obj"
 PLUGIN = "version:str|null version_latest:str|null update_available:bool"
 AUDIO = f"{PLUGIN} host:ip audio:obj"

@@ -66,6 +66,14 @@ async def test_hardware_and_sound_have_every_required_key(daemon: Daemon) -> Non
     assert (await daemon.get("/hardware/audio"))["audio"] == {"input": {}, "output": {}}
 
 
+async def test_every_check_is_listed_under_the_name_that_clients_know(daemon: Daemon) -> None:
+    checks = (await daemon.get("/resolution/info"))["checks"]
+    assert {check["slug"] for check in checks} >= models.CHECKS
+    for check in checks:
+        models.check(check, "slug:str enabled:bool", check["slug"])
+        await daemon.post(f"/resolution/check/{check['slug']}/run")
+
+
 async def test_repositories_are_a_bare_list(daemon: Daemon) -> None:
     repositories = await daemon.get("/store/repositories")
     assert {repository["slug"] for repository in repositories} >= {"core", "local", "a0d7b954", "5c53de3b", "d5369777"}

@@ -85,7 +85,17 @@ async def test_the_doctor_names_what_is_missing_and_how_to_get_it(daemon: Daemon
     for name in ("D-Bus", "Reboot", "Services of the host", "Clock", "Name resolution"):
         assert findings[name]["condition"] == "missing", name
         assert findings[name]["how"], name
+    gateway = findings["Internal network"]
+    assert (gateway["condition"], "systemd" in gateway["how"]) == ("limited", True)
 
 
 async def test_a_bus_that_is_not_there_is_said_once(daemon: Daemon) -> None:
     assert daemon.log.count("The system bus is not running") == 1
+
+
+async def test_what_the_machine_lacks_makes_it_unsupported_and_keeps_nothing_from_working(daemon: Daemon) -> None:
+    await daemon.post("/resolution/healthcheck")
+    info = await daemon.get("/resolution/info")
+    assert set(info["unsupported"]) >= {"os", "os_agent", "systemd", "systemd_resolved", "network_manager"}
+    assert "connectivity_check" not in info["unsupported"], "nobody was told not to look"
+    assert info["unhealthy"] == []

@@ -80,7 +80,7 @@ async def stage(
     http = HttpClient(user_agent="test")
     await http.start()
     mirrors = Mirrors(house.state_file("mirrors.json", MIRRORS_SCHEMA))
-    settings = DockerSettings(house.state_file("docker.json", DOCKER_SCHEMA), mirrors, engine, house.resolution)
+    settings = DockerSettings(house.state_file("docker.json", DOCKER_SCHEMA), mirrors, house.resolution)
     puller = ImagePuller(engine, RegistryApi(http), settings, house.resolution, pauses=())
     images = AddonImages(engine, house.jobs, settings, house.host, puller, build_logs=tmp_path / "logs")
     check = ImageCheck(engine, house.jobs, house.host, house.registry, images, house.runner, house.resolution)

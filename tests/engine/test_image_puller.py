@@ -69,7 +69,6 @@ async def house(engine: Engine, bus: EventBus, tmp_path: Path) -> AsyncIterator[
     settings = DockerSettings(
         StateFile(tmp_path / "docker.json", DOCKER_SCHEMA, bus),
         Mirrors(StateFile(tmp_path / "mirrors.json", MIRRORS_SCHEMA, bus)),
-        engine,
         resolution,
     )
     await settings.load()

@@ -42,14 +42,16 @@ async def daemon(machine: Box) -> AsyncIterator[BoxDaemon]:
 
 
 async def add_ons(daemon: BoxDaemon) -> list[str]:
-    """Install and start one add-on for each stage, the one that starts first first."""
+    """Have one add-on for each stage, the one that starts first first."""
     slugs = [
         daemon.add_on(f"of-{startup}", command=LAST_WORDS, more=f"startup: {startup}\nboot: auto\n")
         for startup in ("initialize", "system", "services", "application")
     ]
     await daemon.post("/store/reload")
+    present = {addon["slug"] for addon in (await daemon.get("/addons"))["addons"]}
     for slug in slugs:
-        await daemon.install(slug, start=True)
+        if slug not in present:
+            await daemon.install(slug, start=True)
     for slug in slugs:
         await until(lambda slug=slug: started(daemon, slug), 30)
     return slugs
@@ -67,14 +69,40 @@ async def farewells(machine: Box, boot: int) -> list[str]:
 
 async def test_a_reboot_stops_the_add_ons_in_their_order_and_starts_them_again(daemon: BoxDaemon, machine: Box) -> None:
     slugs = await add_ons(daemon)
-    boot = (await machine.ask("cat", "/proc/sys/kernel/random/boot_id")).strip()
+    boot, boots = (await machine.ask("cat", "/proc/sys/kernel/random/boot_id")).strip(), machine.state.boots
     assert (await daemon.ask("POST", "/host/reboot")).status == 200
-    machine.wait_until_up(boots=2)
+    machine.wait_until_up(boots=boots + 1)
     await daemon.ready()
     assert (await machine.ask("cat", "/proc/sys/kernel/random/boot_id")).strip() != boot
     assert await farewells(machine, -1) == list(reversed(slugs))
     for slug in slugs:
         await until(lambda slug=slug: started(daemon, slug), 60)
+
+
+async def test_a_reboot_that_nobody_told_the_daemon_of_stops_them_in_their_order_too(
+    daemon: BoxDaemon, machine: Box
+) -> None:
+    """As somebody at the machine does it: systemd stops the daemon before the engine, and it sees why."""
+    slugs = await add_ons(daemon)
+    boots = machine.state.boots
+    await machine.ask("systemctl", "reboot")
+    await daemon.close_session()
+    machine.wait_until_up(boots=boots + 1)
+    await daemon.ready()
+    assert await farewells(machine, -1) == list(reversed(slugs))
+
+
+async def test_a_reboot_that_is_suggested_is_done(daemon: BoxDaemon, machine: Box) -> None:
+    boots = machine.state.boots
+    await daemon.post("/docker/options", {"mtu": 1400})
+    found = await daemon.get("/resolution/info")
+    assert [issue["type"] for issue in found["issues"] if issue["type"] == "reboot_required"]
+    [suggestion] = [one["uuid"] for one in found["suggestions"] if one["type"] == "execute_reboot"]
+    assert (await daemon.ask("POST", f"/resolution/suggestion/{suggestion}")).status == 200
+    machine.wait_until_up(boots=boots + 1)
+    await daemon.ready()
+    assert machine.run("cat", "/sys/class/net/hassio/mtu").strip() == "1400"
+    await daemon.post("/docker/options", {"mtu": None})
 
 
 async def test_a_shutdown_switches_the_machine_off(daemon: BoxDaemon, machine: Box) -> None:

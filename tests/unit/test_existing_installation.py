@@ -68,7 +68,7 @@ class Installation:
         )
         self.configuration = Configuration(self.file("config.json", CONFIGURATION_SCHEMA))
         mirrors = Mirrors(self.file("mirrors.json", MIRRORS_SCHEMA))
-        self.docker = DockerSettings(self.file("docker.json", DOCKER_SCHEMA), mirrors, self.engine, self.resolution)
+        self.docker = DockerSettings(self.file("docker.json", DOCKER_SCHEMA), mirrors, self.resolution)
         self.http = HttpClient(user_agent="test")
         self.updater = Updater(
             self.file("updater.json", UPDATER_SCHEMA),

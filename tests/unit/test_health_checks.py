@@ -418,6 +418,16 @@ def test_every_remedy_has_a_fix_up_here_or_belongs_to_a_part_that_is_not_built_y
         DockerFixups(Logins(), house.resolution, fixups),  # type: ignore[arg-type] - as above
     ):
         fixups.add(room.fixups())
-    of_others = {(SYSTEM, SuggestionType.CLEAR_FULL_BACKUP), (SYSTEM, SuggestionType.EXECUTE_REBOOT)}
+    of_others = {
+        (SYSTEM, type_)
+        for type_ in (
+            SuggestionType.CLEAR_FULL_BACKUP,
+            SuggestionType.CREATE_FULL_BACKUP,
+            SuggestionType.ENABLE_NTP,
+            SuggestionType.EXECUTE_REBOOT,
+            SuggestionType.EXECUTE_RESET,
+            SuggestionType.EXECUTE_RESTART,
+        )
+    }
     ours = {known for known in REMEDIES if known[0] in (ADDON, STORE, SYSTEM)}
     assert ours - of_others <= fixups.known

@@ -42,7 +42,6 @@ async def pulled(tmp_path: Path, engine: RefusingEngine, mirrors: list[str] | No
     settings = DockerSettings(
         StateFile(tmp_path / "docker.json", DOCKER_SCHEMA, bus),
         Mirrors(StateFile(tmp_path / "mirrors.json", MIRRORS_SCHEMA, bus)),
-        engine,  # type: ignore[arg-type] - not asked
         resolution,
     )
     if mirrors:

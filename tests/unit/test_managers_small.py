@@ -12,17 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 import voluptuous as vol
 from aiohttp import web
 
 from supervisor.drivers import http
-from supervisor.drivers.docker.model import EngineInfo
 from supervisor.drivers.http import HttpClient
 from supervisor.drivers.journal.preferred import PreferredJournal
 from supervisor.errors import Blocked, Internal, NotFound, Timeout, Unavailable
-from supervisor.events import CoreState, EventBus, VersionsFetched
+from supervisor.events import CoreState, EventBus, InternetChanged, VersionsFetched
 from supervisor.jobs import JobCondition, JobManager
 from supervisor.jobs.manager import JOBS_SCHEMA
 from supervisor.managers import connectivity as connectivity_module
@@ -195,8 +193,10 @@ async def test_cancelling_a_call_cancels_it(client: HttpClient, server: Server) 
 # Connectivity.
 
 
-async def test_any_answer_means_online_and_is_good_for_a_while(client: HttpClient, server: Server) -> None:
-    connectivity = Connectivity(client, url=f"{server.url}/online")
+async def test_any_answer_means_online_and_is_good_for_a_while(
+    client: HttpClient, bus: EventBus, server: Server
+) -> None:
+    connectivity = Connectivity(client, bus, url=f"{server.url}/online")
     assert connectivity.online
     assert await connectivity.check()
     assert await connectivity.check()
@@ -205,24 +205,27 @@ async def test_any_answer_means_online_and_is_good_for_a_while(client: HttpClien
     assert len(server.asked) == 2
 
 
-async def test_askers_at_the_same_time_share_one_look(client: HttpClient, server: Server) -> None:
-    connectivity = Connectivity(client, url=server.url)
+async def test_askers_at_the_same_time_share_one_look(client: HttpClient, bus: EventBus, server: Server) -> None:
+    connectivity = Connectivity(client, bus, url=server.url)
     assert await asyncio.gather(*(connectivity.check() for _ in range(5))) == [True] * 5
     assert len(server.asked) == 1
 
 
-async def test_offline_is_looked_at_again_sooner(
-    client: HttpClient, server: Server, monkeypatch: pytest.MonkeyPatch
+async def test_offline_is_looked_at_again_sooner_and_both_ways_are_told_of(
+    client: HttpClient, bus: EventBus, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told: list[bool] = []
+    bus.subscribe(InternetChanged, lambda event: told.append(event.online))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{free.getsockname()[1]}/"
-    connectivity = Connectivity(client, url=closed)
+    connectivity = Connectivity(client, bus, url=closed)
     assert not await connectivity.check()
     monkeypatch.setattr(connectivity, "_url", server.url)
     assert not await connectivity.check(), "the last look is fresh"
     monkeypatch.setattr(connectivity_module, "FRESH_SECONDS_OFFLINE", 0)
     assert await connectivity.check()
+    assert told == [False, True]
 
 
 # Updater.
@@ -396,19 +399,11 @@ async def test_security_settings_are_read(security: Security, tmp_path: Path) ->
 # Docker settings.
 
 
-class AnEngine:
-    def __init__(self, info: EngineInfo | None = None) -> None:
-        self.info = info
-
-
-GOOD = EngineInfo("27.0.1", "1.46", "overlay2", "journald", "2", "/var/lib/docker")
-
-
 @pytest.fixture
 def docker(tmp_path: Path, bus: EventBus, resolution: Resolution) -> DockerSettings:
     state = StateFile(tmp_path / "docker.json", DOCKER_SCHEMA, bus)
     mirrors = Mirrors(StateFile(tmp_path / "mirrors.json", MIRRORS_SCHEMA, bus))
-    return DockerSettings(state, mirrors, AnEngine(GOOD), resolution)  # type: ignore[arg-type] - it asks `info` alone
+    return DockerSettings(state, mirrors, resolution)
 
 
 async def test_changed_settings_of_the_network_want_a_reboot_and_the_same_ones_nothing(
@@ -458,31 +453,6 @@ async def test_mirrors_have_a_file_of_their_own_and_one_name_for_docker_hub(
     again = Mirrors(StateFile(tmp_path / "mirrors.json", MIRRORS_SCHEMA, EventBus()))
     await again.load()
     assert again.all == {"ghcr.io": ["c.example.org"], "quay.io": ["c.example.org"]}
-
-
-@pytest.mark.parametrize(
-    ("change", "reasons"),
-    [
-        ({}, ()),
-        ({"version": "20.10.24"}, ("docker_version",)),
-        ({"version": "strange"}, ("docker_version",)),
-        ({"storage_driver": "vfs"}, ("docker_configuration",)),
-        ({"logging_driver": "json-file"}, ("docker_configuration",)),
-        ({"cgroup_version": "3"}, ("cgroup_version",)),
-    ],
-)
-async def test_an_engine_that_is_not_as_it_should_be_is_unsupported(
-    docker: DockerSettings, resolution: Resolution, monkeypatch: pytest.MonkeyPatch, change: Any, reasons: Any
-) -> None:
-    monkeypatch.setattr(docker, "_engine", AnEngine(attrs.evolve(GOOD, **change)))
-    docker.evaluate()
-    assert resolution.unsupported == reasons
-    monkeypatch.setattr(docker, "_engine", AnEngine(None))
-    docker.evaluate()
-    assert resolution.unsupported == reasons, "one that is away is judged when it is back"
-    monkeypatch.setattr(docker, "_engine", AnEngine(GOOD))
-    docker.evaluate()
-    assert resolution.supported
 
 
 # Configuration.
@@ -572,7 +542,7 @@ async def test_work_comes_round_in_the_running_state_only_and_a_failure_does_not
 
 def daemon(updater: Updater, **changes: Any) -> Daemon:
     settings: dict[str, Any] = {"container_name": None, "dev": False, "restart": lambda: None, **changes}
-    return Daemon(AnEngine(), updater, **settings)  # type: ignore[arg-type] - not asked without a container
+    return Daemon(object(), updater, **settings)  # type: ignore[arg-type] - not asked without a container
 
 
 async def test_an_update_is_available_when_a_newer_version_is_known_except_while_developing(
@@ -602,7 +572,7 @@ async def test_each_condition_has_a_judge_whose_words_are_the_contract_s(
             return int(free)
 
     jobs = JobManager(bus, StateFile(tmp_path / "jobs.json", JOBS_SCHEMA, bus))
-    connectivity = Connectivity(client, url="http://127.0.0.1:1/")
+    connectivity = Connectivity(client, bus, url="http://127.0.0.1:1/")
     host = AHost(data=tmp_path, machine=None)
     Judges(lambda: state, resolution, host, connectivity, updater, daemon(updater)).provide(jobs)
     server.says("/stable.json", VERSIONS)

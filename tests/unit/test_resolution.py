@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.errors import NotFound
+from supervisor import state
+from supervisor.errors import Internal, NotFound
 from supervisor.events import (
     EventBus,
     HealthChanged,
@@ -27,6 +29,7 @@ from supervisor.managers.resolution import (
     UnhealthyReason,
     UnsupportedReason,
 )
+from supervisor.state import StateFile
 
 
 @pytest.fixture
@@ -155,6 +158,40 @@ def test_a_damaged_state_file_becomes_an_issue(resolution: Resolution, bus: Even
     assert issue.reference_extra is not None
     assert issue.reference_extra["recovered"] is True
     assert len(issue.reference_extra["reason"]) <= 500
+
+
+def bad_message(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.EBADMSG, "Bad message")
+
+
+async def test_a_file_system_that_is_damaged_makes_the_system_unhealthy(
+    resolution: Resolution, bus: EventBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = StateFile(tmp_path / "store.json", dict, bus)
+    monkeypatch.setattr(state, "write_atomic", bad_message)
+    with pytest.raises(Internal):
+        await file.save({"a": 1})
+    assert resolution.unhealthy == ("oserror_bad_message",)
+
+
+async def test_a_state_file_that_the_disk_does_not_give_is_a_sign_of_damage_and_one_that_makes_no_sense_is_none(
+    resolution: Resolution, bus: EventBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = StateFile(tmp_path / "store.json", dict, bus)
+    file.path.write_text("{")
+    assert await file.load() == {}
+    assert resolution.healthy
+    await file.save({"a": 1})
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_bytes", bad_message)
+        assert await file.load() == {}
+    assert resolution.unhealthy == ("oserror_bad_message",)
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, None])
+def test_other_troubles_of_a_disk_pass(resolution: Resolution, error: int | None) -> None:
+    resolution.judge_disk(error)
+    assert resolution.healthy
 
 
 SUBJECTS = st.tuples(

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon import until
 from supervisor.errors import Blocked, Busy, Internal, NotFound, SupervisorError, Unavailable, Unsupported
-from supervisor.events import CoreState, CoreStateChanged, EventBus
+from supervisor.events import CoreState, CoreStateChanged, EventBus, InternetChanged
 from supervisor.jobs import JobCondition, JobManager
 from supervisor.jobs.manager import JOBS_SCHEMA
 from supervisor.managers.resolution import (
@@ -332,6 +333,24 @@ async def test_after_a_failure_the_next_unasked_attempt_waits_longer_each_time(
     pauses = [later - earlier for earlier, later in itertools.pairwise(tried)]
     assert pauses[:5] == [60, 120, 240, 480, 960]
     assert max(pauses) == 6 * 3600
+
+
+async def test_what_waited_for_the_internet_is_tried_again_as_soon_as_that_is_back(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, first_pause=60)
+    stage.can(auto=True, online=True)
+    stage.can(SuggestionType.EXECUTE_RESTART, auto=True)
+    await stage.health.load()
+    stage.trouble("lamp")
+    stage.trouble("radio", SuggestionType.EXECUTE_RESTART)
+    stage.errors = [Blocked("no internet"), Internal("no")]
+    await stage.fixups.run_auto()
+    await stage.fixups.run_auto()
+    assert stage.applied == ["lamp", "radio"]
+    stage.bus.publish(InternetChanged(online=False))
+    stage.bus.publish(InternetChanged(online=True))
+    await until(lambda: len(stage.applied) > 2, 5)
+    assert stage.applied == ["lamp", "radio", "lamp"]
+    await stage.jobs.stop()
 
 
 @pytest.mark.parametrize("error", [Busy("at work"), Blocked("no space"), Unavailable("no engine")])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import Final
 
@@ -26,12 +28,15 @@ from supervisor.drivers.dbus.declaration import (
 from supervisor.drivers.dbus.interface import Interface
 from supervisor.drivers.dbus.translate import error_name
 from supervisor.drivers.dbus.values import Variant
-from supervisor.errors import SupervisorError
+from supervisor.errors import Conflict, NotFound, SupervisorError
 
 SYSTEMD: Final = Service("org.freedesktop.systemd1", "systemd")
 
 # Work of systemd that somebody waits for: a service that takes its time to stop is none of our failures.
 JOB_SECONDS = 100.0
+# systemd forgets a unit that has ended a moment after it said so.
+_FORGETTING_SECONDS: Final = 0.2
+_FORGETTING_TRIES: Final = 10
 
 
 class SystemState(StrEnum):
@@ -156,6 +161,27 @@ class Systemd(Interface):
         async with self.listen(self.job_removed) as ended:
             job = await begin()
             return (await ended.until(lambda one: one.job == job, seconds=seconds)).result
+
+    async def run_transient(
+        self, unit: str, mode: StartMode, properties: Mapping[str, Variant], *, seconds: float = JOB_SECONDS
+    ) -> str:
+        """Start a unit that lasts as long as it runs, and wait for the end of its start; return that job's result.
+
+        Raises:
+            Conflict: a unit of this name exists, and stays. Unavailable, Timeout, and what systemd's refusal means.
+        """
+        for _ in range(_FORGETTING_TRIES):
+            try:
+                return await self.finish(lambda: self.start_transient_unit(unit, mode, properties), seconds=seconds)
+            except Conflict:
+                await self._forget(unit)
+        return await self.finish(lambda: self.start_transient_unit(unit, mode, properties), seconds=seconds)
+
+    async def _forget(self, unit: str) -> None:
+        """Give systemd the time to forget a unit that has ended, and one that failed the word to."""
+        with suppress(NotFound):
+            await self.reset_failed_unit(unit)
+        await asyncio.sleep(_FORGETTING_SECONDS)
 
 
 class Unit(Interface):

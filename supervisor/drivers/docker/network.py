@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,16 @@ class InternalNetwork:
         await self._link.change(
             f"Detaching {name} from network {self.settings.name}", _detach, self.settings.name, name
         )
+
+    async def gateways(self) -> list[IPv4Address | IPv6Address]:
+        """Return the host's own addresses in it.
+
+        Raises:
+            NotFound: there is no such network.
+        """
+        raw = await self._link.call(f"Network {self.settings.name}", APIClient.inspect_network, self.settings.name)
+        ours = self.settings
+        return [ours.address(1), *([ours.subnet_v6.network_address + 1] if raw.get("EnableIPv6") else ())]
 
     async def addresses(self) -> Mapping[str, IPv4Address]:
         """Return container name -> address of the running members.

@@ -28,7 +28,7 @@ class AddonFixups:
             Fixup(addon, SuggestionType.DISABLE_BOOT, self._disable_boot),
             Fixup(addon, SuggestionType.EXECUTE_REBUILD, self._rebuild),
             Fixup(addon, SuggestionType.EXECUTE_REMOVE, self._remove),
-            Fixup(addon, SuggestionType.EXECUTE_REPAIR, self._repair, auto=True, attempts=REPAIR_ATTEMPTS),
+            Fixup(addon, SuggestionType.EXECUTE_REPAIR, self._repair, auto=True, attempts=REPAIR_ATTEMPTS, online=True),
             Fixup(addon, SuggestionType.EXECUTE_RESTART, self._restart),
             Fixup(addon, SuggestionType.EXECUTE_START, self._start),
             Fixup(addon, SuggestionType.EXECUTE_STOP, self._stop),

@@ -245,6 +245,7 @@ class AddonRunner:
         try:
             has_profile = await asyncio.to_thread(write)
         except OSError as err:
+            self._resolution.judge_disk(err.errno)
             # The folder is the add-on's own: it may have put anything in the way.
             addon.fail(f"its files can't be written: {err.strerror or err}")
             _LOGGER.error("%s: its files can't be written: %s", addon.slug, err, extra={"ADDON": addon.slug})

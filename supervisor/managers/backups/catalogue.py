@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import Final
 
 from supervisor.drivers.archive.reader import ArchiveReader
 from supervisor.errors import BackupError, BackupFileNotFoundError, NotFound
-from supervisor.managers.resolution import Resolution, UnhealthyReason
+from supervisor.managers.resolution import Resolution
 
 from .backup import Backup, Copy, Location
 from .locations import Locations
@@ -176,8 +175,8 @@ class Catalogue:
 
     def judge(self, location: Location, err: OSError) -> None:
         """Take a sign of a dying disk for what it is."""
-        if err.errno == errno.EBADMSG and self._locations.is_on_data_disk(location):
-            self._resolution.add_unhealthy(UnhealthyReason.OSERROR_BAD_MESSAGE)
+        if self._locations.is_on_data_disk(location):
+            self._resolution.judge_disk(err.errno)
 
 
 def _archives(folder: Path) -> list[Path]:

@@ -28,7 +28,7 @@ class BackupsCheck(Check):
     slug = "backups"
     issue = IssueType.NO_CURRENT_BACKUP
     context = ContextType.SYSTEM
-    states = frozenset({CoreState.RUNNING})
+    states = frozenset({CoreState.RUNNING, CoreState.STARTUP})
 
     def __init__(self, backups: BackupManager, resolution: Resolution) -> None:
         self._backups = backups

@@ -9,6 +9,7 @@ from .control import HostControl
 from .disks import Disks, Usage
 from .doctor import Condition, Doctor, Finding
 from .features import Features, HostFeature
+from .firewall import GatewayFirewall
 from .machine import Host, HostFacts
 from .manager import HostInfo, HostManager
 from .services import SystemServices
@@ -25,6 +26,7 @@ __all__ = [
     "Doctor",
     "Features",
     "Finding",
+    "GatewayFirewall",
     "Host",
     "HostControl",
     "HostFacts",

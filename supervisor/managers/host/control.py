@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from supervisor.drivers.dbus.systemd import SystemState
+from supervisor.drivers.systemd import system_is_stopping
 from supervisor.errors import HOST_INVALID_HOSTNAME, Invalid, SupervisorError, Unavailable, Unsupported
 
 from .features import Features, HostFeature
@@ -82,6 +84,19 @@ class HostControl:
         """Stop what is looked after, in its order, then have the machine switch itself off. Raises as `reboot`."""
         services = self._services
         await self._go_down(HostFeature.SHUTDOWN, services.login.power_off, services.systemd.power_off)
+
+    async def is_going_down(self) -> bool:
+        """Tell whether the whole machine stops, or boots again; where nobody can be asked it does not."""
+        systemd = self._services.systemd
+        if systemd.available:
+            try:
+                await systemd.refresh()
+            except SupervisorError as err:
+                _LOGGER.debug("%s", err)
+            else:
+                return systemd.system_state is SystemState.STOPPING
+        # systemd has a door of its own, which its program goes through: for hosts without a bus.
+        return await system_is_stopping()
 
     async def _go_down(
         self,

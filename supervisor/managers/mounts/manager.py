@@ -115,6 +115,11 @@ class MountManager:
     def status(self, name: str) -> MountStatus:
         return self._status.get(name, MountStatus())
 
+    @property
+    def unit_names(self) -> frozenset[str]:
+        """The units of the host that belong to the mounts."""
+        return frozenset().union(*(self._mounting.unit_names(mount) for mount in self._mounts.values()))
+
     def stored(self) -> dict[str, Any]:
         """Return everything as the state file has it, logins included: for that file and for backups only."""
         mounts = [*(mount.stored() for mount in self._mounts.values()), *self._foreign]

@@ -101,6 +101,11 @@ class Mounting:
             self._paths.on_host(bound), str(self._paths.on_host(source)), f"Supervisor bind mount: {name}", options
         )
 
+    def unit_names(self, mount: Mount) -> set[str]:
+        """Return the units that systemd may have for it."""
+        bound = self.bound_folder(mount)
+        return {self.plan(mount).unit, *({self.bind_plan(mount, bound).unit} if bound is not None else ())}
+
     async def status(self, mount: Mount, known: MountStatus) -> MountStatus:
         """Ask systemd alone, which takes no time; what is known of the server stays."""
         state = await self._units.state(self.plan(mount).unit)

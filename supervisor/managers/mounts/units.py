@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -21,9 +20,6 @@ SETTLE_SECONDS: Final = 40.0
 JOB_SECONDS: Final = 90.0
 
 _SETTLED: Final = frozenset({UnitState.ACTIVE, UnitState.FAILED, UnitState.INACTIVE})
-# systemd forgets a unit that has ended a moment after it said so.
-_FORGETTING_SECONDS: Final = 0.2
-_FORGETTING_TRIES: Final = 10
 
 
 @attrs.frozen
@@ -108,15 +104,14 @@ class MountUnits:
             SupervisorError: what systemd says against it.
         """
         await self.reset(plan.unit)
-        for _ in range(_FORGETTING_TRIES):
-            try:
-                return await self._done(
-                    lambda: self._systemd.start_transient_unit(plan.unit, StartMode.FAIL, plan.properties())
-                )
-            except Conflict:
-                await asyncio.sleep(_FORGETTING_SECONDS)
-        # Something of the host, such as fstab, describes this mount, too.
-        return await self.restart(plan.unit)
+        try:
+            result = await self._systemd.run_transient(
+                plan.unit, StartMode.FAIL, plan.properties(), seconds=JOB_SECONDS
+            )
+        except Conflict:
+            # Something of the host, such as fstab, describes this mount, too.
+            return await self.restart(plan.unit)
+        return result == JobResult.DONE
 
     async def restart(self, unit: str) -> bool:
         """Mount anew what a unit describes.

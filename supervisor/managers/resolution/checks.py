@@ -48,6 +48,8 @@ class Check(ABC):
     issue: ClassVar[IssueType]
     context: ClassVar[ContextType]
     states: ClassVar[frozenset[CoreState]]
+    # Whether each subject has an issue of its own, so that a known one says nothing about the others.
+    many_subjects: ClassVar[bool] = False
 
     @abstractmethod
     async def run(self) -> None:
@@ -143,5 +145,5 @@ class Checks:
         for issue in known:
             if await check.approve(issue) is False:
                 self._resolution.withdraw(issue)
-        if not known or check.context in _MANY_SUBJECTS:
+        if not known or check.many_subjects or check.context in _MANY_SUBJECTS:
             await check.run()

@@ -179,7 +179,11 @@ REMEDIES: dict[tuple[ContextType, SuggestionType], frozenset[IssueType]] = {
         {IssueType.CORRUPT_REPOSITORY, IssueType.FATAL_ERROR}
     ),
     (ContextType.SYSTEM, SuggestionType.CLEAR_FULL_BACKUP): frozenset({IssueType.FREE_SPACE}),
+    (ContextType.SYSTEM, SuggestionType.CREATE_FULL_BACKUP): frozenset({IssueType.NO_CURRENT_BACKUP}),
+    (ContextType.SYSTEM, SuggestionType.ENABLE_NTP): frozenset({IssueType.NTP_SYNC_FAILED}),
     (ContextType.SYSTEM, SuggestionType.EXECUTE_REBUILD): frozenset({IssueType.DOCKER_CONFIG}),
     (ContextType.SYSTEM, SuggestionType.EXECUTE_REBOOT): frozenset({IssueType.REBOOT_REQUIRED}),
+    (ContextType.SYSTEM, SuggestionType.EXECUTE_RESET): frozenset({IssueType.SYSTEMD_UNIT_FAILED}),
+    (ContextType.SYSTEM, SuggestionType.EXECUTE_RESTART): frozenset({IssueType.SYSTEMD_UNIT_FAILED}),
     (ContextType.SYSTEM, SuggestionType.REGISTRY_LOGIN): frozenset({IssueType.DOCKER_RATELIMIT}),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import ClassVar, Final
 
 from supervisor.errors import SupervisorError
@@ -41,10 +41,10 @@ class Evaluations:
     def add(self, evaluations: Iterable[Evaluation]) -> None:
         self._evaluations += evaluations
 
-    async def run(self) -> None:
-        """Judge everything that can be judged in the present state."""
+    async def run(self, only: Container[UnsupportedReason] | None = None) -> None:
+        """Judge everything that can be judged in the present state, or of that only these reasons."""
         for evaluation in self._evaluations:
-            if self._state() in evaluation.states:
+            if self._state() in evaluation.states and (only is None or evaluation.reason in only):
                 await self._judge(evaluation)
         if not _CONFINED.isdisjoint(self._resolution.unsupported):
             self._resolution.add_unhealthy(UnhealthyReason.DOCKER)

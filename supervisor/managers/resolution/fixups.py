@@ -31,7 +31,8 @@ class Fixup:
     """How one kind of suggestion is carried out.
 
     `apply` raises when it did not help; a subject that is gone needs no help and is a success. One that is `auto` is
-    also carried out unasked, at most `attempts` times in a row for one subject in the life of the daemon.
+    also carried out unasked, at most `attempts` times in a row for one subject in the life of the daemon. One that is
+    `online` needs the internet: when that is back, it is not put off any longer.
     """
 
     context: ContextType
@@ -39,6 +40,7 @@ class Fixup:
     apply: Work
     auto: bool = False
     attempts: int | None = None
+    online: bool = False
 
 
 @attrs.define
@@ -105,6 +107,12 @@ class Fixups:
                             await self._try(suggestion)
             except Blocked as err:
                 _LOGGER.debug("Nothing is repaired by itself now: %s", err)
+
+    def internet_is_back(self) -> None:
+        """Put off no longer what may have failed for want of it."""
+        for (context, type_, _), failures in self._failures.items():
+            if self._fixups[context, type_].online:
+                failures.not_before = 0.0
 
     def _of(self, suggestion: Suggestion) -> Fixup | None:
         return self._fixups.get((suggestion.context, suggestion.type))

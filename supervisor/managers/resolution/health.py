@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supervisor.events import CoreState, CoreStateChanged, EventBus
+from supervisor.events import CoreState, CoreStateChanged, EventBus, InternetChanged
 from supervisor.jobs import JobManager
 
 from .checks import Checks
@@ -37,6 +37,7 @@ class HealthCheck:
         """Take the first look. Everything that is looked at is loaded before."""
         await self.checks.load()
         self._bus.subscribe(CoreStateChanged, self._state_changed)
+        self._bus.subscribe(InternetChanged, self._internet_changed)
         await self.look()
 
     async def look(self) -> None:
@@ -63,3 +64,8 @@ class HealthCheck:
     def _state_changed(self, event: CoreStateChanged) -> None:
         if event.state is CoreState.RUNNING:
             self._jobs.spawn(self.run)
+
+    def _internet_changed(self, event: InternetChanged) -> None:
+        if event.online:
+            self.fixups.internet_is_back()
+            self._jobs.spawn(self.fixups.run_auto)

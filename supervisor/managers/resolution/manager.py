@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +15,7 @@ from supervisor.events import (
     IssueRemoved,
     StateEntryRefused,
     StateFileCorrupt,
+    StateFileUnwritten,
     SupportedChanged,
 )
 
@@ -44,6 +46,7 @@ class Resolution:
         self._unsupported: set[UnsupportedReason] = set()
         self._unhealthy: set[UnhealthyReason] = set()
         bus.subscribe(StateFileCorrupt, self._state_file_corrupt)
+        bus.subscribe(StateFileUnwritten, lambda event: self.judge_disk(event.errno))
         bus.subscribe(StateEntryRefused, self._state_entry_refused)
 
     @property
@@ -174,6 +177,14 @@ class Resolution:
             self._unhealthy.add(reason)
             self._bus.publish(HealthChanged(self.unhealthy))
 
+    def judge_disk(self, error: int | None) -> None:
+        """Take what the disk of the data folder said (an `errno`) for what it is: EBADMSG is its file system's end.
+
+        Not for network storage, which may say so when only its server is in trouble.
+        """
+        if error == errno.EBADMSG:
+            self.add_unhealthy(UnhealthyReason.OSERROR_BAD_MESSAGE)
+
     def set_unsupported(self, reason: UnsupportedReason, present: bool) -> None:  # noqa: FBT001 - it mirrors a fact
         """Add or take away a reason."""
         if present == (reason in self._unsupported):
@@ -199,6 +210,7 @@ class Resolution:
         return {**issue.as_wire(), "suggestions": suggestions}
 
     def _state_file_corrupt(self, event: StateFileCorrupt) -> None:
+        self.judge_disk(event.errno)
         self.raise_issue(
             IssueType.CORRUPT_STATE_FILE,
             ContextType.SUPERVISOR,

@@ -25,8 +25,8 @@ class StoreFixups:
     def fixups(self) -> list[Fixup]:
         store = ContextType.STORE
         return [
-            Fixup(store, SuggestionType.EXECUTE_RELOAD, self._reload, auto=True),
-            Fixup(store, SuggestionType.EXECUTE_RESET, self._reset, auto=True, attempts=RESET_ATTEMPTS),
+            Fixup(store, SuggestionType.EXECUTE_RELOAD, self._reload, auto=True, online=True),
+            Fixup(store, SuggestionType.EXECUTE_RESET, self._reset, auto=True, attempts=RESET_ATTEMPTS, online=True),
             Fixup(store, SuggestionType.EXECUTE_REMOVE, self._remove),
         ]
 

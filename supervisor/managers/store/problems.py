@@ -48,6 +48,7 @@ class Problems:
     def scanned(self, repository: Repository, scan: Scan) -> None:
         """Its files were looked at."""
         if scan.broken is not None:
+            self._resolution.judge_disk(scan.broken.errno)
             mendable = scan.broken.errno != errno.EBADMSG
         elif scan.invalid is not None:
             mendable = True
