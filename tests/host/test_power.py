@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from box_daemon import BoxDaemon, bring_base_image, sources
-from daemon import until
+from daemon import ROOT, until
 from hostbox import build
 from hostbox.box import Box
 from hostbox.network import Net
@@ -90,6 +90,29 @@ async def test_a_reboot_that_nobody_told_the_daemon_of_stops_them_in_their_order
     machine.wait_until_up(boots=boots + 1)
     await daemon.ready()
     assert await farewells(machine, -1) == list(reversed(slugs))
+
+
+async def test_network_storage_stays_until_the_add_ons_that_use_it_have_stopped(
+    daemon: BoxDaemon, machine: Box
+) -> None:
+    helper = (ROOT / "tests/stands/mount_network.sh").read_text()
+    await machine.ask("sh", "-c", "cat > /usr/sbin/mount.nfs && chmod 755 /usr/sbin/mount.nfs", stdin=helper)
+    machine.shell("mkdir -p /mnt/data/storage/nas/exports/films; ln -s /mnt/data/storage /run/network-storage")
+    await daemon.post("/mounts", {"name": "films", "type": "nfs", "usage": "media", "server": "nas", "path": "/films"})
+    slow = "trap 'sleep 8; echo kept > /media/films/note; exit 0' TERM; while :; do sleep 0.1; done"
+    slug = daemon.add_on("cutter", command=slow, more="boot: manual\nmap: [media:rw]\ntimeout: 30\n")
+    await daemon.post("/store/reload")
+    await daemon.install(slug, start=True)
+    await until(lambda: started(daemon, slug), 30)
+    boots = machine.state.boots
+    await machine.ask("systemctl", "reboot")
+    await daemon.close_session()
+    machine.wait_until_up(boots=boots + 1)
+    await daemon.ready()
+    note = machine.folder / "data/storage/nas/exports/films/note"
+    assert note.read_text() == "kept\n"
+    await daemon.ask("DELETE", "/mounts/films")
+    await daemon.post(f"/addons/{slug}/uninstall")
 
 
 async def test_a_reboot_that_is_suggested_is_done(daemon: BoxDaemon, machine: Box) -> None:

@@ -20,8 +20,8 @@ BROKEN = "box-broken.service"
 # Fails as long as there is no such file.
 BROKEN_UNIT = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/bin/test -e /run/mended\n"
 DROP_IN = Path("run/systemd/system/supervisor.service.d/whoami.conf")
-# What a host of Debian's packages lacks, and this machine besides; nothing else may be wrong with it. Its
-# NetworkManager looks for the internet only with one more package.
+# What a host of Debian's packages lacks, and this machine besides; nothing else may be wrong with it. The box's
+# NetworkManager was told not to look for the internet.
 UNSUPPORTED = {"os", "os_agent", "docker_version", "connectivity_check"}
 OF_THIS_KERNEL = {"apparmor"}
 
@@ -73,6 +73,24 @@ async def test_a_host_of_debian_s_packages_is_unsupported_for_what_it_lacks_alon
     assert set(found["unsupported"]) - OF_THIS_KERNEL == UNSUPPORTED
     assert found["unhealthy"] == []
     assert {"systemd_unit_failure", "network_interface_ipv4"} <= {check["slug"] for check in found["checks"]}
+
+
+async def test_networkmanager_is_judged_anew_as_soon_as_it_looks_for_the_internet(host: BoxDaemon, box: Box) -> None:
+    async def told() -> bool:
+        return "connectivity_check" in (await info(host))["unsupported"]
+
+    async def not_told() -> bool:
+        return not await told()
+
+    await host.post("/resolution/healthcheck")
+    assert await told()
+    more = box.root / "etc/NetworkManager/conf.d/zz-looks.conf"
+    more.write_text("[connectivity]\nenabled=true\nuri=http://gateway.lan:9/\ninterval=300\n")
+    await box.ask("nmcli", "general", "reload", "conf")
+    await until(not_told, 20)
+    more.unlink()
+    await box.ask("nmcli", "general", "reload", "conf")
+    await until(told, 20)
 
 
 async def test_a_unit_that_failed_is_told_and_forgotten(host: BoxDaemon, box: Box, broken: dict[str, Any]) -> None:
