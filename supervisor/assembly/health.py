@@ -89,9 +89,8 @@ def build_health(
 ) -> HealthCheck:
     checks = Checks(base.resolution, base.state_file("resolution.json", RESOLUTION_SCHEMA), state)
     checks.add(_checks(base, parts, addons))
-    checks.add([BackupsCheck(backups, base.resolution), Ipv4Check(network, base.resolution)])
-    for kind in (NameServerCheck, Ipv6NameServerCheck):
-        checks.add([kind(lambda: network.nameservers, base.resolution, parts.connectivity)])
+    checks.add([BackupsCheck(backups, base.resolution)])
+    checks.add(_host_checks(base, parts, network))
     evaluations = Evaluations(base.resolution, state)
     evaluations.add(_evaluations(base, parts, addons, daemon))
     evaluations.add(_host_evaluations(parts, host, network, system))
@@ -126,8 +125,18 @@ def _checks(base: Base, parts: Parts, addons: AddonParts) -> list[Check]:
         PortConflictCheck(registry),
         PwnedCheck(registry, resolution, addons.manager.options, parts.security, parts.connectivity),
         DockerConfigCheck(base.engine, registry, resolution, spreads),
+    ]
+
+
+def _host_checks(base: Base, parts: Parts, network: Network) -> list[Check]:
+    resolution = base.resolution
+    name_servers = (lambda: network.nameservers, resolution, parts.connectivity)
+    return [
         FreeSpaceCheck(base.host, resolution),
         FailedUnitsCheck(parts.system.systemd, resolution, lambda: parts.mounts.unit_names),
+        Ipv4Check(network, resolution),
+        NameServerCheck(*name_servers),
+        Ipv6NameServerCheck(*name_servers),
     ]
 
 

@@ -153,6 +153,21 @@ async def test_a_problem_of_the_whole_system_is_looked_for_once(stage: Stage) ->
     assert stage.subjects() == [None]
 
 
+class UnitsLook(SystemLook):
+    slug = "systemd_unit_failure"
+    issue = IssueType.SYSTEMD_UNIT_FAILED
+    many_subjects = True
+
+
+async def test_a_problem_of_one_subject_says_nothing_about_the_others(stage: Stage) -> None:
+    look = UnitsLook(stage.resolution)
+    stage.checks.add([look])
+    for unit in ("a.service", "b.service"):
+        look.problems[unit] = True
+        await stage.checks.run(look.slug)
+    assert stage.subjects() == ["a.service", "b.service"]
+
+
 async def test_a_check_looks_in_its_states_only(stage: Stage) -> None:
     stage.look.problems = {"lamp": True}
     stage.state = CoreState.FREEZE
@@ -215,6 +230,14 @@ async def test_a_verdict_comes_and_goes_and_none_changes_nothing(stage: Stage) -
         await stage.evaluations.run()
         assert stage.resolution.unsupported == reasons
     assert stage.resolution.unhealthy == ("docker",), "a confined daemon can't look after containers"
+
+
+async def test_some_reasons_can_be_judged_alone(stage: Stage) -> None:
+    stage.judgement.verdict = True
+    await stage.evaluations.run({UnsupportedReason.OS})
+    assert stage.resolution.supported
+    await stage.evaluations.run({UnsupportedReason.LXC})
+    assert stage.resolution.unsupported == ("lxc",)
 
 
 @pytest.mark.parametrize("error", [Internal("no"), ZeroDivisionError()])
