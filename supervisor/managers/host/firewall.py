@@ -103,7 +103,9 @@ def rules(gateway: IPv4Address | IPv6Address, interface: str) -> list[str]:
     tables = f"{'iptables' if gateway.version == 4 else 'ip6tables'} --wait --table raw"
     drop = f"PREROUTING ! --in-interface {interface} --destination {gateway} --jump DROP"
     accept = f"PREROUTING --in-interface lo --destination {gateway} --jump ACCEPT"
+    quiet = "2>/dev/null"
+    take_away = f"{tables} --delete {accept} {quiet}"
     return [
-        f"{tables} --check {drop} 2>&- || {{ {tables} --delete {accept} 2>&-; {tables} --insert {drop}; }}",
-        f"{tables} --check {accept} 2>&- || {tables} --insert {accept}",
+        f"{tables} --check {drop} {quiet} || {{ {take_away}; {tables} --insert {drop}; }}",
+        f"{tables} --check {accept} {quiet} || {tables} --insert {accept}",
     ]
