@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from supervisor.errors import ISSUE_NOT_FOUND, SUGGESTION_NOT_FOUND
 from supervisor.events import (
@@ -31,6 +31,9 @@ from .data import (
 )
 
 _LOGGER = logging.getLogger(__name__)
+
+# What each reason means, and how to get rid of it.
+MORE_INFO: Final = "https://www.home-assistant.io/more-info/unsupported"
 
 
 class Resolution:
@@ -190,7 +193,7 @@ class Resolution:
         if present == (reason in self._unsupported):
             return
         if present:
-            _LOGGER.warning("The system is unsupported: %s", reason.value)
+            _LOGGER.warning("The system is unsupported: %s (%s/%s)", reason.value, MORE_INFO, reason.value)
             self._unsupported.add(reason)
         else:
             self._unsupported.discard(reason)
