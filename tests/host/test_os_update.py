@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -371,10 +372,32 @@ async def test_without_rauc_the_daemon_says_so_and_goes_on_when_it_is_back(haos:
     assert (await slots(machine))["versions"]["B"] == "16.1"
 
 
-async def test_rauc_that_was_stopped_is_started_when_it_is_needed(haos: BoxDaemon, machine: Box) -> None:
+async def test_the_command_updates_and_starts_a_rauc_that_was_stopped(
+    haos: BoxDaemon, machine: Box, shop: Shop
+) -> None:
+    shop.pause = 0.1
     await machine.ask("systemctl", "stop", "rauc")
-    await haos.post("/os/update")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "supervisor", "--socket", str(haos.socket), "os", "update"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, progress = await process.communicate()
+    assert (process.returncode, out.decode()) == (0, "Installed 16.1\n"), progress
+    assert "Updating the operating system: download" in progress.decode()
     assert (await slots(machine))["primary"] == "B"
+
+
+async def test_a_boot_loader_that_refuses_is_told_about(haos: BoxDaemon, machine: Box) -> None:
+    await machine.ask("mv", "/boot/slots", "/boot/gone")
+    try:
+        answer = await haos.ask("POST", "/os/boot-slot", {"boot_slot": "B"})
+    finally:
+        await machine.ask("mv", "/boot/gone", "/boot/slots")
+    assert answer.status == 500
+    assert answer.body["message"].startswith("RAUC: failed to activate slot kernel.1")
+    assert "GDBus" not in answer.body["message"]
+    assert await slots(machine) == UNTOUCHED
 
 
 async def test_settings_are_taken_in_by_the_unit_of_the_version(haos: BoxDaemon, machine: Box) -> None:

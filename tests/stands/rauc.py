@@ -58,6 +58,8 @@ class RaucStand:
         return [call for call in self.service.calls if call != "GetAll"]
 
     def _mark(self, state: str, slot: str) -> list[str]:
+        if self.service.objects[PATH][INSTALLER].properties["Operation"][1] != "idle":
+            raise Refusal(FAILED, "busy")
         name = self.booted if slot == "booted" else {"kernel.0": "A", "kernel.1": "B"}[slot]
         self.marks.append((state, slot))
         if state == "active":
@@ -90,6 +92,7 @@ class RaucStand:
         if self.outcome == 0:
             self.primary, self.versions["B"] = "B", self.installs
         else:
+            self.states["B"] = "bad"
             self.service.objects[PATH][INSTALLER].properties["LastError"] = ("s", "no space in slot")
         self.service.later(PATH, INSTALLER, "Completed", "i", [self.outcome])
         return []

@@ -266,6 +266,19 @@ async def test_refusals_are_translated_and_keep_their_foreign_name(
     assert error_name(raised.value) == name
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("org.example.Burnt", "the lamp: no such thing (org.example.Burnt)"),
+        ("org.gtk.GDBus.UnmappedGError.Quark._g_2dio_2derror_2dquark.Code30", "the lamp: no such thing"),
+    ],
+)
+async def test_a_name_is_shown_where_it_tells_something(proxy: Lamp, name: str, text: str) -> None:
+    with pytest.raises(Internal) as raised:
+        await proxy.fail(name)
+    assert str(raised.value) == text
+
+
 async def test_a_service_that_does_not_answer_costs_no_more_than_the_time_of_the_call(
     proxy: Lamp, service: BusService
 ) -> None:

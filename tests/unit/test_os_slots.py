@@ -238,6 +238,20 @@ async def test_marking_waits_for_a_rauc_that_comes_late(house: House, rauc: Rauc
     assert len(rauc.marks) == 2, "once is enough"
 
 
+async def test_marking_waits_for_the_end_of_an_installation(house: House, rauc: RaucStand) -> None:
+    await house.says("15.2")
+    rauc.service.objects[PATH][INSTALLER].properties["Operation"] = ("s", "installing")
+    await rauc.service.start()
+    await house.services.hostname.start()
+    await house.slots.load()
+    await house.slots.mark_healthy()
+    assert rauc.marks == []
+    rauc.primary, rauc.versions["B"] = "B", "16.1"
+    await rauc.service.change(PATH, INSTALLER, Operation="idle")
+    await until(lambda: rauc.marks == [("good", "booted")])
+    await until(lambda: house.slots.pending == "16.1")
+
+
 async def test_a_host_that_tells_late_what_it_is_gets_its_slots_read_and_marked(house: House, rauc: RaucStand) -> None:
     await rauc.service.start()
     await house.services.hostname.start()
@@ -300,6 +314,16 @@ async def test_an_installation_that_fails_tells_why(offered: House, rauc: RaucSt
     assert error.value.fields == {"version": "16.1", "reason": "no space in slot"}
     assert (offered.slots.pending, offered.issues) == (None, set())
     assert list((offered.root / "tmp").iterdir()) == []
+
+
+async def test_what_was_overwritten_in_part_waits_for_no_reboot(offered: House, rauc: RaucStand) -> None:
+    await offered.updates.update()
+    assert offered.slots.pending == "16.1"
+    await offered.updater._change({"ota": (offered.updater.os_releases.ota or "").replace("{version}", "16.1")})
+    rauc.outcome = 1
+    with pytest.raises(Invalid, match="no space in slot"):
+        await offered.updates.update("16.2")
+    assert (offered.slots.pending, offered.updates.available) == (None, True)
 
 
 async def test_rauc_that_goes_away_at_work_is_noticed(offered: House, rauc: RaucStand) -> None:

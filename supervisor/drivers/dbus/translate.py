@@ -18,6 +18,8 @@ from supervisor.errors import (
 
 _STANDARD = "org.freedesktop.DBus.Error."
 _NETWORK = "org.freedesktop.NetworkManager."
+# How GLib calls errors that a service has no name for; what follows is a number that tells nobody anything.
+_NAMELESS = "org.gtk.GDBus.UnmappedGError."
 _FAULTS_OF_SETTINGS = (
     "Failed",
     "SettingNotFound",
@@ -98,7 +100,8 @@ def refusal(what: str, name: str, text: str) -> SupervisorError:
     if meaning is None:
         meaning = Unavailable if name.startswith(_STANDARD + "Spawn.") else Internal
     said = text or name
-    error = meaning(f"{what}: {said}" if meaning is not Internal else f"{what}: {said} ({name})")
+    telling = meaning is Internal and not name.startswith(_NAMELESS)
+    error = meaning(f"{what}: {said} ({name})" if telling else f"{what}: {said}")
     error.__cause__ = cause
     return error
 

@@ -130,7 +130,7 @@ class BootSlots:
     async def _follow(self) -> None:
         self._following = True
         await self._rauc.start()
-        await self._read_quietly()
+        await self.look_again()
         self._was_there = self._rauc.available
         if self._unmarked:
             await self.mark_healthy()
@@ -140,12 +140,14 @@ class BootSlots:
         if was_there is None:
             return
         self._was_there = there
-        returned, idle = there and not was_there, self._rauc.operation == Operation.IDLE
-        if returned and self._unmarked:
+        idle = _OPERATION in names and self._rauc.operation == Operation.IDLE
+        if not there or (was_there and not idle):
+            return
+        # While it installs it may refuse everything else, and what it installed may be somebody else's wish.
+        if self._unmarked:
             self._begin(self.mark_healthy(), "mark the boot slot")
-        elif returned or (there and idle and _OPERATION in names):
-            # Somebody else may have installed or marked something.
-            self._begin(self._read_quietly(), "read the boot slots")
+        else:
+            self._begin(self.look_again(), "read the boot slots")
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = self._jobs.begin(work, name=name)
@@ -173,7 +175,8 @@ class BootSlots:
             self._picture = Picture(slots, primary, booted)
             self._expect(self._picture.pending(self._system.version, self._pending))
 
-    async def _read_quietly(self) -> None:
+    async def look_again(self) -> None:
+        """Read the slots after something was done to them; when that fails, what was known stays."""
         try:
             await self._read()
         except SupervisorError as err:
@@ -199,7 +202,7 @@ class BootSlots:
 
     async def installed(self, version: str) -> None:
         """Take note that an update was written, which the next boot brings."""
-        await self._read_quietly()
+        await self.look_again()
         # Whatever the slots could tell: this is what was asked for, and RAUC has done it.
         self._expect(version)
 
@@ -242,4 +245,4 @@ class BootSlots:
             raise Invalid(f"There is no boot slot {bootname} (known: {known})")
         await self._rauc.mark(Mark.ACTIVE, slot.name)
         _LOGGER.info("The next boot starts slot %s", bootname)
-        await self._read_quietly()
+        await self.look_again()

@@ -151,6 +151,8 @@ class OsUpdates:
             _LOGGER.warning("RAUC does not tell why it failed: %s", err)
         reason = self._rauc.last_error or f"it ended with {result}"
         _LOGGER.error("RAUC could not install version %s: %s", version, reason)
+        # What waited for a reboot may be overwritten in part.
+        await self._slots.look_again()
         raise OS_UPDATE_FAILED(version=version, reason=reason)
 
     @contextmanager
