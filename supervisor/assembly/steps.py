@@ -8,6 +8,7 @@ from functools import partial
 from supervisor.api.server import ApiServer
 from supervisor.const import SUPERVISOR_ADDRESS
 from supervisor.errors import SupervisorError
+from supervisor.events import InternetChanged
 from supervisor.lifecycle import Step
 from supervisor.managers.adoption import take_over
 from supervisor.managers.docker_health import ENGINE_REASONS
@@ -116,13 +117,19 @@ def begin_background(house: House, scheduler: Scheduler) -> None:
     scheduler.every(CLOUD_SECONDS, "backups on their way to a cloud", backups.clear_cloud)
     house.schedules.manager.begin()
     jobs.spawn(partial(parts.connectivity.check, force=True))
+    house.base.bus.subscribe(InternetChanged, partial(_internet_changed, house))
     jobs.spawn(partial(_learn_versions, house))
     jobs.spawn(house.host.clock.adjust)
     jobs.spawn(addons.image_check.check_all)
 
 
+def _internet_changed(house: House, event: InternetChanged) -> None:
+    if event.online:
+        house.base.jobs.spawn(partial(_learn_versions, house))
+
+
 async def _learn_versions(house: House) -> None:
-    """Look what is new; who can't now does with the next round."""
+    """Look what is new; who can't now does when the internet is back, or with the next round."""
     try:
         await house.parts.updater.fetch()
     except SupervisorError as err:

@@ -48,6 +48,7 @@ class Shop:
     pause: float = 0
     break_after: int | None = None
     claimed_size: int | None = None
+    away: bool = False
     url: str = ""
 
     def offers(self, version: str | None) -> None:
@@ -61,13 +62,16 @@ class Shop:
         self.files["/stable.json"] = json.dumps(document).encode()
 
     def behave(self) -> None:
-        self.pause, self.break_after, self.claimed_size = 0, None, None
+        self.pause, self.break_after, self.claimed_size, self.away = 0, None, None, False
         self.asked.clear()
 
 
 def serve(shop: Shop) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
+            if shop.away:
+                self.close_connection = True
+                return
             self.send_response(200)
             self.end_headers()
 
@@ -210,6 +214,31 @@ async def test_what_there_is_and_what_there_could_be_is_told(haos: BoxDaemon, ma
     assert {"update_type": "os", "panel_path": "/update-available/os", "version_latest": "16.1"} in updates
     findings = {finding["name"]: finding for finding in (await haos.get("/host/doctor"))["findings"]}
     assert findings["Updates of the operating system"]["condition"] == "ok"
+
+
+async def test_what_is_new_is_learnt_at_the_start_or_when_the_internet_is_back(haos: BoxDaemon, shop: Shop) -> None:
+    async def latest(version: str) -> bool:
+        return bool((await haos.get("/os/info"))["version_latest"] == version)
+
+    shop.offers("16.2")
+    await haos.restart()
+    await haos.ready()
+    await until(lambda: latest("16.2"), 15, lambda: haos.log)
+    shop.offers("16.1")
+    shop.away = True
+    await haos.restart()
+    await haos.ready()
+    answer = await haos.ask("POST", "/os/update")
+    assert answer.body["message"].endswith("no supervisor internet connection")
+    assert await latest("16.2")
+    shop.away = False
+
+    async def looked() -> bool:
+        # Whatever needs the internet looks for it.
+        await haos.ask("POST", "/os/update", {"version": "15.2"})
+        return await latest("16.1")
+
+    await until(looked, 30, lambda: haos.log)
 
 
 async def test_an_update_goes_into_the_other_slot_and_waits_for_a_reboot(
