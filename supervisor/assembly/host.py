@@ -25,6 +25,7 @@ from supervisor.managers.host import (
     HostServices,
     SystemServices,
 )
+from supervisor.managers.host.services import MOUNTS_SINCE
 
 from .addons import AddonParts
 from .base import Base
@@ -69,13 +70,14 @@ def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper)
     def may_mount() -> bool:
         if not propagates:
             propagates.append(base.settings.container_name is None or takes_part_in_propagation(base.paths.root))
-        return propagates[0] and system.systemd.available
+        return propagates[0] and system.systemd.available and system.can_mount
 
     features.provide(
         HostFeature.MOUNT,
         may_mount,
         title="systemd",
-        how="In a container, give the data folder with the propagation rslave",
+        how="In a container, give the data folder with the propagation rslave; the Home Assistant Operating System can "
+        f"do it from version {MOUNTS_SINCE} on",
     )
     for condition, feature, text in (
         (JobCondition.MOUNT_AVAILABLE, HostFeature.MOUNT, "mounting not supported on system"),
@@ -95,12 +97,14 @@ def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper)
     )
     firewall = GatewayFirewall(system.systemd, base.resolution, base.engine.network.settings.bridge, base.jobs.spawn)
     doctor.add(partial(_gateway, firewall))
+    manager = HostManager(base.host, system, features, disks)
+    manager.also_reload(parts.audio.reload)
     return HostParts(
         system,
         features,
         doctor,
         disks,
-        HostManager(base.host, system, features, disks),
+        manager,
         HostServices(base.state_file("host_services.json", SERVICES_SCHEMA), base.system_bus, system.systemd, features),
         control,
         Clock(
