@@ -89,6 +89,7 @@ def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper)
     for check in (_engine, _system_bus, _internet):
         doctor.add(partial(check, base, parts))
     doctor.add(partial(_space, disks))
+    doctor.add(partial(_sound, parts))
     control = HostControl(
         system,
         features,
@@ -165,6 +166,14 @@ def _gateway(firewall: GatewayFirewall) -> Finding:
         return Finding("Internal network", Condition.OK, "Its gateway is closed to other machines")
     how = "It takes systemd and iptables on the host: see journalctl -u supervisor-firewall-gateway"
     return Finding("Internal network", Condition.LIMITED, "Its gateway is open to other machines", how)
+
+
+def _sound(parts: Parts) -> Finding:
+    if not parts.audio.available:
+        how = "Only for add-ons that play or record: install PulseAudio, for the whole machine (pulseaudio --system)"
+        return Finding("Sound", Condition.MISSING, "No sound server can be reached", how)
+    sound = parts.audio.sound
+    return Finding("Sound", Condition.OK, f"Server with outputs: {len(sound.outputs)}, inputs: {len(sound.inputs)}")
 
 
 def _space(disks: Disks) -> Finding:
