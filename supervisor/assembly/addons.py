@@ -223,4 +223,5 @@ def _surroundings(base: Base, parts: Parts, apparmor: AppArmor) -> Surroundings:
         apparmor=apparmor.available,
         propagation=takes_part_in_propagation(base.paths.root),
         missing=missing,
+        sound=None if in_container else parts.audio.own_socket(base.paths),
     )

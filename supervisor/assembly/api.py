@@ -27,7 +27,10 @@ from supervisor.api.routes.store import StoreRoutes
 from supervisor.api.routes.system import SystemRoutes
 from supervisor.api.server import ApiServer
 from supervisor.api.views.addons import AddonViews
-from supervisor.managers.audio import AudioPlugin
+from supervisor.drivers.registry_api import RegistryApi
+from supervisor.managers.addons.spec import DBUS, RT_BUDGET, UDEV
+from supervisor.managers.audio import MACHINE_ID, AudioPlugin, PluginPlace
+from supervisor.managers.image_puller import ImagePuller
 
 from .house import House
 from .repositories import time_zone
@@ -81,7 +84,7 @@ def build_server(house: House) -> ApiServer:
             partial(time_zone, base, parts),
         ).routes(),
         *HardwareRoutes(parts.hardware, parts.audio).routes(),
-        *AudioRoutes(parts.audio, AudioPlugin(base.engine, parts.updater)).routes(),
+        *AudioRoutes(parts.audio, _audio_plugin(house), base.jobs).routes(),
         *NetworkRoutes(house.network.network, house.network.changes, parts.connectivity).routes(),
         *DiscoveryRoutes(addons.discovery, manager).routes(),
     ]
@@ -91,3 +94,19 @@ def build_server(house: House) -> ApiServer:
 def _core_version() -> str | None:
     """Nobody here looks after Home Assistant Core yet."""
     return None
+
+
+def _audio_plugin(house: House) -> AudioPlugin:
+    base, parts = house.base, house.parts
+
+    def place() -> PluginPlace:
+        in_container = base.settings.container_name is not None
+        return PluginPlace(
+            base.paths,
+            parts.configuration.timezone or base.host.facts.timezone or "UTC",
+            realtime=base.settings.cpu_rt and RT_BUDGET.exists(),
+            missing=() if in_container else [path for path in (DBUS, UDEV, MACHINE_ID) if not path.exists()],
+        )
+
+    puller = ImagePuller(base.engine, RegistryApi(base.http), parts.docker, base.resolution)
+    return AudioPlugin(base.engine, parts.updater, puller, base.jobs, arch=base.host.arch, place=place)

@@ -25,6 +25,7 @@ from supervisor.managers.host import (
     HostServices,
     SystemServices,
 )
+from supervisor.managers.host.services import MOUNTS_SINCE
 
 from .addons import AddonParts
 from .base import Base
@@ -69,13 +70,14 @@ def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper)
     def may_mount() -> bool:
         if not propagates:
             propagates.append(base.settings.container_name is None or takes_part_in_propagation(base.paths.root))
-        return propagates[0] and system.systemd.available
+        return propagates[0] and system.systemd.available and system.can_mount
 
     features.provide(
         HostFeature.MOUNT,
         may_mount,
         title="systemd",
-        how="In a container, give the data folder with the propagation rslave",
+        how="In a container, give the data folder with the propagation rslave; the Home Assistant Operating System can "
+        f"do it from version {MOUNTS_SINCE} on",
     )
     for condition, feature, text in (
         (JobCondition.MOUNT_AVAILABLE, HostFeature.MOUNT, "mounting not supported on system"),
@@ -87,6 +89,7 @@ def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper)
     for check in (_engine, _system_bus, _internet):
         doctor.add(partial(check, base, parts))
     doctor.add(partial(_space, disks))
+    doctor.add(partial(_sound, parts))
     control = HostControl(
         system,
         features,
@@ -95,12 +98,14 @@ def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper)
     )
     firewall = GatewayFirewall(system.systemd, base.resolution, base.engine.network.settings.bridge, base.jobs.spawn)
     doctor.add(partial(_gateway, firewall))
+    manager = HostManager(base.host, system, features, disks)
+    manager.also_reload(parts.audio.reload)
     return HostParts(
         system,
         features,
         doctor,
         disks,
-        HostManager(base.host, system, features, disks),
+        manager,
         HostServices(base.state_file("host_services.json", SERVICES_SCHEMA), base.system_bus, system.systemd, features),
         control,
         Clock(
@@ -161,6 +166,14 @@ def _gateway(firewall: GatewayFirewall) -> Finding:
         return Finding("Internal network", Condition.OK, "Its gateway is closed to other machines")
     how = "It takes systemd and iptables on the host: see journalctl -u supervisor-firewall-gateway"
     return Finding("Internal network", Condition.LIMITED, "Its gateway is open to other machines", how)
+
+
+def _sound(parts: Parts) -> Finding:
+    if not parts.audio.available:
+        how = "Only for add-ons that play or record: install PulseAudio, for the whole machine (pulseaudio --system)"
+        return Finding("Sound", Condition.MISSING, "No sound server can be reached", how)
+    sound = parts.audio.sound
+    return Finding("Sound", Condition.OK, f"Server with outputs: {len(sound.outputs)}, inputs: {len(sound.inputs)}")
 
 
 def _space(disks: Disks) -> Finding:

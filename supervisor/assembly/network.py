@@ -21,6 +21,14 @@ class NetworkParts:
     network: Network
     changes: NetworkChanges
 
+    async def load(self) -> None:
+        await self.network.load()
+        self.changes.start()
+
+    async def stop(self) -> None:
+        await self.changes.stop()
+        await self.network.stop()
+
 
 def build_network(base: Base, parts: Parts, host: HostParts) -> NetworkParts:
     network = Network(base.system_bus, base.bus, host.features)
@@ -44,5 +52,6 @@ def build_network(base: Base, parts: Parts, host: HostParts) -> NetworkParts:
         if event.online:
             base.jobs.spawn(partial(parts.connectivity.check, force=True))
 
+    host.manager.also_reload(network.refresh)
     base.bus.subscribe(HostInternetChanged, look_for_internet)
     return NetworkParts(network, NetworkChanges(base.system_bus, network, host.features))

@@ -60,7 +60,7 @@ def setup_steps(house: House, server: ApiServer) -> list[Step]:
         ("services of the host", host.manager.load),
         ("boot slots", house.os.slots.load),
         ("updates of the operating system", house.os.updates.load),
-        ("network", house.network.network.load),
+        ("network", house.network.load),
         ("rules for services", host.services.load),
         ("time zone", host.clock.load),
         ("mounts", parts.mounts.load),
@@ -153,8 +153,8 @@ def closing_steps(house: House, server: ApiServer, scheduler: Scheduler) -> list
             ("store", parts.store.stop),
             ("devices", base.devices.stop),
             ("sound", parts.audio.stop),
-            ("network", house.network.network.stop),
             ("boot slots", house.os.slots.stop),
+            ("network", house.network.stop),
             ("host", house.host.manager.stop),
         ],
         [

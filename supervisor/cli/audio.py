@@ -64,43 +64,67 @@ def info(session: Session) -> None:
     session.output.rows(rows, _COLUMNS, name="name", empty=empty, data=data)
 
 
-@click.command(cls=Command, examples=("supervisor audio volume output 0 40%",))
+def _index(session: Session, direction: str, device: str, *, application: bool) -> int:
+    """Return the index of what was named by its index or its name."""
+    if device.isascii() and device.isdigit():
+        return int(device)
+    audio = mapping(mapping(session.client.get("/audio/info")).get("audio"))
+    if application:
+        found = [one for one in mappings(audio, "application") if one.get("stream_type") == direction]
+    else:
+        found = list(mappings(audio, direction))
+    indexes = [int(one["index"]) for one in found if one.get("name") == device]
+    if len(indexes) != 1:
+        what = "application" if application else "device"
+        many = f"more than one {what}" if indexes else f"no {what}"
+        raise click.UsageError(
+            f"there is {many} {device!r} for {direction}: give the index that supervisor audio shows"
+        )
+    return indexes[0]
+
+
+@click.command(
+    cls=Command,
+    examples=("supervisor audio volume output speaker 40%", "supervisor audio volume output 7 100% --application"),
+)
 @click.argument("direction", type=_DIRECTION)
-@click.argument("index", type=click.IntRange(min=0))
+@click.argument("device")
 @click.argument("volume", type=_Volume())
-@click.option("--application", is_flag=True, help="INDEX is that of an application.")
+@click.option("--application", is_flag=True, help="DEVICE is an application.")
 @pass_session
-def volume(session: Session, direction: str, index: int, volume: float, *, application: bool) -> None:
-    """Set the volume of a device or an application."""
+def volume(session: Session, direction: str, device: str, volume: float, *, application: bool) -> None:
+    """Set the volume of DEVICE, a name or an index."""
+    index = _index(session, direction, device, application=application)
     path = route("audio", "volume", direction, *(["application"] if application else []))
     data = session.client.post(path, {"index": index, "volume": volume})
-    session.output.done(f"Set the volume to {_percent(volume)}", data=data)
+    session.output.done(f"Set the volume of {device} to {_percent(volume)}", name=device, data=data)
 
 
-def _mute(session: Session, direction: str, index: int, *, application: bool, active: bool) -> None:
+def _mute(session: Session, direction: str, device: str, *, application: bool, active: bool) -> None:
+    index = _index(session, direction, device, application=application)
     path = route("audio", "mute", direction, *(["application"] if application else []))
     data = session.client.post(path, {"index": index, "active": active})
-    session.output.done("Muted" if active else "No longer muted", data=data)
+    session.output.done(f"{device} is {'muted' if active else 'no longer muted'}", name=device, data=data)
 
 
 @click.command(cls=Command)
 @click.argument("direction", type=_DIRECTION)
-@click.argument("index", type=click.IntRange(min=0))
-@click.option("--application", is_flag=True, help="INDEX is that of an application.")
+@click.argument("device")
+@click.option("--application", is_flag=True, help="DEVICE is an application.")
 @pass_session
-def mute(session: Session, direction: str, index: int, *, application: bool) -> None:
-    """Mute a device or an application."""
-    _mute(session, direction, index, application=application, active=True)
+def mute(session: Session, direction: str, device: str, *, application: bool) -> None:
+    """Mute DEVICE, a name or an index."""
+    _mute(session, direction, device, application=application, active=True)
 
 
 @click.command(cls=Command)
 @click.argument("direction", type=_DIRECTION)
-@click.argument("index", type=click.IntRange(min=0))
-@click.option("--application", is_flag=True, help="INDEX is that of an application.")
+@click.argument("device")
+@click.option("--application", is_flag=True, help="DEVICE is an application.")
 @pass_session
-def unmute(session: Session, direction: str, index: int, *, application: bool) -> None:
-    """Let a device or an application be heard again."""
-    _mute(session, direction, index, application=application, active=False)
+def unmute(session: Session, direction: str, device: str, *, application: bool) -> None:
+    """Let DEVICE be heard again."""
+    _mute(session, direction, device, application=application, active=False)
 
 
 @click.command(cls=Command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from supervisor.cli.columns import Column, Field, size
 from supervisor.cli.command import Command, Group, Session, confirm, pass_session
 from supervisor.cli.logs import machine_logs
 
+_LAST_MOMENT = 253_402_300_799_999_999
 _ON_OFF = {"on": True, "off": False}
 
 
@@ -27,6 +29,16 @@ def _percent(row: Mapping[str, Any]) -> str | None:
     return f"{value:g} % used up" if isinstance(value, int | float) else None
 
 
+def _utc(when: object) -> str | None:
+    return f"{when[:19].replace('T', ' ')} UTC" if isinstance(when, str) else None
+
+
+def _booted(microseconds: object) -> str | None:
+    if not isinstance(microseconds, int) or not 0 < microseconds < _LAST_MOMENT:
+        return None
+    return _utc(datetime.fromtimestamp(microseconds / 1_000_000, UTC).isoformat())
+
+
 _FIELDS = (
     Field("Host name", "hostname"),
     Field("System", "operating_system"),
@@ -36,13 +48,16 @@ _FIELDS = (
     Field("Virtualization", "virtualization", optional=True),
     Field("CPE", "cpe", optional=True),
     Field("OS agent", "agent_version", optional=True),
+    Field("AppArmor", "apparmor_version", optional=True),
     Field("Disk", lambda row: _gib(row, "disk_total")),
     Field("Used", lambda row: _gib(row, "disk_used")),
     Field("Free", lambda row: _gib(row, "disk_free")),
     Field("Life of the disk", _percent, optional=True),
+    Field("Clock", lambda row: _utc(row.get("dt_utc"))),
     Field("Time zone", "timezone"),
     Field("Set by time servers", "use_ntp", optional=True),
     Field("In step with them", "dt_synchronized", optional=True),
+    Field("Up since", lambda row: _booted(row.get("boot_timestamp")), optional=True),
     Field(
         "Time to boot", lambda row: f"{row['startup_time']:.1f} s" if row.get("startup_time") else None, optional=True
     ),
@@ -182,7 +197,9 @@ def usage(session: Session, disk: str, depth: int | None) -> None:
 
 
 def _lines(node: Mapping[str, Any], depth: int) -> Iterator[dict[str, Any]]:
-    yield {"id": node.get("id"), "indented": f"{'· ' * depth}{node.get('label')}", "used_bytes": node.get("used_bytes")}
+    total = node.get("total_bytes")
+    label = node.get("label") if total is None else f"{node.get('label')} (of {size(total)})"
+    yield {"id": node.get("id"), "indented": f"{'· ' * depth}{label}", "used_bytes": node.get("used_bytes")}
     for child in mappings(node, "children"):
         yield from _lines(child, depth + 1)
 

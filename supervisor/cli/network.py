@@ -56,6 +56,7 @@ _FIELDS = (
         )
     ),
     Field("Network", lambda row: mapping(row.get("wifi")).get("ssid"), optional=True),
+    Field("Protection", lambda row: mapping(row.get("wifi")).get("auth"), optional=True),
     Field("Signal", lambda row: _percent(mapping(row.get("wifi")).get("signal")), optional=True),
     Field("VLAN", lambda row: _vlan(mapping(row.get("vlan"))), optional=True),
     Field("mDNS", "mdns", optional=True),

@@ -120,6 +120,11 @@ class Updater:
         """The Home Assistant Operating System for our board; nothing for a host that has another one."""
         return OsReleases(self._data["hassos_unrestricted"], self._data["hassos_upgrade"], self._data["ota"])
 
+    def image(self, plugin: str) -> str | None:
+        """Return where a plugin's images are, with `{arch}` for the architecture; None where that was never learnt."""
+        template = self._data["image"].get(plugin)
+        return template if isinstance(template, str) and template else None
+
     async def set_options(self, *, channel: str | None = None, auto_update: bool | None = None) -> None:
         """Store what is given."""
         given = {"channel": channel, "auto_update": auto_update}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
+import docker
 import pytest
 
 from daemon import Daemon, until
@@ -97,3 +99,39 @@ async def test_the_sound_server_restarts_under_us(sounding: Daemon, pulse: Pulse
     await until(lambda: devices(sounding, "output"), 20)
     await sounding.post("/audio/default/output", {"name": "hdmi"})
     assert (await asyncio.to_thread(pulse.pactl, "get-default-sink")).strip() == "hdmi"
+
+
+async def test_an_add_on_plays_through_the_machine_s_own_server(
+    sounding: Daemon, pulse: Pulse, docker_client: docker.APIClient
+) -> None:
+    slug = sounding.add_on("player", more="audio: true")
+    await sounding.post("/store/reload")
+    await sounding.install(slug, start=True)
+    inside = Path(f"/proc/{docker_client.inspect_container(f'addon_{slug}')['State']['Pid']}/root")
+    client = (inside / "etc/pulse/client.conf").read_text()
+    server, _, *cookie = client.splitlines()
+    assert server == "default-server = unix://run/audio/pulse.sock"
+    assert cookie == ["cookie-file = /run/audio/.config/pulse/cookie"]
+    assert (inside / "run/audio/.config/pulse/cookie").stat().st_size == 256
+    seen = attrs.evolve(pulse, folder=inside / "run/audio")
+    assert {sink["name"] for sink in await asyncio.to_thread(seen.listed, "sinks")} == {"speaker", "hdmi"}
+    # A server that is restarted is found by those who run already.
+    await asyncio.to_thread(pulse.stop)
+    await asyncio.to_thread(pulse.start)
+    assert {sink["name"] for sink in await asyncio.to_thread(seen.listed, "sinks")} == {"speaker", "hdmi"}
+
+
+async def test_the_doctor_tells_of_the_sound_server(sounding: Daemon, pulse: Pulse) -> None:
+    async def found() -> dict[str, Any]:
+        findings = (await sounding.get("/host/doctor"))["findings"]
+        return next(dict(one) for one in findings if one["name"] == "Sound")
+
+    assert (await found())["condition"] == "ok"
+    await asyncio.to_thread(pulse.stop)
+    gone = await until(lambda: _missing(found), 10)
+    assert "PulseAudio" in gone["how"]
+
+
+async def _missing(found: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any] | None:
+    finding = await found()
+    return finding if finding["condition"] == "missing" else None

@@ -172,6 +172,22 @@ async def test_a_change_goes_back_also_when_the_daemon_has_died(network: BoxDaem
     await network.ready()
 
 
+async def test_a_restarted_network_manager_does_not_leave_an_unconfirmed_change(network: BoxDaemon, box: Box) -> None:
+    before = await addresses(box)
+    assert (await update(network, ipv4=DEAD_GATEWAY, confirm=20)).status == 200
+    await box.ask("systemctl", "restart", "NetworkManager")
+    await until(lambda: works(network), 30)
+    assert await addresses(box) == ["10.99.0.51/24"]
+    pending = (await network.get("/network/info"))["pending"]
+    assert (pending["interface"], 0 <= pending["seconds"] <= 20) == ("eth0", True)
+
+    async def back() -> bool:
+        return await addresses(box) == before and (await network.get("/network/info"))["pending"] is None
+
+    await until(back, 60)
+    assert PROFILE not in (await box.ask("nmcli", "-g", "NAME", "connection", "show")).split("\n")
+
+
 async def test_a_change_that_is_confirmed_stays(network: BoxDaemon, box: Box) -> None:
     assert (await update(network, ipv4=STATIC, confirm=10)).status == 200
     await network.post("/network/confirm")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
-from box_daemon import BoxDaemon
-from daemon import until
+import pytest_asyncio
+
+from box_daemon import BoxDaemon, bring_base_image
+from daemon import BASE, until
 from hostbox.box import Box
 
 PACTL = ("pactl", "-s", "unix:/run/pulse/native")
@@ -41,3 +45,56 @@ async def test_pulseaudio_restarts(host: BoxDaemon, box: Box) -> None:
     await until(lambda: outputs(host), 30)
     await host.post("/audio/default/output", {"name": "speaker"})
     assert (await box.ask(*PACTL, "get-default-sink")).strip() == "speaker"
+
+
+PLUGIN = "local/hassio-audio"
+PLUGIN_IMAGE = """\
+FROM {base}
+LABEL io.hass.version="{version}" io.hass.type="audio"
+CMD {command}
+"""
+
+
+async def plugin_image(box: Box, version: str, command: str = '["sleep", "1000"]') -> None:
+    text = PLUGIN_IMAGE.format(base=BASE, version=version, command=command)
+    await box.ask("docker", "build", "--quiet", "--tag", f"{PLUGIN}:{version}", "-", stdin=text)
+
+
+@pytest_asyncio.fixture
+async def plugin(host: BoxDaemon, box: Box) -> AsyncIterator[BoxDaemon]:
+    """The daemon with an audio plugin, as an older installation has one."""
+    await asyncio.to_thread(bring_base_image, box)
+    await plugin_image(box, "1.0")
+    await box.ask("docker", "run", "--detach", "--name=hassio_audio", "--label=supervisor_managed", f"{PLUGIN}:1.0")
+    yield host
+    await box.ask("docker", "rm", "--force", "hassio_audio")
+
+
+async def inspected(box: Box) -> dict[str, Any]:
+    return dict(json.loads(await box.ask("docker", "inspect", "hassio_audio"))[0])
+
+
+async def test_the_plugin_is_updated_and_goes_back_when_the_new_one_does_not_start(plugin: BoxDaemon, box: Box) -> None:
+    assert (await plugin.get("/audio/info"))["version"] == "1.0"
+    assert (await plugin.ask("POST", "/audio/update", {"version": "1.0"})).status == 400
+    await plugin_image(box, "2.0")
+    answer = await plugin.ask("POST", "/audio/update", {"version": "2.0"}, seconds=60)
+    assert answer.status == 200, answer.body
+    assert (await plugin.get("/audio/info"))["version"] == "2.0"
+    found = await inspected(box)
+    assert (found["Config"]["Image"], found["State"]["Running"]) == (f"{PLUGIN}:2.0", True)
+    assert found["NetworkSettings"]["Networks"]["hassio"]["IPAddress"] == "172.30.32.4"
+    host = found["HostConfig"]
+    assert set(host["DeviceCgroupRules"]) == {"c 116:* rwm", "c 13:* rwm"}
+    assert {name.removeprefix("CAP_") for name in host["CapAdd"]} == {"SYS_NICE", "SYS_RESOURCE"}
+    mounts = {mount["Destination"]: (mount["Source"], mount["RW"]) for mount in found["Mounts"]}
+    assert mounts["/data"] == ("/mnt/data/supervisor/audio", True)
+    assert f"{PLUGIN}:1.0" not in await box.ask("docker", "images", "--format={{.Repository}}:{{.Tag}}")
+
+    await plugin_image(box, "3.0", '["/nothing-here"]')
+    answer = await plugin.ask("POST", "/audio/update", {"version": "3.0"}, seconds=60)
+    assert answer.status >= 400
+    found = await inspected(box)
+    assert (found["Config"]["Image"], found["State"]["Running"]) == (f"{PLUGIN}:2.0", True)
+    await plugin.post("/audio/restart")
+    assert (await plugin.get("/audio/stats"))["memory_usage"] > 0

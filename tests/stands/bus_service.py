@@ -56,8 +56,13 @@ class BusService:
         await self._bus.request_name(self.name)
 
     async def stop(self) -> None:
+        await asyncio.gather(*self._emitting)
         bus, self._bus = self._bus, None
         if bus is not None and bus.connected:
+            # With this answered, nobody calls any more, and all answers to those who did are sent.
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(2):
+                    await bus.release_name(self.name)
             bus.disconnect()
         if bus is not None:
             await end_of(bus)

@@ -1,43 +1,76 @@
-"""A NetworkManager with one wireless card, which no machine of ours has: enough of it to be set up and to scan."""
+"""A NetworkManager with cards that no machine of ours has: enough of it to set them up, scan, and be restarted."""
 
 from __future__ import annotations
 
 import copy
 from typing import Any
 
+import attrs
 from dbus_next import Variant
 
 from stands.bus_service import BusService, Refusal, Served
 
 NAME = "org.freedesktop.NetworkManager"
 ROOT = "/org/freedesktop/NetworkManager"
-DEVICE, ACTIVE, POINT, PROFILE = (
-    f"{ROOT}/{kind}/1" for kind in ("Devices", "ActiveConnection", "AccessPoint", "Settings")
-)
+WIRELESS, ETHERNET = f"{ROOT}/Devices/1", f"{ROOT}/Devices/2"
+POINT = f"{ROOT}/AccessPoint/1"
 CHECKPOINT = f"{ROOT}/Checkpoint/1"
+SECURITY = "802-11-wireless-security"
+
+Profile = dict[str, dict[str, Variant]]
 
 
-class WirelessStand(BusService):
-    """`password` is the one that the network takes; `secret` what is stored, which no answer has.
+@attrs.define
+class Kept:
+    """A profile; `secret` is its password, which no answer but that of GetSecrets has."""
 
-    `checkpoint` is what was remembered, `history` what became of it.
+    profile: Profile
+    secret: str | None = None
+
+
+class NetworkStand(BusService):
+    """Has wlan0, and eth0 if `ethernet` says so. `password` is the one that the wireless network takes.
+
+    `kept` are the profiles by path, `history` is what became of checkpoints.
     """
 
-    def __init__(self, address: str, *, password: str = "correct horse") -> None:
+    def __init__(self, address: str, *, password: str = "correct horse", ethernet: bool = False) -> None:
         super().__init__(address, NAME)
         self.password = password
-        self.secret: str | None = None
-        self.profile: dict[str, dict[str, Variant]] = {}
-        self.checkpoint: tuple[Any, Any] | None = None
+        self.kept: dict[str, Kept] = {}
         self.history: list[str] = []
+        self._checkpoint: tuple[dict[str, Kept], dict[str, str]] | None = None
+        self._made = 0
+        self._devices = {WIRELESS: "wlan0", **({ETHERNET: "eth0"} if ethernet else {})}
         self._add_manager()
-        self._add_card()
+        for number, (device, name) in enumerate(self._devices.items(), 1):
+            self._add_card(device, name, number)
+        self._add_wireless()
+
+    @property
+    def profile(self) -> Profile:
+        """The only profile, nothing while there is none."""
+        [one] = self.kept.values() or [Kept({})]
+        return one.profile
+
+    @property
+    def secret(self) -> str | None:
+        [one] = self.kept.values() or [Kept({})]
+        return one.secret
+
+    async def restart(self) -> None:
+        """End and begin again, as systemd restarts it: profiles are on the disk, checkpoints are not."""
+        await self.stop()
+        self._checkpoint = None
+        properties = self.objects[ROOT][NAME].properties
+        properties["Checkpoints"] = ("ao", [])
+        await self.start()
 
     def _add_manager(self) -> None:
         manager = self.served(ROOT, NAME)
         manager.properties = {
             "Version": ("s", "1.42.4"),
-            "Devices": ("ao", [DEVICE]),
+            "Devices": ("ao", list(self._devices)),
             "PrimaryConnection": ("o", "/"),
             "ConnectivityCheckEnabled": ("b", True),
             "Connectivity": ("u", 1),
@@ -50,22 +83,36 @@ class WirelessStand(BusService):
             "CheckpointCreate": ("aouu", "o", self._remember),
             "CheckpointDestroy": ("o", "", self._forget),
             "CheckpointRollback": ("o", "a{su}", self._go_back),
+            "CheckpointAdjustRollbackTimeout": ("ou", "", lambda _path, _seconds: None),
         }
         store = self.served(f"{ROOT}/Settings", f"{NAME}.Settings")
         store.properties = {"Connections": ("ao", [])}
-        store.methods = {"ReloadConnections": ("", "b", lambda: [True])}
+        store.methods = {
+            "ReloadConnections": ("", "b", lambda: [True]),
+            "AddConnection": ("a{sa{sv}}", "o", lambda profile: [self._add(profile)]),
+        }
         self.served(f"{ROOT}/DnsManager", f"{NAME}.DnsManager").properties = {"Configuration": ("aa{sv}", [])}
 
-    def _add_card(self) -> None:
-        self.served(DEVICE, f"{NAME}.Device").properties = {
-            "Interface": ("s", "wlan0"),
-            "DeviceType": ("u", 2),
+    def _add_card(self, device: str, name: str, number: int) -> None:
+        self.served(device, f"{NAME}.Device").properties = {
+            "Interface": ("s", name),
+            "DeviceType": ("u", 2 if device == WIRELESS else 1),
             "Managed": ("b", True),
-            "HwAddress": ("s", "02:00:00:00:00:01"),
-            "Path": ("s", "pci-0000:01:00.0"),
+            "HwAddress": ("s", f"02:00:00:00:00:{number:02}"),
+            "Path": ("s", f"pci-0000:0{number}:00.0"),
             "ActiveConnection": ("o", "/"),
         }
-        wireless = self.served(DEVICE, f"{NAME}.Device.Wireless")
+        self.served(_active(device), f"{NAME}.Connection.Active").properties = {
+            "Uuid": ("s", ""),
+            "State": ("u", 1),
+            "StateFlags": ("u", 0),
+            "Connection": ("o", "/"),
+            "Ip4Config": ("o", "/"),
+            "Ip6Config": ("o", "/"),
+        }
+
+    def _add_wireless(self) -> None:
+        wireless = self.served(WIRELESS, f"{NAME}.Device.Wireless")
         wireless.properties = {"ActiveAccessPoint": ("o", POINT)}
         wireless.methods = {
             "RequestScan": ("a{sv}", "", self._scan),
@@ -77,14 +124,6 @@ class WirelessStand(BusService):
             "HwAddress": ("s", "02:00:00:00:00:99"),
             "Mode": ("u", 2),
             "Strength": ("y", 70),
-        }
-        self.served(ACTIVE, f"{NAME}.Connection.Active").properties = {
-            "Uuid": ("s", ""),
-            "State": ("u", 1),
-            "StateFlags": ("u", 0),
-            "Connection": ("o", PROFILE),
-            "Ip4Config": ("o", "/"),
-            "Ip6Config": ("o", "/"),
         }
 
     def _check(self) -> list[int]:
@@ -102,37 +141,73 @@ class WirelessStand(BusService):
 
     # Profiles never tell their secrets, and keep them when they are written without.
 
-    def _store(self, profile: dict[str, dict[str, Variant]]) -> None:
-        security = profile.get("802-11-wireless-security", {})
-        given = security.pop("psk", None)
-        self.secret = given.value if given else self.secret if security else None
-        self.profile = profile
-        self.set(f"{ROOT}/Settings", f"{NAME}.Settings", "Connections", [PROFILE])
-        self.objects[PROFILE] = {
+    def _add(self, profile: Profile) -> str:
+        self._made += 1
+        path = f"{ROOT}/Settings/{self._made}"
+        self._keep(path, Kept({}))
+        self._write(path, profile)
+        return path
+
+    def _keep(self, path: str, kept: Kept) -> None:
+        self.kept[path] = kept
+        self.objects[path] = {
             f"{NAME}.Settings.Connection": Served(
                 methods={
-                    "GetSettings": ("", "a{sa{sv}}", lambda: [copy.deepcopy(self.profile)]),
-                    "Update": ("a{sa{sv}}", "", self._store),
+                    "GetSettings": ("", "a{sa{sv}}", lambda: [copy.deepcopy(self.kept[path].profile)]),
+                    "GetSecrets": ("s", "a{sa{sv}}", lambda section: [self._secrets(path, section)]),
+                    "Update": ("a{sa{sv}}", "", lambda profile: self._write(path, profile)),
+                    "Delete": ("", "", lambda: self._delete(path)),
                 }
             )
         }
+        self._announce()
 
-    def _add_and_activate(self, profile: Any, device: str, _specific: str) -> list[str]:
-        self._store(profile)
-        return [PROFILE, *self._activate(PROFILE, device, "/")]
+    def _write(self, path: str, profile: Profile) -> None:
+        kept, security = self.kept[path], profile.get(SECURITY, {})
+        given = security.pop("psk", None)
+        kept.secret = given.value if given else kept.secret if security else None
+        kept.profile = profile
 
-    def _activate(self, _profile: str, _device: str, _specific: str) -> list[str]:
-        works = "802-11-wireless-security" not in self.profile or self.secret == self.password
-        self.set(ACTIVE, f"{NAME}.Connection.Active", "State", 1)
-        self.set(DEVICE, f"{NAME}.Device", "ActiveConnection", ACTIVE if works else "/")
+    def _secrets(self, path: str, section: str) -> Profile:
+        secret = self.kept[path].secret
+        return {section: {"psk": Variant("s", secret)} if secret else {}}
+
+    def _delete(self, path: str) -> None:
+        del self.kept[path]
+        del self.objects[path]
+        for device in self._devices:
+            if self._used(device) == path:
+                self._use(device, "/")
+        self._announce()
+
+    def _announce(self) -> None:
+        self.set(f"{ROOT}/Settings", f"{NAME}.Settings", "Connections", list(self.kept))
+
+    def _used(self, device: str) -> str:
+        on = self.objects[device][f"{NAME}.Device"].properties["ActiveConnection"][1]
+        return "/" if on == "/" else str(self.objects[on][f"{NAME}.Connection.Active"].properties["Connection"][1])
+
+    def _use(self, device: str, path: str) -> None:
+        self.set(_active(device), f"{NAME}.Connection.Active", "Connection", path)
+        self.set(device, f"{NAME}.Device", "ActiveConnection", "/" if path == "/" else _active(device))
+
+    def _add_and_activate(self, profile: Profile, device: str, _specific: str) -> list[str]:
+        path = self._add(profile)
+        return [path, *self._activate(path, device, "/")]
+
+    def _activate(self, path: str, device: str, _specific: str) -> list[str]:
+        active, kept = _active(device), self.kept[path]
+        works = SECURITY not in kept.profile or kept.secret == self.password
+        self.set(active, f"{NAME}.Connection.Active", "State", 1)
+        self._use(device, path if works else "/")
         state = 2 if works else 4
-        properties = self.objects[ACTIVE][f"{NAME}.Connection.Active"].properties
+        properties = self.objects[active][f"{NAME}.Connection.Active"].properties
         properties["State"] = ("u", state)
-        self.later(ACTIVE, f"{NAME}.Connection.Active", "StateChanged", "uu", [state, 0])
-        return [ACTIVE]
+        self.later(active, f"{NAME}.Connection.Active", "StateChanged", "uu", [state, 0])
+        return [active]
 
     def _remember(self, _devices: Any, _seconds: int, _flags: int) -> list[str]:
-        self.checkpoint = (copy.deepcopy(self.profile), self.secret)
+        self._checkpoint = (copy.deepcopy(self.kept), {device: self._used(device) for device in self._devices})
         self.set(ROOT, NAME, "Checkpoints", [CHECKPOINT])
         return [CHECKPOINT]
 
@@ -141,14 +216,34 @@ class WirelessStand(BusService):
         self.set(ROOT, NAME, "Checkpoints", [])
 
     def _go_back(self, _checkpoint: str) -> list[dict[str, int]]:
-        assert self.checkpoint is not None
+        if self._checkpoint is None:
+            raise Refusal(f"{NAME}.InvalidArguments", "checkpoint does not exist")
         self.history.append("back")
-        self.profile, self.secret = self.checkpoint
+        kept, used = self._checkpoint
+        for path in set(self.kept) - set(kept):
+            self._delete(path)
+        for path, one in kept.items():
+            self._keep(path, one)
         self.set(ROOT, NAME, "Checkpoints", [])
-        if not self.profile:
-            self.objects.pop(PROFILE)
-            self.set(f"{ROOT}/Settings", f"{NAME}.Settings", "Connections", [])
-            self.set(DEVICE, f"{NAME}.Device", "ActiveConnection", "/")
-        else:
-            self._activate(PROFILE, DEVICE, "/")
-        return [{DEVICE: 0}]
+        for device, path in used.items():
+            if path == "/":
+                self._use(device, "/")
+            else:
+                self._activate(path, device, "/")
+        return [dict.fromkeys(self._devices, 0)]
+
+
+def _active(device: str) -> str:
+    return device.replace("Devices", "ActiveConnection")
+
+
+def plain(value: Any) -> Any:
+    """Take the library's variants out, however deep they are."""
+    match value:
+        case Variant():
+            return plain(value.value)
+        case list():
+            return [plain(item) for item in value]
+        case dict():
+            return {key: plain(item) for key, item in value.items()}
+    return value

@@ -213,6 +213,12 @@ def test_a_flag_mounts_its_folders(key: str, target: str, source: str, read_only
     assert bind(spec(**{key: True}), target) == Bind(Path(source), target, read_only=read_only)
 
 
+def test_the_sound_server_of_the_machine_is_given_with_its_folder_so_that_it_may_be_restarted() -> None:
+    around = surroundings(sound=Path("/run/pulse/native"))
+    assert bind(spec(audio=True, around=around), "/run/audio") == Bind(Path("/run/pulse"), "/run/audio")
+    assert bind(spec(around=around), "/run/audio") is None
+
+
 def test_a_folder_that_the_machine_lacks_is_not_mounted() -> None:
     without = surroundings(missing=frozenset({Path("/run/udev")}))
     assert bind(spec(udev=True, around=without), "/run/udev") is None

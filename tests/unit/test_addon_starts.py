@@ -350,6 +350,19 @@ async def test_the_sound_files_name_the_chosen_devices_on_lines_of_their_own(hou
     ]
 
 
+async def test_the_sound_files_lead_to_the_machine_s_own_server_and_its_cookie(house: House, tmp_path: Path) -> None:
+    house.around["sound"] = tmp_path / "pulse/native"
+    lamp = await house.install(audio=True)
+    await house.runner.start(lamp)
+    written = house.paths.tmp / "local_lamp_pulse"
+    assert written.read_text().splitlines() == ["default-server = unix://run/audio/native", "autospawn = no"]
+    cookie = tmp_path / "pulse/.config/pulse/cookie"
+    cookie.parent.mkdir(parents=True)
+    cookie.touch()
+    await house.runner.restart(lamp)
+    assert written.read_text().splitlines()[-1] == "cookie-file = /run/audio/.config/pulse/cookie"
+
+
 async def test_an_add_on_that_was_removed_stays_removed_whoever_still_knows_it(house: House) -> None:
     lamp = await house.install()
     await house.registry.remove("local_lamp")

@@ -20,6 +20,8 @@ INFO = {
     "disk_free": 15.5,
     "disk_life_time": 10.0,
     "startup_time": 12.34,
+    "boot_timestamp": 1_769_860_800_123_456,
+    "dt_utc": "2026-01-31T13:00:00.123456+00:00",
     "features": ["reboot", "services"],
 }
 
@@ -30,6 +32,9 @@ def test_the_host_is_shown_without_what_nobody_knows(command: Run, daemon: FakeD
     assert ["Free", "15.5", "GiB"] in [line.split() for line in out.splitlines()]
     assert "10 % used up" in out
     assert "12.3 s" in out
+    lines = [line.split() for line in out.splitlines()]
+    assert ["Clock", "2026-01-31", "13:00:00", "UTC"] in lines
+    assert ["Up", "since", "2026-01-31", "12:00:00", "UTC"] in lines
     assert "Chassis" not in out
 
 
@@ -48,7 +53,10 @@ def test_what_takes_the_space_is_a_tree(command: Run, daemon: FakeDaemon) -> Non
         "children": [{"id": "media", "label": "media", "used_bytes": 1 << 30}],
     }
     lines = command("host", "usage").out.splitlines()
-    assert [line.split() for line in lines[1:]] == [["Root", "3.0", "GiB"], ["·", "media", "1.0", "GiB"]]
+    assert [line.split() for line in lines[1:]] == [
+        ["Root", "(of", "10.0", "GiB)", "3.0", "GiB"],
+        ["·", "media", "1.0", "GiB"],
+    ]
     assert json.loads(command("host", "usage", "-o", "json").out)["total_bytes"] == 10 << 30
 
 

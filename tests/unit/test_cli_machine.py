@@ -90,6 +90,33 @@ def test_sound_is_set(command: Run, daemon: FakeDaemon, arguments: list[str], pa
     assert json.loads(daemon.seen[-1].body or "{}") == (body or {})
 
 
+@pytest.mark.parametrize(
+    ("arguments", "path", "index"),
+    [
+        (["mute", "output", "speaker"], "/audio/mute/output", 0),
+        (["volume", "output", "mpd", "10%", "--application"], "/audio/volume/output/application", 7),
+    ],
+)
+def test_devices_and_applications_may_be_named(
+    command: Run, daemon: FakeDaemon, arguments: list[str], path: str, index: int
+) -> None:
+    daemon.answers[("GET", "/audio/info")] = AUDIO
+    daemon.answers[("POST", path)] = {}
+    assert command("audio", *arguments).code == 0
+    assert json.loads(daemon.seen[-1].body or "{}")["index"] == index
+
+
+@pytest.mark.parametrize(
+    "arguments", [("output", "nobody"), ("input", "speaker"), ("output", "speaker", "--application")]
+)
+def test_a_name_that_nothing_has_is_refused(command: Run, daemon: FakeDaemon, arguments: tuple[str, ...]) -> None:
+    daemon.answers[("GET", "/audio/info")] = AUDIO
+    refused = command("audio", "mute", *arguments)
+    assert refused.code == 2
+    assert "give the index" in refused.err
+    assert {seen.method for seen in daemon.seen} == {"GET"}
+
+
 @pytest.mark.parametrize("volume", ["", "-1", "151%", "0.5", "50%%", "\u0661"])
 def test_what_is_no_volume_is_refused(command: Run, daemon: FakeDaemon, volume: str) -> None:
     assert command("audio", "volume", "output", "0", "--", volume).code == 2

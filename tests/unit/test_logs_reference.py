@@ -226,6 +226,40 @@ def test_a_cursor_leads_where_it_leads_journalctl(
     assert asyncio.run(ours(story, way, asked, question.identifiers)) == expected
 
 
+@ways
+@often
+@given(question=questions, skip=st.integers(-60, 60), count=st.integers(1, 60))
+def test_a_range_without_a_cursor_counts_from_an_end_of_what_journalctl_shows(
+    story: Story, way: str, question: Question, skip: int, count: int
+) -> None:
+    whole = [message(entry) for entry in journalctl(story.folder, *question.arguments)]
+    start = max(len(whole) - 1 + skip, 0) if skip < 0 else skip
+    if way == "gateway" and question.grep is None and not question.has_span:
+        start = max(min(start, len(whole) - 1), 0)  # as above
+    asked = request(question, range=f"entries=:{skip}:{count}")
+    assert asyncio.run(ours(story, way, asked, question.identifiers)) == whole[start : start + count]
+
+
+@ways
+@often
+@given(
+    question=questions.map(lambda question: attrs.evolve(question, since=None, until=None)),
+    at=st.integers(0, SIZE - 1),
+    count=st.none() | st.integers(1, 60),
+)
+def test_a_range_may_be_a_cursor_alone_or_with_a_count(
+    story: Story, way: str, question: Question, at: int, count: int | None
+) -> None:
+    whole = journalctl(story.folder, *question.arguments)
+    if not whole:
+        return
+    at %= len(whole)
+    cursor = whole[at]["__CURSOR"]
+    asked = request(question, range=f"entries={cursor}" if count is None else f"entries={cursor}:{count}")
+    expected = [message(entry) for entry in whole[at:][:count]]
+    assert asyncio.run(ours(story, way, asked, question.identifiers)) == expected
+
+
 def shown(*arguments: str | Path) -> list[str]:
     command = ["journalctl", "--quiet", "--no-pager", *arguments]
     return subprocess.run(command, capture_output=True, check=True, timeout=60).stdout.decode().splitlines()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import sys
 from collections.abc import AsyncIterator, Callable
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +16,23 @@ import pytest_asyncio
 
 from daemon import until as happens
 from stands.bus_daemon import BusDaemon
-from stands.network_manager import NAME, ROOT, WirelessStand
+from stands.bus_service import Refusal
+from stands.network_manager import NAME, ROOT, NetworkStand, plain
 from supervisor.drivers.dbus import SystemBus
-from supervisor.errors import Invalid
+from supervisor.errors import Busy, Invalid, Unavailable
 from supervisor.events import EventBus, HostInternetChanged
 from supervisor.managers.host import Features, HostFeature
 from supervisor.managers.network import Network, NetworkChanges
+from supervisor.managers.network import changes as changes_module
 from supervisor.managers.network import manager as manager_module
 from supervisor.model.network import (
     AccessPoint,
     Interface,
     InterfaceChange,
     InterfaceType,
+    IpChange,
+    IpMethod,
+    NameBroadcast,
     Wifi,
     WifiAuth,
     WifiChange,
@@ -37,24 +46,36 @@ async def until(check: Callable[[], bool]) -> None:
 
 @attrs.frozen
 class House:
-    stand: WirelessStand
+    stand: NetworkStand
     network: Network
     changes: NetworkChanges
     online: list[bool | None]
 
-    @property
-    def interfaces(self) -> list[Interface]:
-        return [card.interface for card in self.network.cards]
+    async def join(self, *, confirm: int | None = None, **wifi: Any) -> None:
+        await self.changes.update("wlan0", InterfaceChange(wifi=WifiChange(**wifi)), confirm=confirm)
 
-    async def join(self, **wifi: Any) -> None:
-        await self.changes.update("wlan0", InterfaceChange(wifi=WifiChange(**wifi)))
+    @property
+    def wireless(self) -> Interface:
+        return self.network.card("wlan0").interface
+
+    @property
+    def pending(self) -> str | None:
+        return self.changes.pending and self.changes.pending.interface
+
+    async def joined_and_restarted(self) -> None:
+        """Leave the attic for the hall, and restart NetworkManager before that is confirmed."""
+        await self.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="correct horse")
+        await self.join(ssid="hall", confirm=600)
+        await self.stand.restart()
+        await until(lambda: self.network.can_be_changed)
+        assert (self.pending, self.wireless.wifi and self.wireless.wifi.ssid) == ("wlan0", "hall")
 
 
 @pytest_asyncio.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     daemon = BusDaemon(tmp_path)
     await daemon.start()
-    stand = WirelessStand(daemon.address)
+    stand = NetworkStand(daemon.address, ethernet=True)
     await stand.start()
     events, features, online = EventBus(), Features(), []
     events.subscribe(HostInternetChanged, lambda event: online.append(event.online))
@@ -63,7 +84,10 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     network = Network(bus, events, features)
     features.provide(HostFeature.NETWORK, lambda: network.can_be_changed, title="NetworkManager", how="")
     await network.load()
-    yield House(stand, network, NetworkChanges(bus, network, features), online)
+    changes = NetworkChanges(bus, network, features)
+    changes.start()
+    yield House(stand, network, changes, online)
+    await changes.stop()
     await network.stop()
     await bus.stop()
     await stand.stop()
@@ -71,10 +95,10 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 
 async def test_a_wireless_network_is_joined_and_left_for_another(house: House) -> None:
-    [card] = house.interfaces
+    card = house.wireless
     assert (card.type, card.enabled, card.wifi, card.mdns) == (InterfaceType.WIRELESS, False, None, None)
     await house.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="correct horse")
-    [card] = house.interfaces
+    card = house.wireless
     assert (card.enabled, card.connected) == (True, True)
     assert card.wifi == Wifi(WifiMode.INFRASTRUCTURE, WifiAuth.WPA_PSK, "attic", 70)
     assert house.stand.profile["match"]["path"].value == ["pci-0000:01:00.0"]
@@ -82,7 +106,7 @@ async def test_a_wireless_network_is_joined_and_left_for_another(house: House) -
     await house.join(ssid="attic", auth=WifiAuth.WPA_PSK)
     assert house.stand.secret == "correct horse"
     await house.join(ssid="hall")
-    assert house.interfaces[0].wifi == Wifi(WifiMode.INFRASTRUCTURE, WifiAuth.OPEN, "hall", 70)
+    assert house.wireless.wifi == Wifi(WifiMode.INFRASTRUCTURE, WifiAuth.OPEN, "hall", 70)
     assert house.stand.secret is None
     assert house.stand.history == ["kept"] * 3
 
@@ -90,12 +114,12 @@ async def test_a_wireless_network_is_joined_and_left_for_another(house: House) -
 async def test_a_wrong_password_changes_nothing(house: House) -> None:
     with pytest.raises(Invalid, match="Activating connection failed"):
         await house.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="wrong horse")
-    assert (house.stand.history, house.interfaces[0].enabled) == (["back"], False)
+    assert (house.stand.history, house.wireless.enabled) == (["back"], False)
     await house.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="correct horse")
     with pytest.raises(Invalid, match="Activating connection failed"):
         await house.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="wrong horse")
     assert house.stand.secret == "correct horse"
-    assert house.interfaces[0].connected
+    assert house.wireless.connected
 
 
 async def test_access_points_are_found_also_when_the_card_has_just_looked(
@@ -118,5 +142,98 @@ async def test_the_internet_is_looked_for_and_told_about(house: House) -> None:
 
 async def test_a_network_manager_that_is_too_old_is_left_alone(house: House) -> None:
     await house.stand.change(ROOT, NAME, Version="1.10.0")
-    await until(lambda: not house.interfaces)
+    await until(lambda: not house.network.cards)
     assert not house.network.available
+
+
+ATTIC = Wifi(WifiMode.INFRASTRUCTURE, WifiAuth.WPA_PSK, "attic", 70)
+
+
+async def test_what_a_restarted_network_manager_forgot_is_taken_back_with_its_password(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes_module, "GUARD_SECONDS", 10)
+    await house.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="correct horse")
+    await house.join(ssid="hall", confirm=1)
+    await house.stand.restart()
+    await until(lambda: house.pending is None and house.network.can_be_changed)
+    assert (house.wireless.wifi, house.wireless.connected) == (ATTIC, True)
+    assert (house.stand.secret, house.stand.history) == ("correct horse", ["kept"])
+
+
+async def test_a_change_can_be_confirmed_after_network_manager_was_restarted(house: House) -> None:
+    await house.joined_and_restarted()
+    with pytest.raises(Busy, match="waits to be confirmed"):
+        await house.join(ssid="attic")
+    await house.changes.confirm()
+    assert house.pending is None
+    await house.changes.stop()
+    assert house.wireless.wifi == Wifi(WifiMode.INFRASTRUCTURE, WifiAuth.OPEN, "hall", 70)
+
+
+async def test_a_change_can_be_taken_back_after_network_manager_was_restarted(house: House) -> None:
+    await house.joined_and_restarted()
+    await house.changes.roll_back()
+    assert (house.pending, house.wireless.wifi, house.stand.secret) == (None, ATTIC, "correct horse")
+
+
+async def test_a_daemon_that_stops_takes_back_what_nobody_else_would(house: House) -> None:
+    await house.joined_and_restarted()
+    await house.changes.stop()
+    assert (house.wireless.wifi, house.wireless.connected) == (ATTIC, True)
+
+
+async def test_a_first_network_that_was_not_confirmed_is_forgotten(house: House) -> None:
+    await house.join(ssid="hall", confirm=600)
+    await house.stand.restart()
+    await until(lambda: house.network.can_be_changed)
+    await house.changes.roll_back()
+    assert (house.stand.kept, house.wireless.enabled) == ({}, False)
+
+
+async def test_a_network_manager_that_ends_in_the_middle_of_a_change_finds_the_old_settings(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes_module, "AGAIN_SECONDS", 0.1)
+    await house.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="correct horse")
+    manager = house.stand.objects[ROOT][NAME]
+    activate = manager.methods["ActivateConnection"]
+    restarts = []
+
+    def die(*_arguments: str) -> list[str]:
+        manager.methods["ActivateConnection"] = activate
+        restarts.append(asyncio.get_running_loop().create_task(house.stand.restart()))
+        raise Refusal(f"{NAME}.Failed", "on my way out")
+
+    manager.methods["ActivateConnection"] = ("ooo", "o", die)
+    with pytest.raises(Unavailable):
+        await house.join(ssid="hall")
+    await asyncio.gather(*restarts)
+    await until(lambda: house.pending is None and house.network.can_be_changed)
+    assert house.wireless.wifi == ATTIC
+    assert house.stand.secret == "correct horse"
+
+
+async def test_a_vlan_is_made_with_the_settings_that_were_asked_for(house: House) -> None:
+    servers = (IPv4Address("192.0.2.1"),)
+    block = IpChange(
+        method=IpMethod.STATIC, address=(IPv4Interface("192.0.2.30/24"),), route_metric=50, nameservers=servers
+    )
+    await house.changes.create_vlan("eth0", 30, InterfaceChange(ipv4=block, llmnr=NameBroadcast.OFF))
+    profile = plain(house.stand.profile)
+    assert profile["vlan"] == {"id": 30, "parent": "eth0"}
+    assert (profile["connection"]["type"], profile["connection"]["llmnr"]) == ("vlan", 0)
+    assert profile["connection"]["id"] == "Supervisor eth0.30"
+    [number] = profile["ipv4"].pop("dns")
+    assert socket.inet_ntoa(number.to_bytes(4, sys.byteorder)) == "192.0.2.1"
+    assert profile["ipv4"] == {
+        "method": "manual",
+        "address-data": [{"address": "192.0.2.30", "prefix": 24}],
+        "route-metric": 50,
+    }
+    with pytest.raises(Invalid, match="VLAN 30 already exists on interface eth0"):
+        await house.changes.create_vlan("eth0", 30, InterfaceChange())
+    await house.changes.create_vlan("eth0", 31, InterfaceChange())
+    assert len(house.stand.kept) == 2
+    with pytest.raises(Invalid, match="Ethernet"):
+        await house.changes.create_vlan("wlan0", 30, InterfaceChange())

@@ -208,9 +208,14 @@ async def test_the_operating_system_is_what_its_name_and_the_agent_tell(
     await agent.start(current_device="/dev/sdb")
     await until(lambda: system.version == "15.2" and system.data_disk == "/dev/sdb")
     assert (system.board, services.is_haos) == ("rpi4-64", True)
-    await hostnamed.change(path, name, OperatingSystemCPEName=cpe.replace("haos", "debian"))
+    assert services.can_mount
+    for version, can_mount in (("10.1", False), ("10.2", True), ("9.5", False), ("17.0.dev20251101", True)):
+        await hostnamed.change(path, name, OperatingSystemCPEName=cpe.replace("15.2", version))
+        await until(lambda wanted=version: system.version == wanted)
+        assert services.can_mount is can_mount, version
+    await hostnamed.change(path, name, OperatingSystemCPEName=cpe.replace("haos", "debian").replace("15.2", "9"))
     await until(lambda: system.version is None)
-    assert (system.board, services.is_haos) == ("supervised", False)
+    assert (system.board, services.is_haos, services.can_mount) == ("supervised", False, True)
     await hostnamed.stop()
 
 

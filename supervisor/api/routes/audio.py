@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import attrs
 import voluptuous as vol
 
@@ -12,10 +14,10 @@ from supervisor.api.routes.addons import NOTHING
 from supervisor.api.views.audio import devices
 from supervisor.drivers.pulse import Direction
 from supervisor.errors import Invalid
-from supervisor.managers.audio import AudioManager, AudioPlugin
+from supervisor.jobs import JobManager
+from supervisor.managers.audio import ADDRESS, AudioManager, AudioPlugin
 from supervisor.model.validators import lenient_bool, lenient_float, lenient_int, text, version
 
-ADDRESS = "172.30.32.4"
 INDEX = vol.All(lenient_int, vol.Range(0, 2**32 - 1))
 # Half as loud again as the device was made for is what sound servers offer at most.
 LOUDEST = 1.5
@@ -35,6 +37,7 @@ class AudioRoutes:
 
     _audio: AudioManager
     _plugin: AudioPlugin
+    _jobs: JobManager
 
     def routes(self) -> list[Route]:
         base, manager = "/audio", Access.MANAGER
@@ -68,7 +71,7 @@ class AudioRoutes:
             version=current,
             version_latest=self._plugin.latest,
             update_available=self._plugin.update_available(current),
-            host=ADDRESS,
+            host=str(ADDRESS),
             available=self._audio.available,
             audio=devices(self._audio.sound),
         )
@@ -77,7 +80,7 @@ class AudioRoutes:
         return Stats(**attrs.asdict(await self._plugin.stats()))
 
     async def _update(self, call: Call) -> None:
-        await self._plugin.update(call.body.get("version"))
+        await self._jobs.spawn(partial(self._plugin.update, call.body.get("version"))).result()
 
     async def _restart(self, _call: Call) -> None:
         await self._plugin.restart()

@@ -129,12 +129,16 @@ class ProfileStore(Interface):
 
 
 class StoredProfile(Interface):
-    """The settings never hold a secret; an update that has none leaves those that are stored."""
+    """The settings never hold a secret; an update that has none leaves those that are stored.
+
+    `secrets` gives those of one section alone, in the form of a profile.
+    """
 
     service = NETWORK_MANAGER
     interface = "org.freedesktop.NetworkManager.Settings.Connection"
 
     read = method("GetSettings", returns=_PROFILE)
+    secrets = method("GetSecrets", STRING, returns=_PROFILE)
     update = method("Update", _PROFILE, returns=NOTHING, seconds=_SLOW_SECONDS)
     delete = method("Delete", returns=NOTHING, seconds=_SLOW_SECONDS)
 

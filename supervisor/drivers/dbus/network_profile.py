@@ -38,6 +38,7 @@ TYPES: Final = {
 _OUR_NAME: Final = "Supervisor"
 _WIRELESS: Final = "802-11-wireless"
 _SECURITY: Final = "802-11-wireless-security"
+SECRET_SECTIONS: Final = frozenset({_SECURITY, "802-1x"})
 _METHODS: Final = {"auto": IpMethod.AUTO, "manual": IpMethod.STATIC}
 _BROADCASTS: Final = (NameBroadcast.OFF, NameBroadcast.RESOLVE, NameBroadcast.ANNOUNCE)
 _GENERATIONS: Final = (
@@ -200,6 +201,11 @@ def fresh(profile: Profile) -> Sections:
     sections = {name: dict(section) for name, section in profile.items() if name in ("ipv4", "ipv6")}
     kept = {key: value for key, value in profile.get("connection", {}).items() if key in ("mdns", "llmnr")}
     return sections | ({"connection": kept} if kept else {})
+
+
+def with_secrets(profile: Profile, secrets: Profile) -> Sections:
+    """Return the profile with the secrets of its own sections, which NetworkManager tells apart from it."""
+    return {name: dict(section) | dict(secrets.get(name, {})) for name, section in profile.items()}
 
 
 def _connection(old: Section, target: Target, change: InterfaceChange, uuid: str) -> Section:

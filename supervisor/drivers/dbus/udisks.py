@@ -17,7 +17,7 @@ _FILESYSTEM: Final = "org.freedesktop.UDisks2.Filesystem"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MOMENT: Final = 253_402_300_799_999_999
 # Whoever asks for the drives wants an answer at once; there is another way to find them.
-_SECONDS: Final = 0.8
+_SECONDS: Final = 0.5
 
 Values = Mapping[str, Any]
 Objects = Mapping[str, Mapping[str, Values]]

@@ -67,6 +67,12 @@ class SoundServer:
                     self._told = True
             await asyncio.sleep(_RETRY_SECONDS)
 
+    def socket(self) -> Path | None:
+        """Return where a server listens, if there is one that can be reached by a file of this machine. Blocking."""
+        address = self._address() or ""
+        path = Path(address.removeprefix("unix:")) if address.startswith("unix:/") else None
+        return path if path is not None and path.is_socket() else None
+
     def _address(self) -> str | None:
         if (named := os.environ.get("PULSE_SERVER")) is not None:
             return named or None

@@ -239,7 +239,8 @@ class AddonRunner:
                 if public.is_symlink():
                     raise OSError(errno.ELOOP, f"{public.name} is a link")
             if addon.manifest.audio:
-                write_audio_files(paths, addon.slug, addon.record.audio_output, addon.record.audio_input)
+                record = addon.record
+                write_audio_files(paths, addon.slug, record.audio_output, record.audio_input, server=around.sound)
             return (paths.apparmor / addon.slug).is_file()
 
         try:

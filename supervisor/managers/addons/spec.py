@@ -38,6 +38,7 @@ DBUS = Path("/run/dbus")
 JOURNALS = (Path("/var/log/journal"), Path("/run/log/journal"))
 # Mounts that appear below these folders later show up in the container.
 SPREAD = frozenset({MapType.SHARE, MapType.MEDIA})
+AUDIO_TARGET = "/run/audio"
 OPTIONAL_HOST_PATHS = (*GPIO_PATHS, DEVICETREE, UDEV, MODULES, DBUS, *JOURNALS)
 
 
@@ -48,6 +49,7 @@ class Surroundings:
     `dns` is empty while no DNS service of ours runs: the add-on then uses the engine's. `missing` holds the host paths
     of `OPTIONAL_HOST_PATHS` that this machine lacks; the engine would refuse to mount them. `apparmor` tells whether
     the engine may be asked for a profile, `propagation` whether the data folder lies on a mount that takes part in it.
+    `sound` is the socket of the machine's own sound server, None where the audio plugin is the one to use.
     """
 
     paths: DataPaths
@@ -60,6 +62,7 @@ class Surroundings:
     apparmor: bool = False
     propagation: bool = True
     missing: frozenset[Path] = frozenset()
+    sound: Path | None = None
 
 
 @attrs.frozen
@@ -203,7 +206,8 @@ def binds(run: AddonRun, around: Surroundings) -> Iterable[Bind]:
         yield Bind(around.docker_socket, "/run/docker.sock")
     if manifest.audio:
         yield Bind(paths.on_host(pulse_client_file(paths, run.slug)), "/etc/pulse/client.conf")
-        yield Bind(paths.on_host(paths.audio / "external"), "/run/audio")
+        # The folder: a server that is restarted makes its socket anew.
+        yield Bind(around.sound.parent if around.sound else paths.on_host(paths.audio / "external"), AUDIO_TARGET)
         yield Bind(paths.on_host(asound_file(paths)), "/etc/asound.conf")
 
 

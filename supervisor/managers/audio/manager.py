@@ -16,6 +16,8 @@ from supervisor.paths import DataPaths
 
 _LOGGER = logging.getLogger(__name__)
 
+PLUGIN_SOCKET: Final = "external/pulse.sock"
+
 _REFRESH_SECONDS: Final = 2.0
 _SETTLE_SECONDS: Final = 2.0
 
@@ -23,7 +25,7 @@ _SETTLE_SECONDS: Final = 2.0
 def sound_sockets(paths: DataPaths) -> list[Path]:
     """Return where a sound server may listen, best first: where add-ons look for it, then the machine's own."""
     return [
-        paths.audio / "external" / "pulse.sock",
+        paths.audio / PLUGIN_SOCKET,
         Path("/run/pulse/native"),
         Path(f"/run/user/{os.getuid()}/pulse/native"),
     ]
@@ -48,6 +50,11 @@ class AudioManager:
     @property
     def available(self) -> bool:
         return self._server.available
+
+    def own_socket(self, paths: DataPaths) -> Path | None:
+        """Return where the machine's own server listens; None where it has none, or the plugin has one. Blocking."""
+        socket = self._server.socket()
+        return None if socket == paths.audio / PLUGIN_SOCKET else socket
 
     async def start(self) -> None:
         """Begin to look for a sound server, and to follow what happens there."""

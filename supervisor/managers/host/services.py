@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
+from typing import Final
 
 import attrs
 
@@ -18,10 +19,13 @@ from supervisor.drivers.dbus.timedate import TimeDate
 from supervisor.drivers.dbus.udisks import DiskManager
 from supervisor.errors import SupervisorError
 from supervisor.model.cpe import Cpe
+from supervisor.model.version import is_newer
 
 from .features import Features, HostFeature
 
 _LOGGER = logging.getLogger(__name__)
+
+MOUNTS_SINCE: Final = "10.2"
 
 _SYSTEMD = "It comes with systemd; a host whose first process is another one lacks it"
 
@@ -66,6 +70,12 @@ class SystemServices:
         """Whether the host runs the Home Assistant Operating System, as far as it tells (host contract §28)."""
         cpe = Cpe.parse(self.hostname.operating_system_cpe)
         return cpe is not None and cpe.is_haos
+
+    @property
+    def can_mount(self) -> bool:
+        """Whether what is mounted on the host shows in containers; its own system can do that since `MOUNTS_SINCE`."""
+        cpe = Cpe.parse(self.hostname.operating_system_cpe)
+        return cpe is None or not cpe.is_haos or is_newer(MOUNTS_SINCE, cpe.version) is not True
 
     async def start(self) -> None:
         """Follow them all; on return what is there was read."""

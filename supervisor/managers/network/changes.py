@@ -3,6 +3,8 @@
 Before anything is changed, NetworkManager is made to remember how things are, and to go back to that on its own after a
 while: it does so even when the daemon or the machine's way to it is lost. Once the change is seen to work, or somebody
 confirms it, NetworkManager may forget again.
+
+A NetworkManager that is restarted forgets at once. Then the daemon does it, from what it remembers itself.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import IPv6Address
 from typing import Final
@@ -34,6 +36,7 @@ from supervisor.managers.host import Features, HostFeature
 from supervisor.model.network import LAST_VLAN, InterfaceChange, InterfaceType, IpAddress, IpMethod
 
 from .manager import Network
+from .memory import Memory
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -44,15 +47,23 @@ REACH_SECONDS: Final = 15.0
 _LOOK_SECONDS: Final = 0.5
 # By then the daemon has found out whether a change works, or is no longer there to tell.
 GUARD_SECONDS: Final = 240
+# Between two tries to bring back what NetworkManager has forgotten, and how long that is tried.
+AGAIN_SECONDS: Final = 5.0
+GIVE_UP_SECONDS: Final = 600.0
+STOP_SECONDS: Final = 20.0
 
 
 @attrs.frozen
 class Pending:
-    """A change that goes back by itself when nobody confirms it until `deadline`, a time of the event loop."""
+    """A change that goes back by itself when nobody confirms it until `deadline`, a time of the event loop.
+
+    Without `checkpoint` NetworkManager has forgotten about it, and the daemon takes it back.
+    """
 
     interface: str
-    checkpoint: str
+    checkpoint: str | None
     deadline: float
+    memory: Memory = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -70,14 +81,83 @@ class NetworkChanges:
         self._features = features
         self._changing = asyncio.Lock()
         self._pending: Pending | None = None
+        # Whether NetworkManager went away since the present change began.
+        self._forgotten = False
+        self._guard: asyncio.Task[None] | None = None
+        self._unsubscribe: Callable[[], None] | None = None
+
+    def start(self) -> None:
+        """Watch for a NetworkManager that forgets what it was to take back."""
+        self._unsubscribe = self._network.service.subscribe(self._service_changed)
+
+    async def stop(self) -> None:
+        """Take back at once what nobody else would: a daemon that ends guards nothing."""
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+        pending, guarded = self._pending, self._guard is not None
+        await self._end_guard()
+        if pending is not None and guarded:
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._bring_back(pending)
+            except (SupervisorError, TimeoutError) as err:
+                _LOGGER.error("%s keeps settings that nobody confirmed: %s", pending.interface, err)
 
     @property
     def pending(self) -> Pending | None:
-        """The change that waits to be confirmed, None when there is none, or NetworkManager has put it back."""
+        """The change that waits to be confirmed, None when there is none, or it was put back."""
         pending = self._pending
-        if pending is None or pending.checkpoint not in (self._network.service.checkpoints or ()):
-            return None
-        return pending
+        if pending is None or pending.checkpoint is None:
+            return pending
+        return pending if pending.checkpoint in (self._network.service.checkpoints or ()) else None
+
+    def _service_changed(self, _names: frozenset[str]) -> None:
+        if self._network.service.available:
+            return
+        self._forgotten = True
+        pending = self._pending
+        if pending is not None and pending.checkpoint is not None:
+            _LOGGER.warning(
+                "%s: NetworkManager is gone, and with it what it was to take back; the daemon does that itself, unless "
+                "the change is confirmed",
+                pending.interface,
+            )
+            self._guard_by_ourselves(attrs.evolve(pending, checkpoint=None))
+
+    def _guard_by_ourselves(self, pending: Pending) -> None:
+        self._pending = pending
+        self._guard = asyncio.get_running_loop().create_task(self._take_back_later(pending), name="network guard")
+
+    async def _take_back_later(self, pending: Pending) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, pending.deadline - loop.time()))
+        given_up = loop.time() + GIVE_UP_SECONDS
+        level = logging.WARNING
+        while loop.time() < given_up:
+            try:
+                async with self._changing:
+                    await self._bring_back(pending)
+            except SupervisorError as err:
+                _LOGGER.log(level, "%s did not get its old settings yet: %s", pending.interface, err.message)
+                level = logging.DEBUG
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                return
+        self._pending = None
+        _LOGGER.error("%s keeps settings that nobody confirmed", pending.interface)
+
+    async def _bring_back(self, pending: Pending) -> None:
+        self._features.require(HostFeature.NETWORK)
+        await pending.memory.bring_back(self._bus, self._network)
+        self._pending = None
+        _LOGGER.info("%s has its old settings again", pending.interface)
+
+    async def _end_guard(self) -> None:
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.cancel()
+            await asyncio.gather(guard, return_exceptions=True)
 
     async def update(self, name: str, change: InterfaceChange, *, confirm: int | None = None) -> None:
         """Change an interface; on return it works.
@@ -132,8 +212,10 @@ class NetworkChanges:
         """
         async with self._changing:
             pending = self._waiting()
+            await self._end_guard()
             try:
-                await self._network.service.destroy_checkpoint(pending.checkpoint)
+                if pending.checkpoint is not None:
+                    await self._network.service.destroy_checkpoint(pending.checkpoint)
             except Invalid as err:
                 raise Invalid(_TOO_LATE.format(pending.interface)) from err
             finally:
@@ -144,6 +226,10 @@ class NetworkChanges:
         """Take back the change that waits to be confirmed, now. Errors as for `confirm`."""
         async with self._changing:
             pending = self._waiting()
+            if pending.checkpoint is None:
+                await self._bring_back(pending)
+                await self._end_guard()
+                return
             self._pending = None
             await self._network.service.roll_back(pending.checkpoint)
             await self._network.refresh()
@@ -174,27 +260,33 @@ class NetworkChanges:
     @asynccontextmanager
     async def _guarded(self, card: Card, confirm: int | None) -> AsyncIterator[None]:
         service = self._network.service
+        memory = await Memory.of(self._bus, self._network, card)
+        self._forgotten = False
         checkpoint = await service.create_checkpoint([card.device], GUARD_SECONDS)
         try:
             yield
             if confirm is not None:
                 await service.extend_checkpoint(checkpoint, confirm)
         except SupervisorError as err:
-            await self._go_back(card, checkpoint, err)
+            await self._go_back(card, checkpoint, err, memory)
             raise
         if confirm is None:
             await service.destroy_checkpoint(checkpoint)
         else:
             deadline = asyncio.get_running_loop().time() + confirm
-            self._pending = Pending(card.name, checkpoint, deadline)
+            self._pending = Pending(card.name, checkpoint, deadline, memory)
 
-    async def _go_back(self, card: Card, checkpoint: str, error: SupervisorError) -> None:
+    async def _go_back(self, card: Card, checkpoint: str, error: SupervisorError, memory: Memory) -> None:
         _LOGGER.warning("%s gets its old settings again: %s", card.name, error.message)
         try:
             await self._network.service.roll_back(checkpoint)
             await self._until_restored(card)
         except SupervisorError as err:
-            _LOGGER.warning("%s: NetworkManager does so by itself in some minutes: %s", card.name, err.message)
+            if self._forgotten:
+                now = asyncio.get_running_loop().time()
+                self._guard_by_ourselves(Pending(card.name, None, now, memory))
+            else:
+                _LOGGER.warning("%s: NetworkManager does so by itself in some minutes: %s", card.name, err.message)
 
     async def _until_restored(self, old: Card) -> None:
         """Wait until the interface works as it did; NetworkManager only begins with that when it is told."""
