@@ -11,6 +11,7 @@ from supervisor.cli.answers import mapping, mappings, match_uuid
 from supervisor.cli.client import route
 from supervisor.cli.columns import Column, Field
 from supervisor.cli.command import Command, Group, Session, confirm, pass_session
+from supervisor.cli.failures import Failure
 from supervisor.cli.progress import follow
 from supervisor.cli.retention_options import given_retention, retention_options, shown_retention
 
@@ -37,6 +38,8 @@ def _locations(row: Mapping[str, Any]) -> list[str]:
 def _last(row: Mapping[str, Any]) -> str:
     if not row.get("last_due"):
         return "never"
+    if row.get("last_error") and row.get("last_slug"):
+        return f"{row.get('last_slug')} {row.get('last_ended')}, incomplete: {row.get('last_error')}"
     if row.get("last_error"):
         return f"failed {row.get('last_ended')}: {row.get('last_error')}"
     return f"{row.get('last_slug')} {row.get('last_ended')}" if row.get("last_ended") else "running"
@@ -194,9 +197,16 @@ def run(session: Session, schedule: str) -> None:
     """Make the backup of a schedule now."""
     identifier = _id(session, schedule)
     path = route("backups", "schedules", identifier)
+    before = mapping(session.client.get(path)).get("last_ended")
     started = mapping(session.client.post(f"{path}/run", {"background": True})).get("job_id")
-    if isinstance(started, str):
-        follow(session, started, f"Backup {schedule}")
+    try:
+        if isinstance(started, str):
+            follow(session, started, f"Backup {schedule}")
+    except Failure:
+        data = mapping(session.client.get(path))
+        if data.get("last_ended") == before or not data.get("last_slug"):
+            raise
+        raise Failure(f"Made the backup {data.get('last_slug')}. {data.get('last_error')}") from None
     data = mapping(session.client.get(path))
     session.output.done(f"Made the backup {data.get('last_slug')}", name=data.get("last_slug"), data=data)
 
@@ -217,15 +227,20 @@ def verification(session: Session, /, **given: Any) -> None:
 
 
 @click.command("keep-updates", cls=Command, examples=("supervisor backups schedule keep-updates --keep-last 2",))
+@click.option(
+    "--automatic/--no-automatic", default=None, help="Whether add-ons that are updated by themselves are saved first."
+)
 @retention_options
 @pass_session
-def keep_updates(session: Session, /, **given: Any) -> None:
+def keep_updates(session: Session, /, *, automatic: bool | None, **given: Any) -> None:
     """Show or set how many of the backups from before updates are kept, for each add-on."""
     rule = given_retention(given)
-    if rule is not None:
-        session.client.post("/backups/update_retention", {"retention": rule})
+    wish = {"retention": rule, "automatic": automatic}
+    if wish := {key: value for key, value in wish.items() if value is not None}:
+        session.client.post("/backups/update_retention", wish)
     data = mapping(session.client.get("/backups/update_retention"))
-    session.output.record(data, (Field("Kept", shown_retention),), name="update_retention")
+    fields = (Field("Kept", shown_retention), Field("Before automatic updates", "automatic"))
+    session.output.record(data, fields, name="update_retention")
 
 
 schedule = Group(

@@ -112,6 +112,13 @@ class Job:
             yield job
             job = job.parent
 
+    def problems(self) -> list[str]:
+        """Return what went wrong in this job and in those below it that are still known, each once, for people."""
+        told = [error.message for error in self.errors]
+        for child in self.children:
+            told.extend(child.problems())
+        return list(dict.fromkeys(told))
+
     def start(self, task: asyncio.Task[Any] | None, validated: Callable[[], None] | None) -> None:
         self.task = task
         self.done = False

@@ -13,7 +13,7 @@ import attrs
 
 from supervisor.drivers.archive.work import in_thread
 from supervisor.drivers.folder import remove_tree
-from supervisor.errors import BackupError, BackupFileNotFoundError, BackupInvalidError, NotFound, SupervisorError
+from supervisor.errors import BackupError, BackupFileNotFoundError, BackupInvalidError, NotFound
 from supervisor.jobs import JobCondition, JobManager
 from supervisor.managers.addons import Addon
 from supervisor.managers.addons.registry import AddonRegistry
@@ -77,10 +77,7 @@ class BackupManager:
         await self.settings.load()
         await self._quiet.load()
         await asyncio.to_thread(remove_tree, self._paths.tmp / "backup")
-        try:
-            await self._restoring.recover()
-        except (SupervisorError, OSError, ValueError) as err:
-            _LOGGER.error("A restore that was cut off can't be brought to an end: %s", err)
+        await self._restoring.recover()
         await self.catalogue.sweep()
         await self.catalogue.reload()
         self.judge()
@@ -266,8 +263,8 @@ class BackupManager:
     @property
     def current(self) -> bool:
         """Whether there is a full backup that is young enough."""
-        oldest = datetime.now(UTC) - timedelta(days=self.settings.days_until_stale)
-        return any(backup.metadata.moment >= oldest for backup in self.full)
+        now, seconds = datetime.now(UTC), self.settings.days_until_stale * 86400
+        return any((now - backup.metadata.moment).total_seconds() <= seconds for backup in self.full)
 
     def judge(self) -> None:
         """Withdraw the issue that no backup is young enough, when one is."""
