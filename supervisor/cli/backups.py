@@ -253,13 +253,16 @@ def restore(
 @pass_session
 def verify(session: Session, slug: str, *, location: str | None, password_file: str | None) -> None:
     """Check a backup without restoring it: read it to its end, decrypt it, compare its checksums."""
-    body: dict[str, Any] = {}
+    body: dict[str, Any] = {"background": True}
     if (password := _password_for(session, slug, password_file, location)) is not None:
         body["password"] = password
     if location:
         body["location"] = _place(location)
-    with session.busy(f"Checking backup {slug}"):
-        data = mapping(session.client.post(route("backups", slug, "verify"), body))
+    started = mapping(session.client.post(route("backups", slug, "verify"), body))
+    follow(session, str(started.get("job_id")), f"Checking {slug}")
+    known = mapping(session.client.get(route("backups", slug, "info")))
+    place = _place(location) if location else known.get("location")
+    data = mapping(mapping(known.get("verification")).get(place or LOCAL))
     if not data.get("good"):
         raise Failure(f"backup {slug} is damaged:\n" + "\n".join(str(problem) for problem in data.get("problems", ())))
     session.output.done(

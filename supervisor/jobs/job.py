@@ -28,7 +28,9 @@ class JobError:
     @classmethod
     def of(cls, error: BaseException, stage: str | None) -> JobError:
         if isinstance(error, SupervisorError):
-            return cls(type(error).__name__, str(error) or UNKNOWN_ERROR_TEXT, stage, error.key, error.fields)
+            return cls(
+                error.told_as or type(error).__name__, str(error) or UNKNOWN_ERROR_TEXT, stage, error.key, error.fields
+            )
         if isinstance(error, asyncio.CancelledError):
             return cls("Cancelled", "The job was cancelled", stage)
         return cls("SupervisorError", UNKNOWN_ERROR_TEXT, stage)

@@ -139,10 +139,11 @@ def test_a_restore_asks_first(command: Run, daemon: FakeDaemon) -> None:
 
 def test_a_check_says_what_is_wrong(command: Run, daemon: FakeDaemon) -> None:
     verdict = {"checked": "x", "good": True, "problems": [], "files": 7, "size": 2048}
-    daemon.answers[("POST", f"/backups/{SLUG}/verify")] = verdict
+    daemon.answers[("POST", f"/backups/{SLUG}/verify")] = {"job_id": UUID}
+    daemon.answers[("GET", f"/backups/{SLUG}/info")] = {**BACKUP, "verification": {".local": verdict}}
     assert command("backups", "verify", SLUG).out == f"Backup {SLUG} is good: 7 files, 2.0 KiB\n"
     bad = {**verdict, "good": False, "problems": ["ssl.tar.gz: cut off"]}
-    daemon.answers[("POST", f"/backups/{SLUG}/verify")] = bad
+    daemon.answers[("GET", f"/backups/{SLUG}/info")] = {**BACKUP, "verification": {".local": bad}}
     result = command("backups", "verify", SLUG)
     assert result.code != 0
     assert "ssl.tar.gz: cut off" in result.err

@@ -170,21 +170,21 @@ class BackupManager:
                 raise BackupInvalidError(f"Backup {slug} does not exist in {location or LOCAL_ATTRIBUTE}")
             place = backup.location if default_location else location
             copy = backup.copies[place]
-            opening = await self._opening(backup, place, copy, password)
+            opening = await self._opening(backup, place, copy, password, wanted)
             job.validated()
             async with self.freezer.frozen():
                 await self._restoring.restore(backup, opening, wanted, job)
         _LOGGER.info("Backup %s is restored", slug)
 
     async def _opening(
-        self, backup: Backup, place: Location, copy: Copy, password: str | None
+        self, backup: Backup, place: Location, copy: Copy, password: str | None, wanted: Wanted
     ) -> AbstractAsyncContextManager[Source]:
         """Make sure that a copy opens, and return what opens it."""
         if isinstance(copy, RepositoryCopy):
             return self._repositories.source(copy.repository, backup.slug)
         keyring = keyring_of(copy, password)
         try:
-            await self._restoring.check_password(backup, copy, keyring)
+            await self._restoring.check_password(backup, copy, keyring, wanted)
         except NotFound:
             await self.catalogue.reload_location(place)
             raise BackupFileNotFoundError(f"The file of backup {backup.slug} at {copy.path} has vanished") from None
@@ -203,12 +203,12 @@ class BackupManager:
         async with self._jobs.run(
             "backup_manager_verify", reference=slug, lock=f"backup_{slug}", keep=True, cancellable=True
         ) as job:
+            job.validated()
             if isinstance(copy, RepositoryCopy):
                 found = await self._repositories.verify(copy.repository)
                 await self.settings.keep_check(slug, place, found)
                 return found
-            factor = 2 if backup.metadata.compressed else 1
-            work = ByteProgress(job, copy.size * factor).work()
+            work = ByteProgress(job, copy.size).work()
             try:
                 verdict = await in_thread(work, lambda: verify(backup, copy, keyring_of(copy, password), work))
             except NotFound:

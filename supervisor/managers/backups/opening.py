@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from supervisor.drivers.archive.keys import Keyring
 from supervisor.drivers.archive.reader import ArchiveReader, Inner, check_password
 from supervisor.errors import BackupInvalidError, WrongPassword
 
 from .backup import Backup, Copy
+
+# What is said of a part when the password is right for others.
+NOT_OPENED: Final = "can't be opened with the password of the rest: it is damaged, or was encrypted with another one"
 
 
 def keyring_of(copy: Copy, password: str | None) -> Keyring | None:

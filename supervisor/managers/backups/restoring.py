@@ -38,7 +38,7 @@ from .contents import CORE, SUPERVISOR, folder_path
 from .core_data import settings_file
 from .exclusions import DATABASE_PATTERNS, anchored
 from .metadata import Metadata
-from .opening import check_opens, wrong_password
+from .opening import NOT_OPENED, check_opens
 from .progress import ByteProgress
 from .sources import Source
 
@@ -131,19 +131,23 @@ class Restoring:
             )
         return wanted
 
-    async def check_password(self, backup: Backup, copy: Copy, keyring: Keyring | None) -> None:
-        """Make sure that the backup opens.
+    async def check_password(self, backup: Backup, copy: Copy, keyring: Keyring | None, wanted: Wanted) -> None:
+        """Make sure that the backup opens. Where a part does not that would end the restore, it is not begun.
 
         Raises:
-            BackupInvalidError: it does not with this password.
+            BackupInvalidError: it does not with this password, or Core's part does not with that of the others.
             NotFound: the file has vanished.
         """
 
-        def check() -> None:
+        def check() -> set[str]:
             with ArchiveReader(copy.path) as archive:
-                check_opens(backup, archive, keyring)
+                return {part.name for part in check_opens(backup, archive, keyring)}
 
-        await asyncio.to_thread(check)
+        strange = await asyncio.to_thread(check)
+        if wanted.homeassistant and backup.metadata.member(CORE) in strange:
+            raise BackupInvalidError(
+                f"Home Assistant's part of backup {backup.slug} {NOT_OPENED}; the others can be restored without it"
+            )
 
     async def restore(
         self, backup: Backup, opening: AbstractAsyncContextManager[Source], wanted: Wanted, job: Job
@@ -228,7 +232,7 @@ class Restoring:
         except BaseException as err:
             await asyncio.shield(asyncio.to_thread(remove_tree, staging))
             if isinstance(err, WrongPassword):
-                raise wrong_password(run.backup) from err
+                raise BackupError(f"{item} {NOT_OPENED}") from err
             if isinstance(err, OSError):
                 raise BackupError(f"{item} can't be unpacked: {err.strerror}") from err
             raise

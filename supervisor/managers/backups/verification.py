@@ -14,7 +14,7 @@ from supervisor.errors import ArchiveRefused, BackupError, BackupInvalidError, W
 from .backup import Backup, Copy
 from .contents import CORE, SUPERVISOR
 from .metadata import Metadata, read_metadata
-from .opening import check_opens
+from .opening import NOT_OPENED, check_opens
 from .settings import Verdict
 
 _ADDON_KEYS = ("user", "system", "version", "state")
@@ -40,8 +40,8 @@ def verify(backup: Backup, copy: Copy, keyring: Keyring | None, work: Work) -> V
                 try:
                     found = _check(metadata, part, keyring, work)
                 except BackupError as err:
-                    reason = "it can't be decrypted" if isinstance(err, WrongPassword) else str(err)
-                    problems.append(f"{part.name}: {reason}")
+                    reason = f" {NOT_OPENED}" if isinstance(err, WrongPassword) else f": {err}"
+                    problems.append(f"{part.name}{reason}")
                 else:
                     files += found.files
                     size += found.size
