@@ -25,7 +25,7 @@ from .catalogue import Catalogue
 from .creation import Creation, ItemExtent
 from .freezing import LOCK, Freezer
 from .metadata import BackupType
-from .opening import keyring_of
+from .opening import is_wrong_password, keyring_of
 from .order import Order, Selection
 from .progress import ByteProgress
 from .quiet import Quiet
@@ -203,13 +203,15 @@ class BackupManager:
         async with self._jobs.run(
             "backup_manager_verify", reference=slug, lock=f"backup_{slug}", keep=True, cancellable=True
         ) as job:
-            job.validated()
             if isinstance(copy, RepositoryCopy):
+                job.validated()
                 found = await self._repositories.verify(copy.repository)
                 await self.settings.keep_check(slug, place, found)
                 return found
             work = ByteProgress(job, copy.size).work()
             try:
+                await self._check_password(backup, copy, password)
+                job.validated()
                 verdict = await in_thread(work, lambda: verify(backup, copy, keyring_of(copy, password), work))
             except NotFound:
                 await self.catalogue.reload_location(place)
@@ -218,6 +220,14 @@ class BackupManager:
         if not verdict.good:
             _LOGGER.error("Backup %s at %s is damaged: %s", slug, copy.path, "; ".join(verdict.problems))
         return verdict
+
+    async def _check_password(self, backup: Backup, copy: Copy, password: str | None) -> None:
+        """Raise BackupInvalidError when the password is another one; damage is for others to find."""
+        try:
+            await self._restoring.check_password(backup, copy, keyring_of(copy, password), Wanted(full=False))
+        except BackupInvalidError as err:
+            if is_wrong_password(err):
+                raise
 
     async def remove(self, slug: str, locations: Iterable[Location] | None) -> None:
         """Remove a backup from some locations, without any from all.

@@ -14,7 +14,7 @@ from supervisor.errors import ArchiveRefused, BackupError, BackupInvalidError, W
 from .backup import Backup, Copy
 from .contents import CORE, SUPERVISOR
 from .metadata import Metadata, read_metadata
-from .opening import NOT_OPENED, check_opens
+from .opening import NOT_OPENED, check_opens, is_wrong_password
 from .settings import Verdict
 
 _ADDON_KEYS = ("user", "system", "version", "state")
@@ -46,7 +46,7 @@ def verify(backup: Backup, copy: Copy, keyring: Keyring | None, work: Work) -> V
                     files += found.files
                     size += found.size
     except BackupInvalidError as err:
-        if str(err).startswith("Invalid password"):
+        if is_wrong_password(err):
             raise
         problems.append(str(err))
     return Verdict(not problems, tuple(problems), files, size)
