@@ -257,7 +257,7 @@ async def test_mounts_come_back_from_a_backup_with_a_repository_on_one_of_them(
     path = f"/backups/{made['slug']}/restore/partial"
     restored = await host.ask("POST", path, {"folders": ["ssl"], "password": "secret"})
     assert restored.status == 200, restored.text
-    assert await servers.shell(f"cat {DATA}/ssl/note") == "saved\n"
+    assert await servers.shell(f"cat {DATA}/ssl/note") == "saved"
 
     async def active() -> bool:
         mounts = (await host.get("/mounts"))["mounts"]
@@ -269,7 +269,7 @@ async def test_mounts_come_back_from_a_backup_with_a_repository_on_one_of_them(
 
     await servers.shell(f"echo here > {DATA}/ssl/note")
     await host.post(f"/backups/{kept['slug']}/restore/partial", {"folders": ["ssl"]})
-    assert await servers.shell(f"cat {DATA}/ssl/note") == "saved\n"
+    assert await servers.shell(f"cat {DATA}/ssl/note") == "saved"
     await host.ask("DELETE", "/backups/repositories/box")
     await host.ask("DELETE", f"/backups/{made['slug']}")
     await servers.shell(f"rm {DATA}/ssl/note")
