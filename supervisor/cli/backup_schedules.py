@@ -9,7 +9,7 @@ import click
 
 from supervisor.cli.answers import mapping, mappings, match_uuid
 from supervisor.cli.client import route
-from supervisor.cli.columns import Column, Field
+from supervisor.cli.columns import Column, Field, moment
 from supervisor.cli.command import Command, Group, Session, confirm, pass_session
 from supervisor.cli.failures import Failure
 from supervisor.cli.progress import follow
@@ -38,11 +38,20 @@ def _locations(row: Mapping[str, Any]) -> list[str]:
 def _last(row: Mapping[str, Any]) -> str:
     if not row.get("last_due"):
         return "never"
+    ended = _when(row, "last_ended")
     if row.get("last_error") and row.get("last_slug"):
-        return f"{row.get('last_slug')} {row.get('last_ended')}, incomplete: {row.get('last_error')}"
+        return f"{row.get('last_slug')} {ended}, incomplete: {row.get('last_error')}"
     if row.get("last_error"):
-        return f"failed {row.get('last_ended')}: {row.get('last_error')}"
-    return f"{row.get('last_slug')} {row.get('last_ended')}" if row.get("last_ended") else "running"
+        return f"failed {ended}: {row.get('last_error')}"
+    return f"{row.get('last_slug')} {ended}" if row.get("last_ended") else "running"
+
+
+def _when(row: Mapping[str, Any], key: str) -> str:
+    return moment(row.get(key), row.get("time_zone"))
+
+
+def _next(row: Mapping[str, Any]) -> str:
+    return _when(row, "next_due")
 
 
 _COLUMNS = (
@@ -50,7 +59,7 @@ _COLUMNS = (
     Column("NAME", "name", flexible=True),
     Column("ON", "enabled"),
     Column("CRON", "cron"),
-    Column("NEXT", "next_due"),
+    Column("NEXT", _next),
     Column("LAST", _last, flexible=True),
 )
 _FIELDS = (
@@ -58,7 +67,7 @@ _FIELDS = (
     Field("Identifier", "id"),
     Field("On", "enabled"),
     Field("When", lambda row: f"{row.get('cron')} ({row.get('time_zone')})"),
-    Field("Next", "next_due"),
+    Field("Next", _next),
     Field("What", _contents),
     Field("Where to", _locations),
     Field("Password", "password"),
@@ -69,8 +78,8 @@ _PLAN_FIELDS = (
     Field("On", "enabled"),
     Field("When", lambda row: f"{row.get('cron')} ({row.get('time_zone')})"),
     Field("Share", lambda row: f"{row.get('share')} %"),
-    Field("Next", "next_due"),
-    Field("Last", "last_ended"),
+    Field("Next", _next),
+    Field("Last", lambda row: _when(row, "last_ended")),
     Field("Found", lambda row: row.get("last_error") or ("all good" if row.get("last_ended") else None)),
 )
 
@@ -158,7 +167,7 @@ def add(session: Session, /, name: str, cron: str, **given: Any) -> None:
     """Make backups by themselves: CRON says when, such as '30 3 * * *' for every night at half past three."""
     wish = {"contents": {"full": True}, **_wish(given), "name": name, "cron": cron}
     data = mapping(session.client.post("/backups/schedules", wish))
-    session.output.done(f"Added {name}; it is due next {data.get('next_due')}", name=data.get("id"), data=data)
+    session.output.done(f"Added {name}; it is due next {_next(data)}", name=data.get("id"), data=data)
 
 
 @click.command(cls=Command, examples=("supervisor backups schedule change nightly --off",))

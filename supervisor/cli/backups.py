@@ -15,7 +15,7 @@ from supervisor.cli.backup_files import LOCAL, download, upload
 from supervisor.cli.backup_repositories import browse, get, repository, restore_file
 from supervisor.cli.backup_schedules import schedule
 from supervisor.cli.client import route
-from supervisor.cli.columns import Column, Field, size
+from supervisor.cli.columns import Column, Field, moment, size
 from supervisor.cli.command import Command, Group, Session, confirm, pass_session
 from supervisor.cli.failures import ExitCode, Failure
 from supervisor.cli.job_view import all_errors
@@ -27,7 +27,7 @@ FOLDERS: Final = click.Choice(["share", "addons/local", "ssl", "media"])
 _COLUMNS = (
     Column("SLUG", "slug"),
     Column("NAME", "name", flexible=True),
-    Column("DATE", lambda row: str(row.get("date", ""))[:19].replace("T", " ")),
+    Column("DATE", lambda row: moment(row.get("date"))),
     Column("TYPE", "type"),
     Column("SIZE", lambda row: size(row.get("size_bytes")), right=True),
     Column("ENCRYPTED", "protected"),
@@ -44,7 +44,7 @@ def _checked(row: Mapping[str, Any]) -> list[str]:
     for place, check in mapping(row.get("verification")).items():
         verdict = "good" if mapping(check).get("good") else "DAMAGED: " + "; ".join(mapping(check).get("problems", ()))
         where = "" if place == LOCAL else f" in {place}"
-        found.append(f"{verdict}{where}, {str(mapping(check).get('checked', ''))[:19].replace('T', ' ')}")
+        found.append(f"{verdict}{where}, {moment(mapping(check).get('checked'))}")
     return found
 
 
@@ -165,6 +165,10 @@ def new(session: Session, /, name: str, *, preview: bool, detach: bool, **option
     session.output.done(f"Made backup {slug} ({size(data.get('size_bytes'))})", name=slug, data=data)
 
 
+def _files(count: object) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
 def _parts(options: Mapping[str, Any]) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     if options["addons"]:
@@ -266,7 +270,7 @@ def verify(session: Session, slug: str, *, location: str | None, password_file: 
     if not data.get("good"):
         raise Failure(f"backup {slug} is damaged:\n" + "\n".join(str(problem) for problem in data.get("problems", ())))
     session.output.done(
-        f"Backup {slug} is good: {data.get('files')} files, {size(data.get('size'))}", name=slug, data=data
+        f"Backup {slug} is good: {_files(data.get('files'))}, {size(data.get('size'))}", name=slug, data=data
     )
 
 
