@@ -12,6 +12,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from daemon import Daemon, until
@@ -253,6 +254,36 @@ async def test_a_backup_of_the_first_version_comes_back(running: Daemon) -> None
     assert sorted(path.name for path in config.iterdir()) == [".storage", "configuration.yaml"]
     assert (running.data / "ssl" / "cert").read_bytes() == b"cert"
     assert json.loads((running.data / "homeassistant.json").read_text())["uuid"] == "mine"
+
+
+async def test_what_is_sent_and_taken_in_takes_no_memory_of_its_size(running: Daemon, tmp_path: Path) -> None:
+    with (running.data / "share" / "large").open("wb") as file:
+        file.truncate(400_000_000)
+    made = await running.post("/backups/new/partial", {"folders": ["share"], "compressed": False})
+    assert running.process is not None
+    process = Path("/proc") / str(running.process.pid)
+    before = peak(process)
+    copy = tmp_path / "copy.tar"
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(running.socket))) as session:
+        async with session.get(f"http://supervisor/backups/{made['slug']}/download") as answer:
+            with copy.open("wb") as file:
+                async for piece in answer.content.iter_chunked(1_000_000):
+                    file.write(piece)
+        await running.ask("DELETE", f"/backups/{made['slug']}")
+        with copy.open("rb") as file:
+            form = aiohttp.FormData()
+            form.add_field("file", file, filename="x")
+            params = [("location", ""), ("filename", "taken-in.tar")]
+            async with session.post("http://supervisor/backups/new/upload", data=form, params=params) as answer:
+                assert (await answer.json())["data"] == {"slug": made["slug"]}
+    assert (running.data / "backup" / "taken-in.tar").stat().st_size == copy.stat().st_size > 400_000_000
+    assert peak(process) - before < 40_000_000
+
+
+def peak(process: Path) -> int:
+    """Return the most memory that a process has had, in bytes."""
+    line = next(line for line in (process / "status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 async def test_progress_and_stages_are_told_in_the_words_of_the_contract(running: Daemon) -> None:

@@ -130,6 +130,39 @@ async def test_a_link_in_the_place_of_what_is_read_or_put_back_is_not_followed(
     await stage.assert_untouched()
 
 
+def tar_of(members: dict[str, bytes]) -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return content.getvalue()
+
+
+_DEEP = b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "own",
+    [{"mounts.json": _DEEP, "docker.json": _DEEP}, {"mounts.json": b"[]", "docker.json": b'{"registries": 5}'}],
+    ids=["nested", "wrong types"],
+)
+async def test_settings_that_make_no_sense_fail_alone(stage: Stage, own: dict[str, bytes]) -> None:
+    with tarfile.open(stage.archive) as tar:
+        members = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+    stage.archive.write_bytes(tar_of({**members, "supervisor.tar.gz": gzip.compress(tar_of(own))}))
+    await stage.daemon.post("/backups/reload")
+    refused = await stage.restored(homeassistant=True)
+    assert refused.status == 400, refused.text
+    job = await stage.daemon.get(f"/jobs/{refused.body['job_id']}")
+    (child,) = [one for one in job["child_jobs"] if one["name"] == "backup_restore_supervisor_config"]
+    assert [error["type"] for error in child["errors"]] == ["BackupInvalidError"] * 2
+    assert (stage.daemon.data / "homeassistant" / "note").read_text() == "saved"
+    verdict = await stage.daemon.post(f"/backups/{stage.slug}/verify")
+    assert ("no JSON" in str(verdict["problems"])) is (_DEEP in own.values())
+
+
 async def test_one_file_that_nobody_can_read_hides_no_other_backup(stage: Stage) -> None:
     folder = stage.daemon.data / "backup"
     least = '"slug":"abcd1234","type":"full","name":"n","date":"2024-01-01T00:00:00+00:00"'
@@ -146,10 +179,7 @@ async def test_one_file_that_nobody_can_read_hides_no_other_backup(stage: Stage)
         '{"slug":"a"}' * 2,
     ]
     for number, text in enumerate(bombs):
-        with tarfile.open(folder / f"bomb{number}.tar", "w") as tar:
-            member = tarfile.TarInfo("./backup.json")
-            member.size = len(text)
-            tar.addfile(member, io.BytesIO(text.encode()))
+        (folder / f"bomb{number}.tar").write_bytes(tar_of({"./backup.json": text.encode()}))
     for _ in range(2):
         await stage.daemon.post("/backups/reload")
         assert [backup["slug"] for backup in (await stage.daemon.get("/backups"))["backups"]] == [stage.slug]
@@ -163,10 +193,7 @@ async def test_dates_and_days_beyond_all_calendars_are_no_trouble(stage: Stage) 
     folder = stage.daemon.data / "backup"
     for number, date in enumerate(("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "")):
         text = json.dumps({"slug": f"dated{number}", "type": "full", "name": "n", "date": date})
-        with tarfile.open(folder / f"dated{number}.tar", "w") as tar:
-            member = tarfile.TarInfo("./backup.json")
-            member.size = len(text)
-            tar.addfile(member, io.BytesIO(text.encode()))
+        (folder / f"dated{number}.tar").write_bytes(tar_of({"./backup.json": text.encode()}))
     await stage.daemon.post("/backups/options", {"days_until_stale": 2**40})
     await stage.daemon.post("/backups/reload")
     await stage.daemon.end()

@@ -42,6 +42,7 @@ RESTORE_CONDITIONS: Final = (
     JobCondition.FREE_SPACE,
     JobCondition.HEALTHY,
     JobCondition.INTERNET_HOST,
+    JobCondition.INTERNET_SYSTEM,
     JobCondition.RUNNING,
 )
 # Tells backups that were made before an update from others.

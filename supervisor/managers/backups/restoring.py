@@ -326,7 +326,7 @@ class Restoring:
         if "mounts.json" in files:
             try:
                 await self._mounts.restore(MOUNTS_SCHEMA(json.loads(files["mounts.json"])))
-            except (ValueError, vol.Invalid) as err:
+            except (ValueError, RecursionError, vol.Invalid) as err:
                 run.fail("the mounts", BackupInvalidError(f"The saved mounts make no sense: {err}"), group)
             except SupervisorError as err:
                 run.fail("the mounts", err, group)
@@ -334,7 +334,7 @@ class Restoring:
             try:
                 logins = _LOGINS(json.loads(files["docker.json"]))["registries"]
                 await self._docker.add_registries(logins)
-            except (ValueError, vol.Invalid) as err:
+            except (ValueError, RecursionError, vol.Invalid) as err:
                 run.fail("the registries' logins", BackupInvalidError(f"The saved logins make no sense: {err}"), group)
             except SupervisorError as err:
                 run.fail("the registries' logins", err, group)

@@ -74,7 +74,7 @@ def _check(metadata: Metadata, part: Inner, keyring: Keyring | None, work: Work)
     for name, content in found.kept.items():
         try:
             data = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ArchiveRefused(f"{name} in it is no JSON") from None
         if part.name in addons and not (isinstance(data, dict) and all(key in data for key in _ADDON_KEYS)):
             raise ArchiveRefused(f"{name} in it does not describe an add-on")
