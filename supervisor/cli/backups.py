@@ -12,6 +12,7 @@ import click
 from supervisor.cli.answers import mapping, mappings
 from supervisor.cli.arguments import BACKUP, INSTALLED
 from supervisor.cli.backup_files import LOCAL, download, upload
+from supervisor.cli.backup_quiet import freeze, stale, thaw
 from supervisor.cli.backup_repositories import browse, get, repository, restore_file
 from supervisor.cli.backup_schedules import schedule
 from supervisor.cli.client import route
@@ -324,6 +325,9 @@ backups = Group(
         upload,
         exclude,
         reload,
+        stale,
+        freeze,
+        thaw,
         repository,
         schedule,
         browse,
