@@ -38,11 +38,11 @@ from .verification import verify
 
 _LOGGER = logging.getLogger(__name__)
 
+# Not INTERNET_SYSTEM: what images a backup has are in it, and without the others the rest is worth having.
 RESTORE_CONDITIONS: Final = (
     JobCondition.FREE_SPACE,
     JobCondition.HEALTHY,
     JobCondition.INTERNET_HOST,
-    JobCondition.INTERNET_SYSTEM,
     JobCondition.RUNNING,
 )
 # Tells backups that were made before an update from others.
