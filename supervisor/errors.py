@@ -7,7 +7,7 @@ exception is ever seen above them. Raising never logs: whoever answers a request
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
@@ -16,8 +16,11 @@ class SupervisorError(Exception):
     """Something went wrong in a way the daemon knows about.
 
     `message` is for people; `key` and `fields` are for clients and stay stable; `job_id` names the background job that
-    failed, where there is one.
+    failed, where there is one. Clients read the names of some classes in jobs' errors: one that they don't know says
+    by `told_as` which of those it is.
     """
+
+    told_as: ClassVar[str] = ""
 
     def __init__(self, message: str = "", *, key: str | None = None, fields: dict[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -90,17 +93,25 @@ class BackupInvalidError(BackupError):
 class WrongPassword(BackupInvalidError):
     """What is encrypted does not open with this password, or with none."""
 
+    told_as = "BackupInvalidError"
+
 
 class ArchiveDamaged(BackupInvalidError):
     """An archive is cut off, altered, or no archive at all."""
+
+    told_as = "BackupInvalidError"
 
 
 class ArchiveRefused(BackupInvalidError):
     """An archive asks for something that no archive may do: reach outside, make a device, fill the disk."""
 
+    told_as = "BackupInvalidError"
+
 
 class SourceUnreadable(BackupError):
     """Something that was to be saved can't be read."""
+
+    told_as = "BackupError"
 
 
 class BackupFatalIOError(BackupError):

@@ -236,7 +236,7 @@ class BackupRepositoryChanged:
 
 @attrs.frozen
 class BackupScheduleEnded:
-    """A scheduled backup was made (`slug`), or failed (`error` for people)."""
+    """A scheduled backup was made (`slug`), failed (`error` for people), or was made without something (both)."""
 
     schedule: str
     slug: str | None

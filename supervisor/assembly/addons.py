@@ -10,7 +10,6 @@ import attrs
 from supervisor.drivers.mountinfo import takes_part_in_propagation
 from supervisor.drivers.registry_api import RegistryApi
 from supervisor.managers.addons import OPTIONAL_HOST_PATHS, AddonManager, LogKeeper, Surroundings
-from supervisor.managers.addons.auto_update import AutoUpdates
 from supervisor.managers.addons.boot import AddonBooter
 from supervisor.managers.addons.health import ApplicationWatchdog
 from supervisor.managers.addons.hotplug import DeviceHotplug
@@ -54,7 +53,6 @@ class AddonParts:
     health: ApplicationWatchdog
     loader: ImageLoader
     image_check: ImageCheck
-    auto_updates: AutoUpdates
     remarks: ManifestRemarks
     profiles: AgentReturns
 
@@ -195,7 +193,6 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
             base.jobs, base.host, parts.store, registry, images, installer, runner, base.resolution, base.paths.tmp
         ),
         ImageCheck(base.engine, base.jobs, base.host, registry, images, runner, base.resolution),
-        AutoUpdates(base.jobs, registry, parts.store, core.options, base.resolution, installer.update),
         ManifestRemarks(base.bus, parts.store, registry),
         AgentReturns(
             parts.system.apparmor, core.apparmor.load, partial(base.jobs.begin, name="profiles of the OS agent")

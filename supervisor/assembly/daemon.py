@@ -96,7 +96,7 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
     addons = build_addons(base, parts)
     repositories = build_repositories(base)
     backups = build_backups(base, parts, addons, repositories, state)
-    schedules = build_schedules(base, parts, backups, repositories, state)
+    schedules = build_schedules(base, parts, addons, backups, repositories, state)
     repair = SystemRepair(
         base.engine,
         base.jobs,

@@ -106,7 +106,7 @@ def begin_background(house: House, scheduler: Scheduler) -> None:
     parts, addons, backups, jobs = house.parts, house.addons, house.backups, house.base.jobs
     scheduler.every(STORE_RELOAD_SECONDS, "store reload", parts.store.reload)
     scheduler.every(UPDATER_RELOAD_SECONDS, "version file", parts.updater.fetch)
-    scheduler.every(AUTO_UPDATE_SECONDS, "updates of add-ons", addons.auto_updates.run)
+    scheduler.every(AUTO_UPDATE_SECONDS, "updates of add-ons", house.schedules.auto_updates.run)
     scheduler.every(HEALTH_SECONDS, "health of add-ons", addons.health.check)
     scheduler.every(HEALTH_CHECK_SECONDS, "health check", house.health.run)
     scheduler.every(AUTO_REPAIR_SECONDS, "repairs", house.health.fixups.run_auto)

@@ -9,8 +9,9 @@ import click
 
 from supervisor.cli.answers import mapping, mappings, match_uuid
 from supervisor.cli.client import route
-from supervisor.cli.columns import Column, Field
+from supervisor.cli.columns import Column, Field, moment
 from supervisor.cli.command import Command, Group, Session, confirm, pass_session
+from supervisor.cli.failures import Failure
 from supervisor.cli.progress import follow
 from supervisor.cli.retention_options import given_retention, retention_options, shown_retention
 
@@ -37,9 +38,20 @@ def _locations(row: Mapping[str, Any]) -> list[str]:
 def _last(row: Mapping[str, Any]) -> str:
     if not row.get("last_due"):
         return "never"
+    ended = _when(row, "last_ended")
+    if row.get("last_error") and row.get("last_slug"):
+        return f"{row.get('last_slug')} {ended}, incomplete: {row.get('last_error')}"
     if row.get("last_error"):
-        return f"failed {row.get('last_ended')}: {row.get('last_error')}"
-    return f"{row.get('last_slug')} {row.get('last_ended')}" if row.get("last_ended") else "running"
+        return f"failed {ended}: {row.get('last_error')}"
+    return f"{row.get('last_slug')} {ended}" if row.get("last_ended") else "running"
+
+
+def _when(row: Mapping[str, Any], key: str) -> str:
+    return moment(row.get(key), row.get("time_zone"))
+
+
+def _next(row: Mapping[str, Any]) -> str:
+    return _when(row, "next_due")
 
 
 _COLUMNS = (
@@ -47,7 +59,7 @@ _COLUMNS = (
     Column("NAME", "name", flexible=True),
     Column("ON", "enabled"),
     Column("CRON", "cron"),
-    Column("NEXT", "next_due"),
+    Column("NEXT", _next),
     Column("LAST", _last, flexible=True),
 )
 _FIELDS = (
@@ -55,7 +67,7 @@ _FIELDS = (
     Field("Identifier", "id"),
     Field("On", "enabled"),
     Field("When", lambda row: f"{row.get('cron')} ({row.get('time_zone')})"),
-    Field("Next", "next_due"),
+    Field("Next", _next),
     Field("What", _contents),
     Field("Where to", _locations),
     Field("Password", "password"),
@@ -66,8 +78,8 @@ _PLAN_FIELDS = (
     Field("On", "enabled"),
     Field("When", lambda row: f"{row.get('cron')} ({row.get('time_zone')})"),
     Field("Share", lambda row: f"{row.get('share')} %"),
-    Field("Next", "next_due"),
-    Field("Last", "last_ended"),
+    Field("Next", _next),
+    Field("Last", lambda row: _when(row, "last_ended")),
     Field("Found", lambda row: row.get("last_error") or ("all good" if row.get("last_ended") else None)),
 )
 
@@ -155,7 +167,7 @@ def add(session: Session, /, name: str, cron: str, **given: Any) -> None:
     """Make backups by themselves: CRON says when, such as '30 3 * * *' for every night at half past three."""
     wish = {"contents": {"full": True}, **_wish(given), "name": name, "cron": cron}
     data = mapping(session.client.post("/backups/schedules", wish))
-    session.output.done(f"Added {name}; it is due next {data.get('next_due')}", name=data.get("id"), data=data)
+    session.output.done(f"Added {name}; it is due next {_next(data)}", name=data.get("id"), data=data)
 
 
 @click.command(cls=Command, examples=("supervisor backups schedule change nightly --off",))
@@ -194,9 +206,16 @@ def run(session: Session, schedule: str) -> None:
     """Make the backup of a schedule now."""
     identifier = _id(session, schedule)
     path = route("backups", "schedules", identifier)
+    before = mapping(session.client.get(path)).get("last_ended")
     started = mapping(session.client.post(f"{path}/run", {"background": True})).get("job_id")
-    if isinstance(started, str):
-        follow(session, started, f"Backup {schedule}")
+    try:
+        if isinstance(started, str):
+            follow(session, started, f"Backup {schedule}")
+    except Failure:
+        data = mapping(session.client.get(path))
+        if data.get("last_ended") == before or not data.get("last_slug"):
+            raise
+        raise Failure(f"Made the backup {data.get('last_slug')}. {data.get('last_error')}") from None
     data = mapping(session.client.get(path))
     session.output.done(f"Made the backup {data.get('last_slug')}", name=data.get("last_slug"), data=data)
 
@@ -217,15 +236,20 @@ def verification(session: Session, /, **given: Any) -> None:
 
 
 @click.command("keep-updates", cls=Command, examples=("supervisor backups schedule keep-updates --keep-last 2",))
+@click.option(
+    "--automatic/--no-automatic", default=None, help="Whether add-ons that are updated by themselves are saved first."
+)
 @retention_options
 @pass_session
-def keep_updates(session: Session, /, **given: Any) -> None:
+def keep_updates(session: Session, /, *, automatic: bool | None, **given: Any) -> None:
     """Show or set how many of the backups from before updates are kept, for each add-on."""
     rule = given_retention(given)
-    if rule is not None:
-        session.client.post("/backups/update_retention", {"retention": rule})
+    wish = {"retention": rule, "automatic": automatic}
+    if wish := {key: value for key, value in wish.items() if value is not None}:
+        session.client.post("/backups/update_retention", wish)
     data = mapping(session.client.get("/backups/update_retention"))
-    session.output.record(data, (Field("Kept", shown_retention),), name="update_retention")
+    fields = (Field("Kept", shown_retention), Field("Before automatic updates", "automatic"))
+    session.output.record(data, fields, name="update_retention")
 
 
 schedule = Group(

@@ -12,10 +12,11 @@ import click
 from supervisor.cli.answers import mapping, mappings
 from supervisor.cli.arguments import BACKUP, INSTALLED
 from supervisor.cli.backup_files import LOCAL, download, upload
+from supervisor.cli.backup_quiet import freeze, stale, thaw
 from supervisor.cli.backup_repositories import browse, get, repository, restore_file
 from supervisor.cli.backup_schedules import schedule
 from supervisor.cli.client import route
-from supervisor.cli.columns import Column, Field, size
+from supervisor.cli.columns import Column, Field, moment, size
 from supervisor.cli.command import Command, Group, Session, confirm, pass_session
 from supervisor.cli.failures import ExitCode, Failure
 from supervisor.cli.job_view import all_errors
@@ -27,7 +28,7 @@ FOLDERS: Final = click.Choice(["share", "addons/local", "ssl", "media"])
 _COLUMNS = (
     Column("SLUG", "slug"),
     Column("NAME", "name", flexible=True),
-    Column("DATE", lambda row: str(row.get("date", ""))[:19].replace("T", " ")),
+    Column("DATE", lambda row: moment(row.get("date"))),
     Column("TYPE", "type"),
     Column("SIZE", lambda row: size(row.get("size_bytes")), right=True),
     Column("ENCRYPTED", "protected"),
@@ -44,7 +45,7 @@ def _checked(row: Mapping[str, Any]) -> list[str]:
     for place, check in mapping(row.get("verification")).items():
         verdict = "good" if mapping(check).get("good") else "DAMAGED: " + "; ".join(mapping(check).get("problems", ()))
         where = "" if place == LOCAL else f" in {place}"
-        found.append(f"{verdict}{where}, {str(mapping(check).get('checked', ''))[:19].replace('T', ' ')}")
+        found.append(f"{verdict}{where}, {moment(mapping(check).get('checked'))}")
     return found
 
 
@@ -165,6 +166,10 @@ def new(session: Session, /, name: str, *, preview: bool, detach: bool, **option
     session.output.done(f"Made backup {slug} ({size(data.get('size_bytes'))})", name=slug, data=data)
 
 
+def _files(count: object) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
 def _parts(options: Mapping[str, Any]) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     if options["addons"]:
@@ -253,17 +258,20 @@ def restore(
 @pass_session
 def verify(session: Session, slug: str, *, location: str | None, password_file: str | None) -> None:
     """Check a backup without restoring it: read it to its end, decrypt it, compare its checksums."""
-    body: dict[str, Any] = {}
+    body: dict[str, Any] = {"background": True}
     if (password := _password_for(session, slug, password_file, location)) is not None:
         body["password"] = password
     if location:
         body["location"] = _place(location)
-    with session.busy(f"Checking backup {slug}"):
-        data = mapping(session.client.post(route("backups", slug, "verify"), body))
+    started = mapping(session.client.post(route("backups", slug, "verify"), body))
+    follow(session, str(started.get("job_id")), f"Checking {slug}")
+    known = mapping(session.client.get(route("backups", slug, "info")))
+    place = _place(location) if location else known.get("location")
+    data = mapping(mapping(known.get("verification")).get(place or LOCAL))
     if not data.get("good"):
         raise Failure(f"backup {slug} is damaged:\n" + "\n".join(str(problem) for problem in data.get("problems", ())))
     session.output.done(
-        f"Backup {slug} is good: {data.get('files')} files, {size(data.get('size'))}", name=slug, data=data
+        f"Backup {slug} is good: {_files(data.get('files'))}, {size(data.get('size'))}", name=slug, data=data
     )
 
 
@@ -317,6 +325,9 @@ backups = Group(
         upload,
         exclude,
         reload,
+        stale,
+        freeze,
+        thaw,
         repository,
         schedule,
         browse,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -47,6 +48,19 @@ def show(value: object) -> str:
     if isinstance(value, Mapping):
         return text.line(json.dumps(value, ensure_ascii=False, default=str)) if value else "-"
     return text.line(str(value))
+
+
+def moment(value: object, zone: object = None) -> str:
+    """Return a time as people read it, to the second: in the time zone of that name, else as it was told."""
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - most commands show no time, and start sooner without it
+
+    try:
+        told = datetime.fromisoformat(str(value))
+        told = told.astimezone(ZoneInfo(str(zone))) if zone and told.tzinfo is not None else told
+    except (ValueError, OverflowError, OSError, KeyError):
+        # It is shown as it was told, whatever it is; KeyError stands for a time zone that this machine does not know.
+        return show(value)
+    return told.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def size(value: object) -> str:

@@ -28,14 +28,24 @@ class JobView:
 def view(job: Mapping[str, Any], title: str | None = None) -> JobView:
     name = str(job.get("name") or "job").replace("_", " ")
     reference = job.get("reference")
+    moving = _moving(job)
     return JobView(
         uuid=str(job.get("uuid", "")),
         title=text.line(title or (f"{name} {reference}" if reference else name)),
-        percent=_percent(job),
+        percent=_percent(moving),
         stage=text.line(_stage(job) + _reason(job)),
         done=job.get("done") is True,
-        amount=_amount(job),
+        amount=_amount(moving),
     )
+
+
+def _moving(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the job that shows how far it is: this one, or the one below it that runs where this one only waits."""
+    if _percent(job) == 0 and job.get("done") is False:
+        for child in reversed(mappings(job, "child_jobs")):
+            if child.get("done") is False:
+                return _moving(child)
+    return job
 
 
 def _percent(job: Mapping[str, Any]) -> float:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import attrs
 
 from supervisor.drivers.folder import remove_tree
+from supervisor.drivers.mountinfo import mounted_below
 from supervisor.state import sync_folder, write_atomic
 
 _PLAN: Final = "plan.json"
@@ -53,8 +54,10 @@ class Exchange:
         """Exchange everything.
 
         Raises:
-            OSError: the disk refused; all is as it was before.
+            OSError: the disk refused, what is new is no folder, or something is mounted deep in what is there; all is
+                as it was before.
         """
+        self._check()
         for pair in self.pairs:
             if pair.target.is_symlink():
                 # Others may write where it lies; what they put there is not followed.
@@ -69,6 +72,18 @@ class Exchange:
             raise
         self._phase(_IN)
         self._forward()
+
+    def _check(self) -> None:
+        for pair in self.pairs:
+            new = self.staging / pair.new
+            if new.is_symlink() or (new.exists() and not new.is_dir()):
+                # Whoever packed it could otherwise have any folder of this machine emptied into the target.
+                raise NotADirectoryError(errno.ENOTDIR, f"{pair.new} is no folder", str(new))
+            for point in mounted_below(pair.target):
+                # An entry that is mounted itself can't be moved and stays. One with a mount in it would take that
+                # along, and what is mounted there would be removed with all else that is old.
+                if len(point.parts) > 1:
+                    raise OSError(errno.EBUSY, f"something is mounted at {pair.target / point}; unmount it first")
 
     def finish(self) -> None:
         """Remove what was there before, with everything else of the staging folder."""

@@ -1,13 +1,15 @@
-"""Folders that strangers filled: measured and removed, however they are nested. Everything here blocks."""
+"""Folders that strangers filled: measured, read and removed, however they are nested. Everything here blocks."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 import subprocess
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 MAX_FILES: Final = 100_000
 MAX_DEPTH: Final = 100
@@ -33,6 +35,20 @@ def fits(folder: Path, max_bytes: int) -> bool:
                 if size > max_bytes or files > MAX_FILES or depth > MAX_DEPTH:
                     return False
     return True
+
+
+def open_plain_file(path: Path) -> BinaryIO:
+    """Open a file to read it; a link in its place is not followed, and nothing that is no file is waited for.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        OSError: it can't be read, or is no plain file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "It is no plain file")
+    return open(descriptor, "rb")
 
 
 def remove_tree(folder: Path) -> None:

@@ -22,6 +22,15 @@ def mount_points(table: Path = MOUNTINFO) -> list[Path]:
     return [_mount_point(fields[4]) for line in lines if len(fields := line.split(b" ")) > 4]
 
 
+def mounted_below(folder: Path, table: Path = MOUNTINFO) -> list[Path]:
+    """Return where something is mounted below `folder`, as paths relative to it. Blocking.
+
+    Whoever moves or removes such a folder takes along what others keep there.
+    """
+    folder = folder.parent.resolve() / folder.name
+    return [point.relative_to(folder) for point in mount_points(table) if folder in point.parents]
+
+
 def _mount_point(field: bytes) -> Path:
     return Path(os.fsdecode(_ESCAPED.sub(lambda code: bytes([int(code[1], 8) & 0xFF]), field)))
 

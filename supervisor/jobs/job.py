@@ -28,7 +28,9 @@ class JobError:
     @classmethod
     def of(cls, error: BaseException, stage: str | None) -> JobError:
         if isinstance(error, SupervisorError):
-            return cls(type(error).__name__, str(error) or UNKNOWN_ERROR_TEXT, stage, error.key, error.fields)
+            return cls(
+                error.told_as or type(error).__name__, str(error) or UNKNOWN_ERROR_TEXT, stage, error.key, error.fields
+            )
         if isinstance(error, asyncio.CancelledError):
             return cls("Cancelled", "The job was cancelled", stage)
         return cls("SupervisorError", UNKNOWN_ERROR_TEXT, stage)
@@ -111,6 +113,13 @@ class Job:
         while job is not None:
             yield job
             job = job.parent
+
+    def problems(self) -> list[str]:
+        """Return what went wrong in this job and in those below it that are still known, each once, for people."""
+        told = [error.message for error in self.errors]
+        for child in self.children:
+            told.extend(child.problems())
+        return list(dict.fromkeys(told))
 
     def start(self, task: asyncio.Task[Any] | None, validated: Callable[[], None] | None) -> None:
         self.task = task

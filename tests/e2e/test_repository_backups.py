@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,23 @@ async def test_a_schedule_that_can_not_work_makes_an_issue(house: Daemon, tmp_pa
     assert (await house.get(f"/backups/schedules/{schedule['id']}"))["last_error"]
 
 
+async def test_a_schedule_that_can_not_save_everything_makes_an_issue_until_it_can(daemon: Daemon) -> None:
+    slug = daemon.add_on("lamp", more="backup_pre: \"sh -c 'test -e /data/ready'\"")
+    await daemon.start()
+    await daemon.install(slug, start=True)
+    wish = {"name": "all", "cron": "0 0 1 1 *", "contents": {"addons": "ALL", "folders": ["ssl"]}}
+    path = f"/backups/schedules/{(await daemon.post('/backups/schedules', wish))['id']}"
+    for ready in (False, True):
+        await daemon.post(f"{path}/run")
+        shown = await daemon.get(path)
+        (made,) = [one for one in await listed(daemon) if one["slug"] == shown["last_slug"]]
+        assert made["content"]["addons"] == ([slug] if ready else [])
+        assert (shown["last_error"] is None) is ready, shown["last_error"]
+        issues = [issue["type"] for issue in (await daemon.get("/resolution/info"))["issues"]]
+        assert ("backup_schedule_failed" in issues) is not ready
+        (daemon.data / "addons" / "data" / slug / "ready").touch()
+
+
 async def test_an_update_can_make_a_backup_first_and_old_ones_go(house: Daemon) -> None:
     await house.post("/backups/update_retention", {"retention": {"last": 1}})
     for version in ("1.1", "1.2"):
@@ -142,3 +160,28 @@ async def test_an_update_can_make_a_backup_first_and_old_ones_go(house: Daemon) 
     assert only["name"] == f"addon_{COLD}_1.1"
     assert only["content"] == {"homeassistant": False, "addons": [COLD], "folders": []}
     assert (await house.get(f"/addons/{COLD}/info"))["version"] == "1.2"
+
+
+@pytest.mark.parametrize("saved", [True, False])
+async def test_an_update_that_nobody_asked_for_saves_the_add_on_first_unless_it_shall_not(
+    daemon: Daemon, *, saved: bool
+) -> None:
+    daemon.launcher = [sys.executable, str(Path(__file__).parent / "hasty_daemon.py")]
+    slug = daemon.add_on("lamp", "1.0")
+    await daemon.start()
+    await daemon.install(slug, start=True)
+    assert (await daemon.get("/backups/update_retention"))["automatic"] is True
+    if not saved:
+        await daemon.post("/backups/update_retention", {"automatic": False})
+    await daemon.post(f"/addons/{slug}/options", {"auto_update": True})
+    daemon.add_on("lamp", "1.1")
+    await daemon.post("/store/reload")
+
+    async def updated() -> bool:
+        info = await daemon.get(f"/addons/{slug}/info")
+        return (info["version"], info["state"]) == ("1.1", "started")
+
+    await until(updated, 30, lambda: daemon.log)
+    found = (await daemon.get("/backups"))["backups"]
+    assert [backup["name"] for backup in found] == ([f"addon_{slug}_1.0"] if saved else [])
+    assert (await daemon.get("/backups/update_retention"))["retention"]["last"] == 3

@@ -231,3 +231,45 @@ async def test_local_data_in_the_way_are_kept(host: BoxDaemon, servers: Servers)
     assert await servers.mounted(f"{DATA}/media/films") is not None
     assert await issues(host) == []
     await servers.shell(f"rm -r {DATA}/media/films_local_recovery {DATA}/films")
+
+
+async def test_mounts_come_back_from_a_backup_with_a_repository_on_one_of_them(
+    host: BoxDaemon, servers: Servers
+) -> None:
+    await servers.shell(f"printf 'username=me\\npassword=se,cret =1' > {STORAGE}/nas/login")
+    await servers.export("other", "films")
+    await host.post("/mounts", {**CIFS, **LOGIN})
+    await host.post("/mounts", {**NFS, "server": "other"})
+    await servers.shell(f"echo saved > {DATA}/ssl/note")
+    body = {"name": "box", "place": "mount:vault/kept", "password": "battery staple"}
+    await host.post("/backups/repositories", body)
+    kept = await host.post("/backups/new/partial", {"folders": ["ssl"], "location": "repository:box"})
+    made = await host.post("/backups/new/partial", {"folders": ["ssl"], "location": None, "password": "secret"})
+    assert "config" in await servers.shell(f"ls {STORAGE}/nas/exports/vault/kept")
+    for name in ("vault", "films"):
+        await host.ask("DELETE", f"/mounts/{name}")
+    assert (await host.get("/mounts")) == {"default_backup_mount": None, "mounts": []}
+    down = await host.ask("POST", "/backups/new/partial", {"folders": ["ssl"], "location": "repository:box"})
+    assert down.status == 400, down.text
+    assert await servers.shell(f"ls -A {DATA}/mounts") == "", "nothing is written where a share should be"
+
+    await servers.shell(f"echo here > {DATA}/ssl/note")
+    path = f"/backups/{made['slug']}/restore/partial"
+    restored = await host.ask("POST", path, {"folders": ["ssl"], "password": "secret"})
+    assert restored.status == 200, restored.text
+    assert await servers.shell(f"cat {DATA}/ssl/note") == "saved"
+
+    async def active() -> bool:
+        mounts = (await host.get("/mounts"))["mounts"]
+        return [mount["state"] for mount in mounts] == ["active", "active"]
+
+    await until(active, 20)
+    assert (await host.get("/mounts"))["default_backup_mount"] == "vault"
+    assert await servers.mounted(f"{DATA}/media/films") is not None
+
+    await servers.shell(f"echo here > {DATA}/ssl/note")
+    await host.post(f"/backups/{kept['slug']}/restore/partial", {"folders": ["ssl"]})
+    assert await servers.shell(f"cat {DATA}/ssl/note") == "saved"
+    await host.ask("DELETE", "/backups/repositories/box")
+    await host.ask("DELETE", f"/backups/{made['slug']}")
+    await servers.shell(f"rm {DATA}/ssl/note")

@@ -34,6 +34,7 @@ PACKAGES = [
     "python3",
     "rauc",
     "rauc-service",
+    "restic",
     "squashfs-tools",
     "systemd",
     "systemd-journal-remote",

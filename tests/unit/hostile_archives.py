@@ -43,6 +43,7 @@ def head(
     link: str | bytes = "",
     mode: int = 0o644,
     size_field: bytes | None = None,
+    prefix: bytes = b"",
     **fields: bytes,
 ) -> bytes:
     """Make a classic header by hand, so that it can say anything."""
@@ -58,6 +59,7 @@ def head(
     header[156:157] = kind
     header[157:257] = raw_link[:100].ljust(100, b"\0")
     header[257:265] = b"ustar\x0000"
+    header[345:500] = prefix.ljust(155, b"\0")
     header[148:156] = b"        "
     header[148:156] = b"%06o\0 " % sum(header)
     return bytes(header)
@@ -120,8 +122,18 @@ REFUSED = [
     Case("a parent path in a GNU header", gnu_long(b"L", b"../../evil\0") + file("x"), "climbs out"),
     Case("a parent path of a link", symlink("../evil", "x"), "climbs out"),
     Case("many slashes before a parent", file("a///..//../evil"), "climbs out"),
+    Case("an absolute path in the prefix", file("evil", prefix=b"/etc"), "an absolute path"),
+    Case("a parent path in the prefix", file("evil", prefix=b"a/../.."), "climbs out"),
+    Case(
+        "a parent path in the second of two headers",
+        gnu_long(b"L", b"a\0") + pax((b"path", b"../x")) + file("x"),
+        "climbs",
+    ),
+    Case("a folder outside", folder("../evil/"), "climbs out"),
     # Names that are none.
     Case("a NUL in the name", pax((b"path", b"a\0b")) + file("x"), "a NUL in the name"),
+    Case("a NUL in a GNU name", gnu_long(b"L", b"a\0b\0") + file("x"), "a NUL in the name"),
+    Case("a name of slashes", file("///"), "an absolute path"),
     Case("an empty name", file(""), "without a name"),
     Case("an empty name in an extended header", pax((b"path", b"")) + file("x"), "without a name"),
     Case("a part of a name too long", pax((b"path", b"n" * 300)) + file("x"), "too long"),
@@ -154,6 +166,8 @@ REFUSED = [
     # Hard links.
     Case("a hard link to an absolute path", hard("evil", "/etc/passwd"), "an absolute path"),
     Case("a hard link to a parent", hard("evil", "../outside"), "climbs out"),
+    Case("a hard link to a parent in a GNU header", gnu_long(b"K", b"../x\0") + hard("evil", "x"), "climbs out"),
+    Case("a hard link to an absolute path of PAX", pax((b"linkpath", b"/x")) + hard("e", "x"), "absolute"),
     Case("a hard link to nothing", hard("evil", "nothing"), "which is not there"),
     Case("a hard link to a folder", folder("d") + hard("evil", "d"), "which is no file"),
     Case("a hard link to the root", hard("evil", "."), "a hard link to a folder"),
@@ -190,6 +204,9 @@ DAMAGED = [
     Case("a broken first header", broken(GOOD), "header of the archive is broken", ArchiveDamaged),
     Case("a broken header in the middle", GOOD + broken(GOOD), "header of the archive is broken", ArchiveDamaged),
     Case("rubbish in the middle", GOOD + os.urandom(512), "header of the archive is broken", ArchiveDamaged),
+    Case("a mode that is none", file("x", uid=b"9999999\0"), "header of the archive is broken", ArchiveDamaged),
+    Case("a size that is none", head("x", size_field=b"12345678abcd"), "header of the archive", ArchiveDamaged),
+    Case("a record whose length has no end", raw_pax(b"9" * 400) + file("x"), "extended header", ArchiveDamaged),
     Case("a negative size", head("x", size_field=b"\xff" * 12), "a size of", ArchiveDamaged),
     Case("an extended size that is none", pax((b"size", b"-5")) + file("x"), "a size of", ArchiveDamaged),
     Case("an extended owner that is none", pax((b"gid", b"root")) + file("x"), "a gid of", ArchiveDamaged),
@@ -311,6 +328,12 @@ OUTERS = [
     OuterCase("an outer absolute path", lambda _: file("/share.tar.gz") + END, "an absolute path", ArchiveRefused),
     OuterCase("an outer link", lambda _: symlink("share.tar.gz", "/etc/passwd") + END, "symbolic link", ArchiveRefused),
     OuterCase("an outer device", lambda _: head("x", tarfile.CHRTYPE) + END, "device", ArchiveRefused),
+    OuterCase("an outer hard link", lambda _: hard("share.tar.gz", "x") + END, "hard link", ArchiveRefused),
+    OuterCase("an outer pipe", lambda _: head("x", tarfile.FIFOTYPE) + END, "named pipe", ArchiveRefused),
+    OuterCase("an outer sparse file", lambda _: head("x", b"S", size=5) + END, "unknown kind", ArchiveRefused),
+    OuterCase("an outer size beyond the file", lambda _: head("share.tar.gz", size=2**33 - 1) + END, "cut off"),
+    OuterCase("an outer negative size", lambda _: head("x", size_field=b"\xff" * 12) + END, "a size of"),
+    OuterCase("an outer header of gigabytes", lambda _: head("p", b"x", size=2**32) + END, "beyond", ArchiveRefused),
     OuterCase("a member twice", lambda _: file("share.tar.gz") + file("./share.tar.gz") + END, "twice", ArchiveRefused),
     OuterCase(
         "too many members", lambda _: b"".join(map(file, map(str, range(10_001)))) + END, "more than", ArchiveRefused

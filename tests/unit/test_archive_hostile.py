@@ -7,16 +7,30 @@ import os
 from pathlib import Path
 
 import pytest
-from hostile_archives import END, GOOD, OUTERS, PASSWORD, STREAMS, Case, OuterCase, file, folder, hard, head, symlink
+from hostile_archives import (
+    END,
+    GOOD,
+    OUTERS,
+    PASSWORD,
+    STREAMS,
+    Case,
+    OuterCase,
+    file,
+    folder,
+    hard,
+    head,
+    outer,
+    symlink,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor.drivers.archive.keys import Keyring
-from supervisor.drivers.archive.reader import ArchiveReader, Inner
+from supervisor.drivers.archive.reader import MAX_METADATA, ArchiveReader, Inner
 from supervisor.drivers.archive.rules import ForeignLinks, Limits, Rules
 from supervisor.drivers.archive.unpack import Unpacked, check, unpack
 from supervisor.drivers.archive.work import Work
-from supervisor.errors import ArchiveRefused, BackupError, WrongPassword
+from supervisor.errors import ArchiveDamaged, ArchiveRefused, BackupError, WrongPassword
 
 
 class Cell:
@@ -90,6 +104,41 @@ def test_a_hostile_outer_archive_is_refused_with_its_reason(cell: Cell, case: Ou
     assert type(refused.value) is case.error
     assert case.says in str(refused.value)
     cell.assert_untouched()
+
+
+def test_an_outer_archive_cut_off_anywhere_is_no_backup(tmp_path: Path) -> None:
+    """At every block, and once in the middle of each: it is never taken for one that holds less."""
+    path = tmp_path / "whole.tar"
+    parts = {f"{name}.tar.gz": gzip.compress(GOOD + END) for name in ("homeassistant", "share", "ssl")}
+    whole_one = outer({**parts, "./backup.json": b"{}"})
+    # Two empty blocks end it; what fills up the record behind them can be spared.
+    needed = len(whole_one.rstrip(b"\0")) // 512 * 512 + 512
+    for cut in range(0, needed, 256):
+        path.write_bytes(whole_one[:cut])
+        with pytest.raises(BackupError), ArchiveReader(path):
+            pass
+    path.write_bytes(whole_one)
+    with ArchiveReader(path) as archive:
+        assert set(archive.inner) == set(parts)
+
+
+def test_what_stands_behind_the_end_is_not_looked_at(cell: Cell, tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(outer({"./backup.json": b"{}"}) + file("evil.tar.gz") + os.urandom(2000))
+    with ArchiveReader(path) as archive:
+        assert list(archive.members) == ["backup.json"]
+    cell.unpack(GOOD + END + file("evil") + os.urandom(5000))
+    assert [entry.name for entry in cell.target.iterdir()] == ["good.txt"]
+
+
+def test_a_description_beyond_measure_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(outer({"./backup.json": b"[" * (MAX_METADATA + 1)}))
+    with ArchiveReader(path) as archive, pytest.raises(ArchiveRefused, match="larger than any"):
+        archive.metadata()
+    path.write_bytes(outer({"share.tar.gz": b""}))
+    with ArchiveReader(path) as archive, pytest.raises(ArchiveDamaged, match=r"no backup\.json"):
+        archive.metadata()
 
 
 def test_pipes_are_left_out_and_the_rest_is_unpacked(cell: Cell) -> None:

@@ -103,7 +103,8 @@ def test_a_folder_comes_out_as_it_went_in(
         (part,) = archive.inner.values()
         work = Work()
         found = unpack(part, keyring(encryption), target, Rules(set_id=True), work)
-        assert work.done == written.plain
+        # What tells the password is read once more.
+        assert 0 <= work.done - written.stored < 4096
         checked = check(part, keyring(encryption), Rules(), Work())
     assert (found.files, found.size) == (checked.files, checked.size)
     assert described(target) == described(source)

@@ -217,6 +217,17 @@ async def test_an_upload_is_listed_where_it_should_be(house: House, tmp_path: Pa
     assert [entry.name for entry in (tmp_path / "nas").iterdir()] == ["named.tar"]
 
 
+async def test_copies_of_an_upload_that_is_known_already_are_known_at_once(house: House, tmp_path: Path) -> None:
+    content = house.write(house.paths.backup, described(), "elsewhere.tar").read_bytes()
+    await house.catalogue.reload()
+    house.mounts.down.add("usb")
+    backup = await house.imports.receive(sent(content), (CLOUD, "nas", "usb"), None)
+    assert backup is house.catalogue.get("00000001")
+    assert set(backup.copies) == {None, CLOUD, "nas"}, "and one that is down costs only itself"
+    with pytest.raises(NotFound):
+        await house.imports.receive(sent(content), (None, "nowhere"), None)
+
+
 async def test_an_upload_never_replaces_another_backup(house: House, tmp_path: Path) -> None:
     house.write(house.paths.backup, described(), "named.tar")
     await house.catalogue.reload()

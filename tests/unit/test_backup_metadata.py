@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import attrs
 import pytest
@@ -20,6 +21,18 @@ from supervisor.managers.backups.metadata import (
     read_metadata,
 )
 
+READ_KEYS: Final = (
+    "version",
+    "supervisor_version",
+    "compressed",
+    "protected",
+    "crypto",
+    "homeassistant",
+    "folders",
+    "addons",
+    "repositories",
+    "extra",
+)
 LEAST: dict[str, Any] = {"slug": "f92f0339", "type": "partial", "name": "", "date": "2026-02-24T10:16:26+00:00"}
 
 
@@ -77,6 +90,16 @@ def test_old_files_get_the_defaults_of_their_time() -> None:
         {"compressed": "yes"},
         {"extra": []},
         {"crypto": "rot13"},
+        {"slug": "abcd\n"},
+        {"repositories": ["https://a/b\n"]},
+        {"addons": [{"slug": "x", "name": "x", "version": "1", "size": float("nan")}]},
+        {"addons": [{"slug": "x", "name": "x", "version": "1", "size": 10**400}]},
+        {"addons": [{"slug": "x", "name": "x", "version": "1", "size": -1}]},
+        {"homeassistant": {"version": "1", "size": float("inf")}},
+        {"name": "\ud800"},
+        {"more": {"\ud800": 1}},
+        {"extra": {"a": [float("nan")]}},
+        {"extra": json.loads('{"a":' * 100 + "1" + "}" * 100)},
     ],
     ids=str,
 )
@@ -133,3 +156,29 @@ def test_the_slug_is_the_one_that_others_make() -> None:
 def test_a_date_without_a_zone_counts_as_utc_and_none_as_very_old() -> None:
     assert read(date="2026-01-01T00:00:00").moment.isoformat() == "2026-01-01T00:00:00+00:00"
     assert read(date="yesterday").moment.year == 1970
+
+
+@pytest.mark.parametrize("date", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1066-10-14T09:00:00"])
+def test_a_date_that_no_time_zone_can_hold_counts_as_very_old(date: str) -> None:
+    moment = read(date=date).moment
+    assert moment.year == 1970
+    for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
+        assert moment.astimezone(ZoneInfo(zone))
+
+
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(changes=st.dictionaries(st.sampled_from([*LEAST, *READ_KEYS]) | st.text(max_size=5), _ANY, max_size=4))
+def test_whatever_a_description_says_it_is_read_or_refused(changes: dict[str, Any]) -> None:
+    content = json.dumps({**LEAST, **changes}).encode()
+    try:
+        metadata = read_metadata(content)
+    except BackupInvalidError:
+        return
+    assert metadata.moment.tzinfo is not None
+    assert read_metadata(metadata.packed()) == metadata

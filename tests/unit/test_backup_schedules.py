@@ -18,9 +18,10 @@ from daemon import until
 from supervisor.errors import Busy, Invalid, NotFound, SupervisorError, Unavailable
 from supervisor.events import BackupScheduleEnded, CoreState, EventBus
 from supervisor.jobs import JobManager
+from supervisor.jobs.job import JobError
 from supervisor.jobs.manager import JOBS_SCHEMA
 from supervisor.managers.backups.retention import Retention
-from supervisor.managers.backups.schedule_record import PLAN, SCHEDULES_SCHEMA, WISH, Schedule
+from supervisor.managers.backups.schedule_record import PLAN, SCHEDULES_SCHEMA, WISH, BeforeUpdates, Schedule
 from supervisor.managers.backups.schedules import ScheduleManager
 from supervisor.managers.resolution import IssueType, Resolution
 from supervisor.state import StateFile
@@ -37,6 +38,8 @@ class Maker:
     checked: list[int] = attrs.field(factory=list)
     wrong: list[str] = attrs.field(factory=list)
     error: SupervisorError | None = None
+    lacking: SupervisorError | None = None
+    jobs: JobManager | None = None
     hold: asyncio.Event | None = None
 
     async def make(self, schedule: Schedule) -> str:
@@ -45,6 +48,9 @@ class Maker:
             await self.hold.wait()
         if self.error is not None:
             raise self.error
+        if self.jobs is not None and self.lacking is not None:
+            async with self.jobs.run("backup_store_apps", keep=True) as job:
+                job.errors.append(JobError.of(self.lacking, None))
         return f"slug{len(self.made)}"
 
     async def thin_out(self, schedule: Schedule, zone: ZoneInfo) -> None:
@@ -163,6 +169,24 @@ async def test_a_failure_makes_an_issue_and_an_event_and_a_success_ends_it(clock
     await clockwork.manager.remove(made.id)
     with pytest.raises(NotFound):
         clockwork.manager.get(made.id)
+
+
+async def test_a_backup_without_something_makes_an_issue_too_and_is_kept(clockwork: Clockwork) -> None:
+    made = await nightly(clockwork)
+    clockwork.maker.jobs, clockwork.maker.lacking = clockwork.jobs, Unavailable("nas is down")
+    clockwork.now = datetime(2026, 6, 2, 1, 30, tzinfo=UTC)
+    await clockwork.manager.run_due()
+    last = clockwork.manager.get(made.id).last
+    assert last is not None
+    assert (last.slug, last.error) == ("slug1", "Not everything was saved: nas is down")
+    assert last.ended == clockwork.now
+    assert clockwork.issues(IssueType.BACKUP_SCHEDULE_FAILED) == [made.id]
+    assert clockwork.heard == [BackupScheduleEnded(made.id, "slug1", last.error)]
+    assert len(clockwork.maker.thinned) == 1
+    clockwork.maker.lacking = None
+    clockwork.now += timedelta(days=1)
+    await clockwork.manager.run_due()
+    assert clockwork.issues(IssueType.BACKUP_SCHEDULE_FAILED) == []
 
 
 async def test_it_waits_while_something_else_is_going_on_but_not_for_ever(clockwork: Clockwork) -> None:
@@ -303,11 +327,11 @@ async def test_everything_survives_a_restart(clockwork: Clockwork) -> None:
     made = await nightly(
         clockwork, contents=contents, locations=[None, "repository:nas"], password="secret", compressed=False
     )
-    await clockwork.manager.set_update_retention(Retention(last=1))
+    await clockwork.manager.set_before_updates(BeforeUpdates(Retention(last=1), automatic=False))
     later = clockwork.again()
     await later.load()
     assert later.get(made.id) == made
-    assert later.update_retention == Retention(last=1)
+    assert later.before_updates == BeforeUpdates(Retention(last=1), automatic=False)
     assert "secret" not in repr(made)
     assert (clockwork.folder / "schedules.json").stat().st_mode & 0o777 == 0o600
 

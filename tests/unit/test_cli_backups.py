@@ -139,10 +139,11 @@ def test_a_restore_asks_first(command: Run, daemon: FakeDaemon) -> None:
 
 def test_a_check_says_what_is_wrong(command: Run, daemon: FakeDaemon) -> None:
     verdict = {"checked": "x", "good": True, "problems": [], "files": 7, "size": 2048}
-    daemon.answers[("POST", f"/backups/{SLUG}/verify")] = verdict
+    daemon.answers[("POST", f"/backups/{SLUG}/verify")] = {"job_id": UUID}
+    daemon.answers[("GET", f"/backups/{SLUG}/info")] = {**BACKUP, "verification": {".local": verdict}}
     assert command("backups", "verify", SLUG).out == f"Backup {SLUG} is good: 7 files, 2.0 KiB\n"
     bad = {**verdict, "good": False, "problems": ["ssl.tar.gz: cut off"]}
-    daemon.answers[("POST", f"/backups/{SLUG}/verify")] = bad
+    daemon.answers[("GET", f"/backups/{SLUG}/info")] = {**BACKUP, "verification": {".local": bad}}
     result = command("backups", "verify", SLUG)
     assert result.code != 0
     assert "ssl.tar.gz: cut off" in result.err
@@ -203,3 +204,21 @@ def test_a_preview_asks_for_sizes_only(command: Run, daemon: FakeDaemon) -> None
         ["all", "2", "2.0", "KiB"],
     ]
     assert json.loads(command("backups", "new", "--preview", "-o", "json").out)["size"] == 2048
+
+
+def test_everything_is_held_still_and_let_go_on(command: Run, daemon: FakeDaemon) -> None:
+    daemon.answers |= {("POST", "/backups/freeze"): {}, ("POST", "/backups/thaw"): {}}
+    assert "supervisor backups thaw" in command("backups", "freeze", "--timeout", "60").out
+    assert body(daemon, "/backups/freeze") == {"timeout": 60}
+    assert command("backups", "freeze", "--timeout", "0").code == 2
+    assert command("backups", "thaw").code == 0
+
+
+def test_the_days_until_backups_are_stale_are_shown_and_set(command: Run, daemon: FakeDaemon) -> None:
+    daemon.answers |= {
+        ("GET", "/backups/info"): {"backups": [], "days_until_stale": 7},
+        ("POST", "/backups/options"): {},
+    }
+    assert command("backups", "stale").out.split() == ["Days", "until", "stale", "7"]
+    assert command("backups", "stale", "7", "-o", "name").out == "7\n"
+    assert body(daemon, "/backups/options") == {"days_until_stale": 7}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from supervisor.drivers.detached import detached
 from supervisor.drivers.disk import Capacity, Folder, Measuring, life_time
-from supervisor.drivers.mountinfo import mount_points
+from supervisor.drivers.mountinfo import mount_points, mounted_below
 from supervisor.errors import SupervisorError
 from supervisor.managers.host import Disks
 from supervisor.managers.host import disks as disks_module
@@ -92,6 +92,8 @@ def test_mount_points_are_read_with_their_escapes(tmp_path: Path) -> None:
     table = tmp_path / "mountinfo"
     table.write_text("1 0 8:1 / / rw - ext4 /dev/x rw\n2 1 0:3 / /mnt/a\\040b rw shared:1 - nfs nas:/a rw\n")
     assert mount_points(table) == [Path("/"), Path("/mnt/a b")]
+    assert mounted_below(Path("/mnt"), table) == [Path("a b")]
+    assert mounted_below(Path("/mnt/a b"), table) == []
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from supervisor.drivers import exchange as module
 from supervisor.drivers.exchange import Exchange, Pair
+from supervisor.drivers.mountinfo import mounted_below
 
 
 def tree(folder: Path) -> dict[str, str | None]:
@@ -144,6 +145,35 @@ def test_a_disk_that_refuses_leaves_the_old(staged: Exchange, tmp_path: Path, mo
     with pytest.raises(OSError, match="No space"):
         staged.swap()
     assert (tree(tmp_path / "target1"), tree(tmp_path / "target2")) == (OLD, OLD)
+
+
+@pytest.mark.parametrize("what", ["a link", "a file"])
+def test_nothing_but_a_folder_is_put_in_place(staged: Exchange, tmp_path: Path, what: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine").write_text("mine")
+    second = staged.staging / "new2"
+    second.rename(tmp_path / "put aside")
+    second.symlink_to(elsewhere) if what == "a link" else second.write_text("no folder")
+    with pytest.raises(NotADirectoryError):
+        staged.swap()
+    assert tree(elsewhere) == {"mine": "mine"}
+    assert (tree(tmp_path / "target1"), tree(tmp_path / "target2")) == (OLD, OLD)
+
+
+def test_a_folder_with_something_mounted_deep_in_it_is_left_alone(
+    staged: Exchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is mounted would be removed with what was there before. A mount right below stays where it is."""
+    table = tmp_path / "mountinfo"
+    monkeypatch.setattr(module, "mounted_below", lambda folder: mounted_below(folder, table))
+    table.write_text(f"1 1 0:1 / {tmp_path}/target2/sub/nas rw - cifs //nas/x rw\n")
+    with pytest.raises(OSError, match="unmount it first"):
+        staged.swap()
+    assert (tree(tmp_path / "target1"), tree(tmp_path / "target2")) == (OLD, OLD)
+    table.write_text(f"1 1 0:1 / {tmp_path}/target2/sub rw - cifs //nas/x rw\n")
+    staged.swap()
+    assert tree(tmp_path / "target1") == NEW
 
 
 def test_what_was_never_planned_is_swept_away(tmp_path: Path) -> None:

@@ -151,4 +151,7 @@ class VerificationPlan:
 
 @attrs.frozen(kw_only=True)
 class UpdateRetention:
+    """`automatic` tells whether add-ons that are updated by themselves are saved first."""
+
     retention: Retention
+    automatic: bool

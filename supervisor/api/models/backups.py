@@ -70,6 +70,18 @@ class Verification:
 
 
 @attrs.frozen(kw_only=True)
+class CheckedBackup:
+    """A `Verification`, all of whose values are null while the check goes on in the background."""
+
+    job_id: str
+    checked: datetime | None = None
+    good: bool | None = None
+    problems: list[str] | None = None
+    files: int | None = None
+    size: int | None = None
+
+
+@attrs.frozen(kw_only=True)
 class BackupDetails:
     """`homeassistant` is the version of Core inside. `verification` is ours, by location as in the attributes."""
 

@@ -22,7 +22,7 @@ from supervisor.model.validators import strict_bool
 CHANGE: Final = vol.Schema(WISH)
 CHECK: Final = vol.Schema(PLAN)
 RUN: Final = vol.Schema({vol.Optional("background", default=False): strict_bool})
-KEEP: Final = vol.Schema({vol.Required("retention"): RETENTION_SCHEMA})
+KEEP: Final = vol.Schema({vol.Optional("retention"): RETENTION_SCHEMA, vol.Optional("automatic"): strict_bool})
 
 
 @attrs.frozen
@@ -45,8 +45,8 @@ class BackupScheduleRoutes:
             Route("POST", f"{one}/run", access, self._run, "Make its backup now", RUN, StartedJob),
             Route("GET", plan, access, self._plan, "Show what is checked by itself", None, wire.VerificationPlan),
             Route("POST", plan, access, self._set_plan, "Set what is checked", CHECK, wire.VerificationPlan),
-            Route("GET", kept, access, self._kept, "Show what is kept of updates", None, wire.UpdateRetention),
-            Route("POST", kept, access, self._keep, "Set how many backups from before updates are kept", KEEP),
+            Route("GET", kept, access, self._kept, "Show what is saved before updates", None, wire.UpdateRetention),
+            Route("POST", kept, access, self._keep, "Set what is saved before updates, and how many are kept", KEEP),
         ]
 
     async def _list(self, _call: Call) -> wire.ScheduleList:
@@ -89,10 +89,14 @@ class BackupScheduleRoutes:
         return await self._plan(call)
 
     async def _kept(self, _call: Call) -> wire.UpdateRetention:
-        return wire.UpdateRetention(retention=retention(self._schedules.update_retention))
+        known = self._schedules.before_updates
+        return wire.UpdateRetention(retention=retention(known.retention), automatic=known.automatic)
 
     async def _keep(self, call: Call) -> None:
-        await self._schedules.set_update_retention(Retention(**call.body["retention"]))
+        wish = dict(call.body)
+        if "retention" in wish:
+            wish["retention"] = Retention(**wish["retention"])
+        await self._schedules.set_before_updates(attrs.evolve(self._schedules.before_updates, **wish))
 
     def _one(self, call: Call) -> Schedule:
         return self._schedules.get(call.path["schedule"])

@@ -94,7 +94,7 @@ RESTORE_PARTIAL: Final = vol.Schema(
         vol.Optional("folders", default=list): _FOLDERS,
     }
 )
-VERIFY: Final = vol.Schema({vol.Optional("password", default=None): _PASSWORD, vol.Optional("location"): _location})
+VERIFY: Final = vol.Schema(_OPEN)
 REMOVE: Final = vol.Schema({vol.Optional("location"): _locations})
 OPTIONS: Final = vol.Schema({vol.Optional("days_until_stale"): vol.All(vol.Coerce(int), vol.Range(min=1))})
 EXCLUDES: Final = vol.Schema({str: [str]})
@@ -181,7 +181,7 @@ class BackupRoutes:
                 self._verify,
                 "Read a backup to its end without restoring it",
                 VERIFY,
-                wire.Verification,
+                wire.CheckedBackup,
             ),
         ]
 
@@ -320,17 +320,21 @@ class BackupRoutes:
         assert spawned.job is not None  # noqa: S101 - what is accepted or at its end has one
         return wire.RestoreJob(job_id=spawned.job.uuid)
 
-    async def _verify(self, call: Call) -> wire.Verification:
+    async def _verify(self, call: Call) -> wire.CheckedBackup:
         backup, body = self._backup(call), call.body
         default = "location" not in body
         location = backup.location if default else body["location"]
         _only_for_core(call, (location,))
-        verdict = await self._jobs.spawn(
+        spawned = self._jobs.spawn(
             lambda: self._backups.verify(
                 backup.slug, password=body["password"] or None, location=location, default_location=default
             )
-        ).result()
-        return views.verification(verdict)
+        )
+        if body["background"] and await spawned.accepted() and spawned.job is not None:
+            return wire.CheckedBackup(job_id=spawned.job.uuid)
+        found = views.verification(await spawned.result())
+        assert spawned.job is not None  # noqa: S101 - work that came to its end had one
+        return wire.CheckedBackup(job_id=spawned.job.uuid, **attrs.asdict(found))
 
 
 def _only_for_core(call: Call, locations: tuple[Location, ...]) -> None:

@@ -20,10 +20,12 @@ from supervisor.drivers.archive.keys import MAGIC as ENCRYPTED
 from supervisor.drivers.archive.keys import Keyring
 from supervisor.drivers.archive.names import parts_of, shown
 from supervisor.drivers.archive.tar import Kind, members, padded
+from supervisor.drivers.archive.work import Work
 from supervisor.errors import ArchiveDamaged, ArchiveRefused, BackupError, NotFound, WrongPassword
 
 METADATA: Final = ("snapshot.json", "backup.json")
-MAX_METADATA: Final = 16 * 1024 * 1024
+# Ten thousand add-ons fit; read, it takes many times as much memory.
+MAX_METADATA: Final = 2 * 1024 * 1024
 MAX_MEMBERS: Final = 10_000
 _READ: Final = 1024 * 1024
 
@@ -63,16 +65,20 @@ def _read_at(descriptor: int, offset: int, size: int) -> bytes:
 
 @attrs.frozen
 class Inner:
-    """An inner archive, or whatever else lies in the outer one: a part of its file."""
+    """An inner archive, or whatever else lies in the outer one: a part of its file. `work` counts what is read."""
 
     name: str
     offset: int
     size: int
     descriptor: int = attrs.field(repr=False)
+    work: Work | None = None
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Read from the part; fewer bytes at its end. Raises ArchiveDamaged, BackupError."""
-        return _read_at(self.descriptor, self.offset + offset, max(0, min(size, self.size - offset)))
+        """Read from the part; fewer bytes at its end. Raises ArchiveDamaged, BackupError, Stopped."""
+        content = _read_at(self.descriptor, self.offset + offset, max(0, min(size, self.size - offset)))
+        if self.work is not None:
+            self.work.advance(len(content))
+        return content
 
     def chunks(self) -> Iterator[bytes]:
         at = 0
@@ -160,15 +166,18 @@ class ArchiveReader:
 
 
 @contextmanager
-def plain_stream(part: Inner, keyring: Keyring | None) -> Iterator[Iterator[bytes]]:
+def plain_stream(part: Inner, keyring: Keyring | None, work: Work) -> Iterator[Iterator[bytes]]:
     """Open an inner archive: its tar stream in pieces, decrypted and inflated ahead of the reader by other threads.
+
+    What `work` counts are the bytes of the inner archive itself: how many those are is known beforehand.
 
     Raises:
         WrongPassword: it does not open with this password; it is encrypted and there is none; or the other way round.
         ArchiveDamaged: at once or while reading.
+        Stopped: the work was told to stop.
     """
     with ExitStack() as stack:
-        version, chunks = open_chunks(part, keyring)
+        version, chunks = open_chunks(attrs.evolve(part, work=work), keyring)
         stream = stack.enter_context(Ahead(chunks, "backup-decrypt"))
         if part.name.endswith(".gz"):
             stream = stack.enter_context(Ahead(inflated(stream, checked=version != 1), "backup-inflate"))

@@ -48,7 +48,7 @@ class PlainStream:
     def _more(self) -> bool:
         for piece in self._pieces:
             self._budget.spend(len(piece))
-            self._work.advance(len(piece))
+            self._work.check()
             self._piece = memoryview(piece)
             return True
         return False
@@ -82,7 +82,7 @@ def _walk(
 ) -> Iterator[tuple[Member, tuple[str, ...], PlainStream, bool]]:
     """Yield each member of an inner archive with the stream standing at its content, and whether the rules want it."""
     budget = Budget(rules.limits, part.size)
-    with plain_stream(part, keyring) as pieces:
+    with plain_stream(part, keyring, work) as pieces:
         stream = PlainStream(pieces, budget, work)
         for member in members(stream):
             parts = parts_of(member.name)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import voluptuous as vol
 
+from supervisor.drivers.archive.work import Work, in_thread
 from supervisor.drivers.docker.engine import Engine
 from supervisor.drivers.docker.image_archive import read_archive
 from supervisor.drivers.exchange import Exchange, Pair
+from supervisor.drivers.folder import open_plain_file
 from supervisor.errors import AppBackupMetadataInvalidError, BackupError, ErrorKind, Invalid, SupervisorError
 from supervisor.events import AddonTokenChanged, EventBus
 from supervisor.jobs import Job, JobManager
@@ -115,7 +119,8 @@ class AddonRestoring:
             try:
                 await self._image(saved.record, unpacked / "image.tar", job)
                 exchange = self._exchange(saved.record, unpacked)
-                await asyncio.to_thread(_swap, exchange)
+                # Waited for in any case: nobody may tidy up while it is at work.
+                await in_thread(Work(), partial(_swap, exchange))
             except BaseException:
                 if present is not None and was_running:
                     await asyncio.shield(self._go_on(present))
@@ -155,7 +160,7 @@ class AddonRestoring:
 
     async def _read(self, slug: str, unpacked: Path) -> SavedState:
         def read() -> bytes:
-            with (unpacked / "addon.json").open("rb") as file:
+            with open_plain_file(unpacked / "addon.json") as file:
                 return file.read(_MAX_SETTINGS)
 
         try:
@@ -195,7 +200,7 @@ class AddonRestoring:
             )
 
     async def _fetch(self, record: AddonRecord, saved_image: Path, job: Job) -> None:
-        if await asyncio.to_thread(saved_image.is_file):
+        if await asyncio.to_thread(os.path.lexists, saved_image):
             await self._load(record, saved_image)
             return
         if not record.manifest.needs_build:
@@ -209,15 +214,23 @@ class AddonRestoring:
     async def _load(self, record: AddonRecord, saved_image: Path) -> None:
         """Load the saved image under the add-on's own name, whatever names it has in its archive."""
         room = await self._host.free_bytes()
-        with saved_image.open("rb") as file:
+        try:
+            file = await asyncio.to_thread(open_plain_file, saved_image)
+        except OSError as err:
+            raise BackupError(f"The saved image can't be read: {err.strerror}") from err
+        with file:
             archive = await asyncio.to_thread(read_archive, file, room=room)
             if len(archive.images) != 1:
                 raise Invalid(f"The saved image holds {len(archive.images)} images")
             await self._engine.images.load_single(file, archive, archive.images[0], record.image_reference)
 
     def _keep_profile(self, slug: str, profile: Path) -> None:
-        if profile.is_file() and not profile.is_symlink():
-            write_atomic(self._paths.apparmor / slug, profile.read_bytes())
+        try:
+            with open_plain_file(profile) as file:
+                content = file.read(_MAX_SETTINGS)
+        except OSError:
+            return
+        write_atomic(self._paths.apparmor / slug, content)
 
     async def _go_on(self, addon: Addon) -> None:
         try:

@@ -98,6 +98,9 @@ class Catalogue:
         for path, result in zip(paths, results, strict=True):
             if isinstance(result, BackupError | NotFound):
                 _LOGGER.error("%s is no backup that could be listed: %s", path, result)
+            elif isinstance(result, Exception):
+                # Whatever is in one file, the others are listed.
+                _LOGGER.error("%s can't be looked at", path, exc_info=result)
             elif isinstance(result, BaseException):
                 raise result
             else:

@@ -14,7 +14,6 @@ from supervisor.errors import HomeAssistantBackupError
 from supervisor.paths import DataPaths
 
 NO_VERSION: Final = "landingpage"
-TAKEN_OVER: Final = ("audio_input", "audio_output", "port", "ssl", "refresh_token", "watchdog")
 _SEALED_SINCE: Final = "2026.3.0"
 
 

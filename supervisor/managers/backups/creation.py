@@ -14,6 +14,7 @@ import attrs
 from supervisor.const import GIB, MIN_FREE_BYTES
 from supervisor.drivers.archive.content import Extent, measure
 from supervisor.drivers.archive.files import put_in_place
+from supervisor.drivers.archive.reader import MAX_METADATA
 from supervisor.drivers.archive.work import Work, in_thread, opened
 from supervisor.drivers.archive.writer import ArchiveWriter
 from supervisor.errors import (
@@ -22,6 +23,7 @@ from supervisor.errors import (
     BackupFileExistError,
     BackupPermissionError,
     Blocked,
+    Invalid,
 )
 from supervisor.jobs import Job
 from supervisor.managers.addons import Addon
@@ -100,7 +102,8 @@ class Creation:
         if self._locations.is_on_data_disk(locations[0]):
             await self._check_space(job)
         for location in locations[1:]:
-            await self._locations.target(location)
+            # One that is down now may be there by then; if not, the backup is worth having without that copy.
+            self._locations.check(location)
         name = check_file_name(order.file_name) if order.file_name else None
         if name is not None and await asyncio.to_thread((folder / name).exists):
             raise BackupFileExistError(f"There is a backup {name} already; it is left alone")
@@ -115,14 +118,18 @@ class Creation:
             )
 
     def describe(self, order: Order) -> Metadata:
-        """Return the description of a new backup, as far as it is known at the start."""
+        """Return the description of a new backup, as far as it is known at the start.
+
+        Raises:
+            Invalid: what should be said about it is too much.
+        """
         date = datetime.now(UTC).isoformat(timespec="microseconds")
         repositories = [
             repository.source
             for repository in self._store.repositories.values()
             if repository.remote is not None and not repository.builtin
         ]
-        return Metadata(
+        metadata = Metadata(
             slug=new_slug(date, order.name),
             name=order.name,
             date=date,
@@ -133,6 +140,9 @@ class Creation:
             repositories=tuple(repositories),
             extra=order.extra,
         )
+        if len(metadata.packed()) > MAX_METADATA // 2:
+            raise Invalid("The name of the backup and what is said beside it are too long")
+        return metadata
 
     async def choose(self, selection: Selection | None, *, exclude_database: bool | None) -> Chosen:
         """Look what there is of a selection; what is not there is logged and left out.

@@ -59,6 +59,21 @@ class Locations:
     def is_on_data_disk(self, location: Location) -> bool:
         return location in (None, CLOUD)
 
+    def check(self, location: Location) -> None:
+        """Make sure that there is such a location, whether it can be used now or not.
+
+        Raises:
+            NotFound: there is none.
+            Invalid: it is a mount for something else.
+        """
+        if location in (None, CLOUD):
+            return
+        purpose = self._mounts.is_backup_mount(location)
+        if purpose is None:
+            raise MOUNT_NOT_FOUND(name=location)
+        if not purpose:
+            raise Invalid(f"Mount {location} is not used for backups, cannot backup to there")
+
     async def target(self, location: Location) -> Path:
         """Return the folder to write to.
 
@@ -71,11 +86,7 @@ class Locations:
             return self._paths.backup
         if location == CLOUD:
             return self._paths.core_backup
-        purpose = self._mounts.is_backup_mount(location)
-        if purpose is None:
-            raise MOUNT_NOT_FOUND(name=location)
-        if not purpose:
-            raise Invalid(f"Mount {location} is not used for backups, cannot backup to there")
+        self.check(location)
         folder = self._mounts.active.get(location)
         if folder is None or not await self._mounts.probe(location):
             raise BACKUP_MOUNT_DOWN(mount=location)

@@ -13,7 +13,7 @@ import attrs
 
 from supervisor.drivers.archive.work import in_thread
 from supervisor.drivers.folder import remove_tree
-from supervisor.errors import BackupError, BackupFileNotFoundError, BackupInvalidError, NotFound, SupervisorError
+from supervisor.errors import BackupError, BackupFileNotFoundError, BackupInvalidError, NotFound
 from supervisor.jobs import JobCondition, JobManager
 from supervisor.managers.addons import Addon
 from supervisor.managers.addons.registry import AddonRegistry
@@ -25,7 +25,7 @@ from .catalogue import Catalogue
 from .creation import Creation, ItemExtent
 from .freezing import LOCK, Freezer
 from .metadata import BackupType
-from .opening import keyring_of
+from .opening import is_wrong_password, keyring_of
 from .order import Order, Selection
 from .progress import ByteProgress
 from .quiet import Quiet
@@ -38,6 +38,7 @@ from .verification import verify
 
 _LOGGER = logging.getLogger(__name__)
 
+# Not INTERNET_SYSTEM: what images a backup has are in it, and without the others the rest is worth having.
 RESTORE_CONDITIONS: Final = (
     JobCondition.FREE_SPACE,
     JobCondition.HEALTHY,
@@ -77,10 +78,7 @@ class BackupManager:
         await self.settings.load()
         await self._quiet.load()
         await asyncio.to_thread(remove_tree, self._paths.tmp / "backup")
-        try:
-            await self._restoring.recover()
-        except (SupervisorError, OSError, ValueError) as err:
-            _LOGGER.error("A restore that was cut off can't be brought to an end: %s", err)
+        await self._restoring.recover()
         await self.catalogue.sweep()
         await self.catalogue.reload()
         self.judge()
@@ -173,21 +171,21 @@ class BackupManager:
                 raise BackupInvalidError(f"Backup {slug} does not exist in {location or LOCAL_ATTRIBUTE}")
             place = backup.location if default_location else location
             copy = backup.copies[place]
-            opening = await self._opening(backup, place, copy, password)
+            opening = await self._opening(backup, place, copy, password, wanted)
             job.validated()
             async with self.freezer.frozen():
                 await self._restoring.restore(backup, opening, wanted, job)
         _LOGGER.info("Backup %s is restored", slug)
 
     async def _opening(
-        self, backup: Backup, place: Location, copy: Copy, password: str | None
+        self, backup: Backup, place: Location, copy: Copy, password: str | None, wanted: Wanted
     ) -> AbstractAsyncContextManager[Source]:
         """Make sure that a copy opens, and return what opens it."""
         if isinstance(copy, RepositoryCopy):
             return self._repositories.source(copy.repository, backup.slug)
         keyring = keyring_of(copy, password)
         try:
-            await self._restoring.check_password(backup, copy, keyring)
+            await self._restoring.check_password(backup, copy, keyring, wanted)
         except NotFound:
             await self.catalogue.reload_location(place)
             raise BackupFileNotFoundError(f"The file of backup {backup.slug} at {copy.path} has vanished") from None
@@ -207,12 +205,14 @@ class BackupManager:
             "backup_manager_verify", reference=slug, lock=f"backup_{slug}", keep=True, cancellable=True
         ) as job:
             if isinstance(copy, RepositoryCopy):
+                job.validated()
                 found = await self._repositories.verify(copy.repository)
                 await self.settings.keep_check(slug, place, found)
                 return found
-            factor = 2 if backup.metadata.compressed else 1
-            work = ByteProgress(job, copy.size * factor).work()
+            work = ByteProgress(job, copy.size).work()
             try:
+                await self._check_password(backup, copy, password)
+                job.validated()
                 verdict = await in_thread(work, lambda: verify(backup, copy, keyring_of(copy, password), work))
             except NotFound:
                 await self.catalogue.reload_location(place)
@@ -221,6 +221,14 @@ class BackupManager:
         if not verdict.good:
             _LOGGER.error("Backup %s at %s is damaged: %s", slug, copy.path, "; ".join(verdict.problems))
         return verdict
+
+    async def _check_password(self, backup: Backup, copy: Copy, password: str | None) -> None:
+        """Raise BackupInvalidError when the password is another one; damage is for others to find."""
+        try:
+            await self._restoring.check_password(backup, copy, keyring_of(copy, password), Wanted(full=False))
+        except BackupInvalidError as err:
+            if is_wrong_password(err):
+                raise
 
     async def remove(self, slug: str, locations: Iterable[Location] | None) -> None:
         """Remove a backup from some locations, without any from all.
@@ -266,8 +274,8 @@ class BackupManager:
     @property
     def current(self) -> bool:
         """Whether there is a full backup that is young enough."""
-        oldest = datetime.now(UTC) - timedelta(days=self.settings.days_until_stale)
-        return any(backup.metadata.moment >= oldest for backup in self.full)
+        now, seconds = datetime.now(UTC), self.settings.days_until_stale * 86400
+        return any((now - backup.metadata.moment).total_seconds() <= seconds for backup in self.full)
 
     def judge(self) -> None:
         """Withdraw the issue that no backup is young enough, when one is."""

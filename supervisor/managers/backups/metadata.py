@@ -6,22 +6,26 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
 import attrs
+import msgspec
 import voluptuous as vol
 
 from supervisor.const import BUILTIN_REPOSITORIES
 from supervisor.errors import BackupInvalidError
+from supervisor.model.validators import json_object
 
 VERSION: Final = 2
 CORE_FOLDER: Final = "homeassistant"
 FOLDERS: Final = ("share", "addons/local", "ssl", "media")
 _OLDEST: Final = "2022.08.3"
-_REPOSITORY: Final = re.compile(r"^(?:https?|git|ssh)://\S+$|^[\w.-]+@\S+:\S+$")
-_SLUG: Final = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}$")
+_MOST_MIB: Final = 2**40
+_REPOSITORY: Final = re.compile(r"(?:https?|git|ssh)://\S+|[\w.-]+@\S+:\S+")
+_SLUG: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
+_VERY_OLD: Final = datetime.fromtimestamp(0, UTC)
 
 
 class BackupType(StrEnum):
@@ -69,12 +73,14 @@ class Metadata:
 
     @property
     def moment(self) -> datetime:
-        """When it was made; a date that is none counts as very old, one without a time zone as UTC."""
+        """When it was made, in UTC; a date that can't be counts as very old, one without a time zone as UTC."""
         try:
             moment = datetime.fromisoformat(self.date)
-        except ValueError:
-            return datetime.fromtimestamp(0, UTC)
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            return _VERY_OLD
+        # The first and the last year don't exist in every time zone.
+        return moment if _VERY_OLD.year <= moment.year < MAXYEAR else _VERY_OLD
 
     def member(self, item: str) -> str:
         """Return the name of an item's inner archive."""
@@ -119,7 +125,7 @@ def new_slug(date: str, name: str) -> str:
 
 def _slug(value: Any) -> str:
     # It becomes part of paths and of requests.
-    if not isinstance(value, str) or not _SLUG.match(value):
+    if not isinstance(value, str) or not _SLUG.fullmatch(value):
         raise vol.Invalid("expected a slug")
     return value
 
@@ -133,7 +139,7 @@ def _folders(value: Any) -> list[str]:
 
 
 def _repository(value: Any) -> str:
-    if isinstance(value, str) and (value in BUILTIN_REPOSITORIES or _REPOSITORY.match(value)):
+    if isinstance(value, str) and (value in BUILTIN_REPOSITORIES or _REPOSITORY.fullmatch(value)):
         return value
     raise vol.Invalid("expected the URL of a repository")
 
@@ -159,12 +165,17 @@ def _protected(value: Any) -> bool:
     return value if isinstance(value, bool) else True
 
 
-_SIZE: Final = vol.All(vol.Any(int, float), vol.Coerce(float))
+def _size(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST_MIB:
+        raise vol.Invalid("expected a size")
+    return float(value)
+
+
 _CORE: Final = vol.Schema(
     {
         vol.Required("version"): str,
         vol.Optional("exclude_database", default=False): bool,
-        vol.Optional("size", default=0.0): _SIZE,
+        vol.Optional("size", default=0.0): _size,
     },
     extra=vol.REMOVE_EXTRA,
 )
@@ -173,7 +184,7 @@ _ADDON: Final = vol.Schema(
         vol.Required("slug"): _slug,
         vol.Required("name"): str,
         vol.Required("version"): vol.All(vol.Any(str, int, float), str),
-        vol.Optional("size", default=0.0): _SIZE,
+        vol.Optional("size", default=0.0): _size,
     },
     extra=vol.REMOVE_EXTRA,
 )
@@ -205,11 +216,11 @@ def read_metadata(content: bytes) -> Metadata:
         BackupInvalidError: it is no JSON, or does not describe a backup.
     """
     try:
-        data = _SCHEMA(json.loads(content))
+        data = _SCHEMA(json_object(msgspec.json.decode(content)))
     except (ValueError, RecursionError) as err:
         raise BackupInvalidError(f"The description of the backup is no JSON: {err}") from err
     except vol.Invalid as err:
-        raise BackupInvalidError(f"The description of the backup makes no sense: {err}") from err
+        raise BackupInvalidError(f"The description of the backup makes no sense: {str(err)[:500]}") from err
     data.pop("crypto", None)
     core = data.pop("homeassistant")
     return Metadata(

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from supervisor.drivers.archive.keys import Keyring
 from supervisor.drivers.archive.reader import ArchiveReader, Inner, check_password
 from supervisor.errors import BackupInvalidError, WrongPassword
 
 from .backup import Backup, Copy
+
+_WRONG: Final = "Invalid password for backup"
+# What is said of a part when the password is right for others.
+NOT_OPENED: Final = "can't be opened with the password of the rest: it is damaged, or was encrypted with another one"
 
 
 def keyring_of(copy: Copy, password: str | None) -> Keyring | None:
@@ -16,7 +22,11 @@ def keyring_of(copy: Copy, password: str | None) -> Keyring | None:
 
 def wrong_password(backup: Backup) -> BackupInvalidError:
     """Return the error whose beginning clients know."""
-    return BackupInvalidError(f"Invalid password for backup {backup.slug}")
+    return BackupInvalidError(f"{_WRONG} {backup.slug}")
+
+
+def is_wrong_password(err: BackupInvalidError) -> bool:
+    return str(err).startswith(_WRONG)
 
 
 def check_opens(backup: Backup, archive: ArchiveReader, keyring: Keyring | None) -> list[Inner]:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from supervisor.const import MIB
 from supervisor.drivers.archive.content import File, Folder, Packed, Text, Tree
 from supervisor.drivers.archive.rules import Rules
 from supervisor.drivers.archive.writer import Written
-from supervisor.drivers.folder import remove_tree
+from supervisor.drivers.folder import open_plain_file, remove_tree
 from supervisor.drivers.snapshot_engine import Progress
 from supervisor.errors import BackupError, BackupFatalIOError, Invalid, SupervisorError
 from supervisor.events import BackupRepositoryChanged, EventBus
@@ -266,7 +266,6 @@ def _fresh(folder: Path) -> None:
 def _small_files(folder: Path, names: set[str]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for name in names:
-        path = folder / name
-        if path.is_file() and not path.is_symlink():
-            found[name] = path.read_bytes()[: 4 * MIB]
+        with suppress(OSError), open_plain_file(folder / name) as file:
+            found[name] = file.read(4 * MIB)
     return found

@@ -15,7 +15,7 @@ import attrs
 
 from supervisor.drivers.folder import remove_tree
 from supervisor.drivers.snapshot_engine import Entry, Progress, SnapshotEngine
-from supervisor.errors import NotFound
+from supervisor.errors import BackupError, NotFound
 from supervisor.jobs import Job, JobManager
 from supervisor.paths import DataPaths
 
@@ -152,6 +152,9 @@ def _arrange(kept: KeptPart, inside: Path, target: Path) -> os.stat_result | Non
         if name != HERE:
             source.rename(target / name)
             continue
+        if source.resolve() != inside.resolve() / kept.roots[name].lstrip("/"):
+            # Somebody else may have written the repository: a link in the place of the folder is not followed.
+            raise BackupError(f"{kept.roots[name]} in the backup is a link and no folder")
         own = source.stat()
         for entry in sorted(source.iterdir()):
             entry.rename(target / entry.name)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from supervisor.drivers.mountinfo import mounted_below
 from supervisor.errors import Internal, Invalid, NotFound, SupervisorError
 from supervisor.paths import DataPaths
 
@@ -52,6 +53,8 @@ def put_back(source: Path, folder: Path, inner: str, aside: Path) -> None:
     *parents, last = [name for name in inner.split("/") if name] or [""]
     if not last or ".." in (*parents, last):
         raise Invalid("A part as a whole is restored by restoring the backup")
+    if below := mounted_below(folder.joinpath(*parents, last)):
+        raise Invalid(f"{inner} can't be put back: something is mounted at {below[0]} in it; unmount it first")
     with _opened(folder, parents) as descriptor:
         try:
             with suppress(FileNotFoundError):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +17,9 @@ from awesomeversion import AwesomeVersion
 from supervisor.drivers.archive.keys import Keyring
 from supervisor.drivers.archive.reader import ArchiveReader
 from supervisor.drivers.archive.rules import ForeignLinks, Limits, Rules
+from supervisor.drivers.archive.work import Work, in_thread
 from supervisor.drivers.exchange import Exchange, Pair
-from supervisor.drivers.folder import remove_tree
+from supervisor.drivers.folder import open_plain_file, remove_tree
 from supervisor.errors import BackupError, BackupInvalidError, SupervisorError, WrongPassword
 from supervisor.jobs import Job, JobManager
 from supervisor.jobs.job import JobError
@@ -27,16 +28,17 @@ from supervisor.managers.docker import DockerSettings
 from supervisor.managers.host import Host
 from supervisor.managers.mounts import MOUNTS_SCHEMA, MountManager
 from supervisor.managers.store import StoreManager
+from supervisor.model.validators import port
 from supervisor.paths import DataPaths
 from supervisor.state import write_atomic
 
 from .addon_restoring import AddonRestoring
 from .backup import Backup, Copy
 from .contents import CORE, SUPERVISOR, folder_path
-from .core_data import TAKEN_OVER, settings_file
+from .core_data import settings_file
 from .exclusions import DATABASE_PATTERNS, anchored
 from .metadata import Metadata
-from .opening import check_opens, wrong_password
+from .opening import NOT_OPENED, check_opens
 from .progress import ByteProgress
 from .sources import Source
 
@@ -46,6 +48,18 @@ _RESERVE: Final = 512 * 1024 * 1024
 _RESTART_SECONDS: Final = 120.0
 _LOGINS: Final = vol.Schema(
     {vol.Required("registries"): {str: {vol.Required("username"): str, vol.Required("password"): str}}}
+)
+# What a restore takes over of Core's settings; the others belong to this machine.
+_TAKEN_OVER: Final = vol.Schema(
+    {
+        vol.Optional("audio_input"): vol.Any(None, str),
+        vol.Optional("audio_output"): vol.Any(None, str),
+        vol.Optional("port"): port,
+        vol.Optional("ssl"): bool,
+        vol.Optional("refresh_token"): vol.Any(None, str),
+        vol.Optional("watchdog"): bool,
+    },
+    extra=vol.REMOVE_EXTRA,
 )
 
 
@@ -117,19 +131,23 @@ class Restoring:
             )
         return wanted
 
-    async def check_password(self, backup: Backup, copy: Copy, keyring: Keyring | None) -> None:
-        """Make sure that the backup opens.
+    async def check_password(self, backup: Backup, copy: Copy, keyring: Keyring | None, wanted: Wanted) -> None:
+        """Make sure that the backup opens. Where a part does not that would end the restore, it is not begun.
 
         Raises:
-            BackupInvalidError: it does not with this password.
+            BackupInvalidError: it does not with this password, or Core's part does not with that of the others.
             NotFound: the file has vanished.
         """
 
-        def check() -> None:
+        def check() -> set[str]:
             with ArchiveReader(copy.path) as archive:
-                check_opens(backup, archive, keyring)
+                return {part.name for part in check_opens(backup, archive, keyring)}
 
-        await asyncio.to_thread(check)
+        strange = await asyncio.to_thread(check)
+        if wanted.homeassistant and backup.metadata.member(CORE) in strange:
+            raise BackupInvalidError(
+                f"Home Assistant's part of backup {backup.slug} {NOT_OPENED}; the others can be restored without it"
+            )
 
     async def restore(
         self, backup: Backup, opening: AbstractAsyncContextManager[Source], wanted: Wanted, job: Job
@@ -214,7 +232,7 @@ class Restoring:
         except BaseException as err:
             await asyncio.shield(asyncio.to_thread(remove_tree, staging))
             if isinstance(err, WrongPassword):
-                raise wrong_password(run.backup) from err
+                raise BackupError(f"{item} {NOT_OPENED}") from err
             if isinstance(err, OSError):
                 raise BackupError(f"{item} can't be unpacked: {err.strerror}") from err
             raise
@@ -228,19 +246,21 @@ class Restoring:
         # Several add-ons see these folders, each at another place: what leads out of them helps nobody.
         unpacked = await self._unpack(run, folder, staging, Rules(links=ForeignLinks.LEAVE_OUT))
         target = folder_path(self._paths, folder)
-        await self._swap(Exchange(staging, (Pair(unpacked.name, target),), {}))
+        async with _cleared(staging):
+            await self._swap(Exchange(staging, (Pair(unpacked.name, target),), {}))
 
     async def _core(self, run: _Run) -> None:
         staging = self._paths.restore / "homeassistant"
         unpacked = await self._unpack(run, CORE, staging, Rules(links=ForeignLinks.KEEP))
-        settings = await asyncio.to_thread(_read_settings, unpacked / "homeassistant.json")
-        has_data = await asyncio.to_thread((unpacked / "data").is_dir)
-        saved = run.metadata.homeassistant
-        kept: tuple[str, ...] = ()
-        if saved is not None and saved.exclude_database:
-            kept = await asyncio.to_thread(_databases, self._paths.homeassistant)
-        new = "unpacked/data" if has_data else "unpacked"
-        await self._swap(Exchange(staging, (Pair(new, self._paths.homeassistant, kept),), {}))
+        async with _cleared(staging):
+            settings = await asyncio.to_thread(_read_settings, unpacked / "homeassistant.json")
+            has_data = await asyncio.to_thread((unpacked / "data").is_dir)
+            saved = run.metadata.homeassistant
+            kept: tuple[str, ...] = ()
+            if saved is not None and saved.exclude_database:
+                kept = await asyncio.to_thread(_databases, self._paths.homeassistant)
+            new = "unpacked/data" if has_data else "unpacked"
+            await self._swap(Exchange(staging, (Pair(new, self._paths.homeassistant, kept),), {}))
         await asyncio.to_thread(_take_over, settings_file(self._paths), settings)
 
     async def _swap(self, exchange: Exchange) -> None:
@@ -249,7 +269,8 @@ class Restoring:
             exchange.finish()
 
         try:
-            await asyncio.shield(asyncio.to_thread(do))
+            # Waited for in any case: nobody may tidy up while it is at work.
+            await in_thread(Work(), do)
         except OSError as err:
             raise BackupError(f"The restored files can't be put in place: {err.strerror}") from err
 
@@ -259,12 +280,8 @@ class Restoring:
         async with self._jobs.run("app_manager_restore", reference=slug) as job:
             staging = self._addon_restoring.staging(slug)
             unpacked = await self._unpack(run, slug, staging, Rules(links=ForeignLinks.KEEP))
-            try:
+            async with _cleared(staging):
                 started = await self._addon_restoring.restore(slug, unpacked, job)
-            except BaseException:
-                # Not when the folders are in place already: then the next start goes on from there.
-                await asyncio.shield(asyncio.to_thread(Exchange.recover, staging))
-                raise
             if started is not None:
                 run.started.append(started)
 
@@ -309,7 +326,7 @@ class Restoring:
         if "mounts.json" in files:
             try:
                 await self._mounts.restore(MOUNTS_SCHEMA(json.loads(files["mounts.json"])))
-            except (ValueError, vol.Invalid) as err:
+            except (ValueError, RecursionError, vol.Invalid) as err:
                 run.fail("the mounts", BackupInvalidError(f"The saved mounts make no sense: {err}"), group)
             except SupervisorError as err:
                 run.fail("the mounts", err, group)
@@ -317,7 +334,7 @@ class Restoring:
             try:
                 logins = _LOGINS(json.loads(files["docker.json"]))["registries"]
                 await self._docker.add_registries(logins)
-            except (ValueError, vol.Invalid) as err:
+            except (ValueError, RecursionError, vol.Invalid) as err:
                 run.fail("the registries' logins", BackupInvalidError(f"The saved logins make no sense: {err}"), group)
             except SupervisorError as err:
                 run.fail("the registries' logins", err, group)
@@ -336,13 +353,32 @@ class Restoring:
         """Bring what a crash left of a restore to an end, forwards or back. Before add-ons are started."""
         for staging in await asyncio.to_thread(_left, self._paths.restore):
             _LOGGER.warning("A restore was cut off: %s", staging.name)
-            exchange = await asyncio.to_thread(Exchange.recover, staging)
-            if exchange is None:
-                continue
-            if "slug" in exchange.note:
-                await self._addon_restoring.recover(exchange)
-            else:
-                await asyncio.to_thread(exchange.finish)
+            try:
+                await self._recover(staging)
+            except (SupervisorError, OSError, ValueError) as err:
+                _LOGGER.error("The restore %s can't be brought to an end: %s", staging.name, err)
+
+    async def _recover(self, staging: Path) -> None:
+        exchange = await asyncio.to_thread(Exchange.recover, staging)
+        if exchange is None:
+            return
+        if "slug" in exchange.note:
+            await self._addon_restoring.recover(exchange)
+        else:
+            await asyncio.to_thread(exchange.finish)
+
+
+@asynccontextmanager
+async def _cleared(staging: Path) -> AsyncIterator[None]:
+    """Leave nothing staged behind an error, unless it is going into its place: the next start goes on with that."""
+    try:
+        yield
+    except BaseException:
+        try:
+            await asyncio.shield(asyncio.to_thread(Exchange.recover, staging))
+        except OSError as err:
+            _LOGGER.error("What was unpacked for %s can't be removed now: %s", staging.name, err.strerror)
+        raise
 
 
 def _left(folder: Path) -> list[Path]:
@@ -366,21 +402,21 @@ def _databases(folder: Path) -> tuple[str, ...]:
 
 def _read_settings(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
+        with open_plain_file(path) as file:
             settings = json.loads(file.read(1024 * 1024))
+        checked: dict[str, Any] = _TAKEN_OVER(settings)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError, vol.Invalid) as err:
         raise BackupInvalidError(f"The saved settings of Home Assistant make no sense: {err}") from err
-    return settings if isinstance(settings, dict) else {}
+    return checked
 
 
 def _take_over(file: Path, saved: dict[str, Any]) -> None:
     """Take over what a restore may change of Core's settings; there have to be some."""
-    changes = {key: saved[key] for key in TAKEN_OVER if key in saved}
     try:
         present = json.loads(file.read_bytes())
     except (OSError, ValueError):
         return
-    if changes and isinstance(present, dict):
-        write_atomic(file, json.dumps({**present, **changes}, indent=2).encode())
+    if saved and isinstance(present, dict):
+        write_atomic(file, json.dumps({**present, **saved}, indent=2).encode())

@@ -15,7 +15,7 @@ from supervisor.drivers.archive.work import in_thread
 from supervisor.drivers.archive.writer import ArchiveWriter, Written
 from supervisor.drivers.docker.engine import Engine
 from supervisor.errors import BackupError, BackupFatalIOError, SupervisorError
-from supervisor.jobs import JobManager
+from supervisor.jobs import Job, JobManager
 from supervisor.jobs.job import JobError
 from supervisor.managers.addons import Addon
 from supervisor.model.manifest import AddonBackup
@@ -89,15 +89,15 @@ class Saving:
         async with self._jobs.run("backup_store_apps", reference=draft.metadata.slug, keep=True) as job:
             for addon in addons:
                 try:
-                    async with self._jobs.run("backup_app_save", reference=addon.slug, keep=True):
-                        await self._addon(draft, addon)
+                    async with self._jobs.run("backup_app_save", reference=addon.slug, keep=True) as saving:
+                        await self._addon(draft, addon, saving)
                 except BackupFatalIOError:
                     raise
                 except SupervisorError as err:
                     _LOGGER.error("%s: is not in the backup: %s", addon.slug, err, extra={"ADDON": addon.slug})
                     job.errors.append(JobError.of(err, job.current_stage))
 
-    async def _addon(self, draft: Draft, addon: Addon) -> None:
+    async def _addon(self, draft: Draft, addon: Addon, saving: Job) -> None:
         async with self._jobs.run("app_backup", reference=addon.slug, lock=addon.lock):
             state, version = addon.state, addon.record.version
             image: Path | None = None
@@ -110,7 +110,7 @@ class Saving:
                 if image is not None:
                     await asyncio.to_thread(image.unlink, missing_ok=True)
                 if begun:
-                    await asyncio.shield(self._wake(draft, addon))
+                    await asyncio.shield(self._wake(draft, addon, saving))
         saved = SavedAddon(addon.slug, addon.name, version, _mib(written))
         draft.metadata = attrs.evolve(draft.metadata, addons=(*draft.metadata.addons, saved))
 
@@ -121,15 +121,13 @@ class Saving:
         await self._engine.images.save(addon.record.image_reference, path)
         return path
 
-    async def _wake(self, draft: Draft, addon: Addon) -> None:
+    async def _wake(self, draft: Draft, addon: Addon, saving: Job) -> None:
         """Let an add-on go on. What that meets does not spoil the copy that is made already."""
         try:
             await self._quiet.end(addon)
         except SupervisorError as err:
             _LOGGER.error("%s: does not go on after its backup: %s", addon.slug, err, extra={"ADDON": addon.slug})
-            job = self._jobs.current
-            if job is not None and not job.done:
-                job.errors.append(JobError.of(err, job.current_stage))
+            saving.errors.append(JobError.of(err, saving.current_stage))
             return
         if addon.manifest.backup is AddonBackup.COLD:
             draft.restarted.append(addon)

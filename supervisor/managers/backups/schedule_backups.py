@@ -19,6 +19,7 @@ from .manager import BEFORE_UPDATE, BackupManager
 from .order import Order, Selection
 from .repositories import RepositoryManager
 from .repository_backups import is_repository
+from .repository_record import PREFIX
 from .retention import Retention, expired
 from .schedule_record import Schedule
 
@@ -112,10 +113,31 @@ class ScheduledBackups:
         for backup in backups:
             for location in backup.copies:
                 places.setdefault(location, []).append(_Made(backup.slug, backup.metadata.moment))
+        failures: list[SupervisorError] = []
         for location, made in places.items():
-            for gone in expired(made, rule, zone):
-                _LOGGER.info("Backup %s in %s is no longer kept", gone.slug, location or LOCAL_ATTRIBUTE)
-                await self._backups.remove(gone.slug, [location])
+            gone = [one.slug for one in expired(made, rule, zone)]
+            if gone:
+                _LOGGER.info("No longer kept in %s: %s", location or LOCAL_ATTRIBUTE, ", ".join(gone))
+                failures += await self._remove(location, gone)
+        if failures:
+            raise BackupError("; ".join(str(err) for err in failures)) from failures[0]
+
+    async def _remove(self, location: Location, slugs: list[str]) -> list[SupervisorError]:
+        """Remove backups from one place; return what failed: one that is down keeps its own, and no others."""
+        failures: list[SupervisorError] = []
+        if location is not None and is_repository(location):
+            try:
+                # All at once: making room in a repository takes long.
+                await self._repositories.forget(location.removeprefix(PREFIX), slugs, prune=True)
+            except SupervisorError as err:
+                failures.append(err)
+            return failures
+        for slug in slugs:
+            try:
+                await self._backups.remove(slug, [location])
+            except SupervisorError as err:
+                failures.append(err)
+        return failures
 
     async def verify(self, share: int, passwords: Mapping[str, str]) -> list[str]:
         """Check a share of the archives, those that were not checked for longest first, and of every repository.

@@ -69,7 +69,10 @@ class Included:
 
 @attrs.frozen
 class LastRun:
-    """When it was last due, when its work began and ended, and how. Without `ended` it is running or was cut off."""
+    """When it was last due, when its work began and ended, and how. Without `ended` it is running or was cut off.
+
+    `error` beside a `slug` tells what is not in that backup, or in which place it is not.
+    """
 
     due: datetime
     began: datetime
@@ -137,6 +140,18 @@ class VerificationPlan:
             "enabled": self.enabled,
             "last": None if self.last is None else run_state(self.last),
         }
+
+
+@attrs.frozen
+class BeforeUpdates:
+    """What is kept of the backups from before updates, for each add-on and for Core.
+
+    `automatic` tells whether one is made before an update that nobody asked for; without it the update is not undone
+    so easily, but large add-ons take no time and no space.
+    """
+
+    retention: Retention = attrs.field(factory=lambda: Retention(last=3))
+    automatic: bool = True
 
 
 def run_state(run: LastRun) -> dict[str, Any]:
@@ -223,6 +238,7 @@ SCHEDULES_SCHEMA: Final = vol.Schema(
         vol.Optional("schedules", default=dict): {_identifier: _STORED},
         vol.Optional("verification", default=dict): _STORED_PLAN,
         vol.Optional("update_retention", default={"last": 3}): RETENTION_SCHEMA,
+        vol.Optional("save_before_auto_update", default=True): strict_bool,
     },
     extra=vol.REMOVE_EXTRA,
 )

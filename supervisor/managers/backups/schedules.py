@@ -27,6 +27,7 @@ from supervisor.state import StateFile
 from .retention import Retention
 from .schedule_record import (
     SCHEDULES_SCHEMA,
+    BeforeUpdates,
     LastRun,
     Schedule,
     Timing,
@@ -101,7 +102,7 @@ class ScheduleManager:
         self._clock = clock
         self._known: dict[str, Schedule] = {}
         self._plan = verification_plan(SCHEDULES_SCHEMA({})["verification"])
-        self._update_retention = Retention(last=3)
+        self._before_updates = BeforeUpdates()
         self._running: set[str] = set()
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -110,7 +111,7 @@ class ScheduleManager:
         data = await self._state.load()
         self._known = {key: schedule(key, stored) for key, stored in data["schedules"].items()}
         self._plan = verification_plan(data["verification"])
-        self._update_retention = Retention(**data["update_retention"])
+        self._before_updates = BeforeUpdates(Retention(**data["update_retention"]), data["save_before_auto_update"])
 
     def begin(self) -> None:
         """Begin to look what is due."""
@@ -132,9 +133,8 @@ class ScheduleManager:
         return self._plan
 
     @property
-    def update_retention(self) -> Retention:
-        """How many of the backups from before updates are kept, for each add-on and for Core."""
-        return self._update_retention
+    def before_updates(self) -> BeforeUpdates:
+        return self._before_updates
 
     def get(self, identifier: str) -> Schedule:
         """Return a schedule.
@@ -200,12 +200,12 @@ class ScheduleManager:
         self._changed.set()
         return changed
 
-    async def set_update_retention(self, rule: Retention) -> None:
-        before, self._update_retention = self._update_retention, rule
+    async def set_before_updates(self, wish: BeforeUpdates) -> None:
+        before, self._before_updates = self._before_updates, wish
         try:
             await self._save(self._known, self._plan)
         except BaseException:
-            self._update_retention = before
+            self._before_updates = before
             raise
 
     async def run_now(self, identifier: str) -> str:
@@ -289,8 +289,9 @@ class ScheduleManager:
         with self._busy(known.id):
             await self._note(known.id, run)
             try:
-                async with self._jobs.run("backup_schedule", reference=known.id):
+                async with self._jobs.run("backup_schedule", reference=known.id) as job:
                     slug = await self._maker.make(known)
+                    problems = job.problems()
             except (Busy, Blocked) as err:
                 if self._clock() - due < _PATIENCE:
                     await self._note(known.id, known.last)
@@ -305,9 +306,14 @@ class ScheduleManager:
                 if self._daemon_state() in (CoreState.RUNNING, CoreState.FREEZE):
                     await asyncio.shield(self._failed(known, run, "It was cancelled"))
                 raise
-            await self._note(known.id, attrs.evolve(run, ended=self._clock(), slug=slug))
-            self._resolution.dismiss_issue_of(IssueType.BACKUP_SCHEDULE_FAILED, ContextType.SYSTEM, known.id)
-            self._bus.publish(BackupScheduleEnded(known.id, slug, None))
+            run = attrs.evolve(run, slug=slug)
+            if problems:
+                # A copy that never arrives, or an add-on that can't be saved, must not pass for a backup of all.
+                await self._failed(known, run, f"Not everything was saved: {'; '.join(problems)}")
+            else:
+                await self._note(known.id, attrs.evolve(run, ended=self._clock()))
+                self._resolution.dismiss_issue_of(IssueType.BACKUP_SCHEDULE_FAILED, ContextType.SYSTEM, known.id)
+                self._bus.publish(BackupScheduleEnded(known.id, slug, None))
             await self._thin_out(known)
             return slug
 
@@ -334,7 +340,7 @@ class ScheduleManager:
         self._resolution.raise_issue(
             IssueType.BACKUP_SCHEDULE_FAILED, ContextType.SYSTEM, reference=known.id, extra=extra
         )
-        self._bus.publish(BackupScheduleEnded(known.id, None, reason))
+        self._bus.publish(BackupScheduleEnded(known.id, run.slug, reason))
 
     async def _verify(self, due: datetime) -> None:
         run = self._attempt(self._plan.last, due)
@@ -372,7 +378,8 @@ class ScheduleManager:
             {
                 "schedules": {key: one.as_state() for key, one in known.items()},
                 "verification": plan.as_state(),
-                "update_retention": attrs.asdict(self._update_retention),
+                "update_retention": attrs.asdict(self._before_updates.retention),
+                "save_before_auto_update": self._before_updates.automatic,
             }
         )
         self._known, self._plan = known, plan

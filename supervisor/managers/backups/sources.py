@@ -25,7 +25,7 @@ class Source(Protocol):
     def holds(self, item: str) -> bool: ...
 
     def size_of(self, items: Iterable[str]) -> int:
-        """Guess how many bytes these items will be."""
+        """Return how many bytes are to be read for these items."""
         ...
 
     async def unpack(self, item: str, target: Path, rules: Rules, progress: ByteProgress) -> None:
@@ -57,10 +57,8 @@ class ArchiveSource:
         return self._metadata.member(item) in self._archive.inner
 
     def size_of(self, items: Iterable[str]) -> int:
-        """Guess: nobody knows before it is unpacked."""
         names = {self._metadata.member(item) for item in items}
-        stored = sum(part.size for part in self._archive.inner.values() if part.name in names)
-        return stored * 2 if self._metadata.compressed else stored
+        return sum(part.size for part in self._archive.inner.values() if part.name in names)
 
     async def unpack(self, item: str, target: Path, rules: Rules, progress: ByteProgress) -> None:
         part, work = self._archive.inner[self._metadata.member(item)], progress.work()

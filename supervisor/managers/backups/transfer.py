@@ -49,7 +49,7 @@ class Imports:
         name = check_file_name(file_name) if file_name else None
         folder = await self._locations.target(locations[0])
         for location in locations[1:]:
-            await self._locations.target(location)
+            self._locations.check(location)
         draft = unfinished(folder / f"{secrets.token_hex(8)}.tar")
         try:
             await self._write(draft, pieces, locations[0])

@@ -14,7 +14,7 @@ from supervisor.errors import ArchiveRefused, BackupError, BackupInvalidError, W
 from .backup import Backup, Copy
 from .contents import CORE, SUPERVISOR
 from .metadata import Metadata, read_metadata
-from .opening import check_opens
+from .opening import NOT_OPENED, check_opens, is_wrong_password
 from .settings import Verdict
 
 _ADDON_KEYS = ("user", "system", "version", "state")
@@ -40,13 +40,13 @@ def verify(backup: Backup, copy: Copy, keyring: Keyring | None, work: Work) -> V
                 try:
                     found = _check(metadata, part, keyring, work)
                 except BackupError as err:
-                    reason = "it can't be decrypted" if isinstance(err, WrongPassword) else str(err)
-                    problems.append(f"{part.name}: {reason}")
+                    reason = f" {NOT_OPENED}" if isinstance(err, WrongPassword) else f": {err}"
+                    problems.append(f"{part.name}{reason}")
                 else:
                     files += found.files
                     size += found.size
     except BackupInvalidError as err:
-        if str(err).startswith("Invalid password"):
+        if is_wrong_password(err):
             raise
         problems.append(str(err))
     return Verdict(not problems, tuple(problems), files, size)
@@ -74,7 +74,7 @@ def _check(metadata: Metadata, part: Inner, keyring: Keyring | None, work: Work)
     for name, content in found.kept.items():
         try:
             data = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ArchiveRefused(f"{name} in it is no JSON") from None
         if part.name in addons and not (isinstance(data, dict) and all(key in data for key in _ADDON_KEYS)):
             raise ArchiveRefused(f"{name} in it does not describe an add-on")
