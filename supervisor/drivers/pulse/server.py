@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from supervisor.drivers.pulse.model import Direction, Sound
+from supervisor.drivers.pulse.model import Direction, Door, Sound
 from supervisor.drivers.pulse.reading import sound_of
 from supervisor.errors import Invalid, SupervisorError, Timeout, Unavailable
 from supervisor.events import EventBus, SoundChanged
@@ -22,6 +22,8 @@ _LOGGER = logging.getLogger(__name__)
 
 _CLIENT: Final = "supervisor"
 _SECONDS: Final = 5.0  # for one operation
+# Where a server for the whole machine keeps it, seen from its socket.
+_COOKIE: Final = ".config/pulse/cookie"
 _RETRY_SECONDS: Final = 2.0
 _MODULES_ALSA: Final = "module-alsa-card"
 _MODULE_DETECT: Final = "module-udev-detect"
@@ -67,11 +69,14 @@ class SoundServer:
                     self._told = True
             await asyncio.sleep(_RETRY_SECONDS)
 
-    def socket(self) -> Path | None:
+    def door(self) -> Door | None:
         """Return where a server listens, if there is one that can be reached by a file of this machine. Blocking."""
         address = self._address() or ""
         path = Path(address.removeprefix("unix:")) if address.startswith("unix:/") else None
-        return path if path is not None and path.is_socket() else None
+        if path is None or not path.is_socket():
+            return None
+        cookie = path.parent / _COOKIE
+        return Door(path, cookie if cookie.is_file() else None)
 
     def _address(self) -> str | None:
         if (named := os.environ.get("PULSE_SERVER")) is not None:
