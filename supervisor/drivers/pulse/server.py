@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -205,12 +205,27 @@ def _connection(address: str) -> Any:
         raise Unavailable("libpulse is not installed (Debian: libpulse0)") from err
 
     class Connection(PulseAsync):  # type: ignore[misc]  # the library has no types
+        waiting_futures: set[asyncio.Future[None]]
+
         def _pulse_state_cb(self, context: Any, data: Any) -> None:
-            # Up to 1.3 the library fails at those that are answered already when the server goes away.
-            self.waiting_futures.difference_update([one for one in self.waiting_futures if one.done()])
+            # When the server goes away, the library up to 1.3 lets all that wait fail at once, also those whose answer
+            # is there, or on its way to them: these come first.
+            waiting, self.waiting_futures = self.waiting_futures, set()
             super()._pulse_state_cb(context, data)
+            if self._disconnected.is_set():
+                asyncio.get_running_loop().call_soon(_fail, waiting)
+            else:
+                self.waiting_futures = waiting
 
     return Connection(_CLIENT, server=address)
+
+
+def _fail(waiting: Iterable[asyncio.Future[None]]) -> None:
+    from pulsectl import PulseDisconnected  # noqa: PLC0415 - see _connection
+
+    for future in waiting:
+        if not future.done():
+            future.set_exception(PulseDisconnected())
 
 
 @contextlib.contextmanager
