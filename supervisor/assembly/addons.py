@@ -220,5 +220,5 @@ def _surroundings(base: Base, parts: Parts, apparmor: AppArmor) -> Surroundings:
         apparmor=apparmor.available,
         propagation=takes_part_in_propagation(base.paths.root),
         missing=missing,
-        sound=None if in_container else parts.audio.own_socket(base.paths),
+        sound=None if in_container else parts.audio.own_server(base.paths),
     )

@@ -17,7 +17,7 @@ from supervisor.managers.hardware import Hardware
 from supervisor.managers.host import SystemServices
 from supervisor.managers.logs import LogManager, SupervisorLog
 from supervisor.managers.mirrors import MIRRORS_SCHEMA, Mirrors
-from supervisor.managers.mounts import MOUNTS_SCHEMA, Mounting, MountManager, MountUnits
+from supervisor.managers.mounts import HELPERS, MOUNTS_SCHEMA, Mounting, MountManager, MountUnits
 from supervisor.managers.os import OperatingSystem
 from supervisor.managers.security import SECURITY_SCHEMA, Security
 from supervisor.managers.store import STORE_SCHEMA, StoreManager
@@ -96,7 +96,11 @@ class Parts:
             operating_system,
             MountManager(
                 base.state_file("mounts.json", MOUNTS_SCHEMA),
-                Mounting(base.paths, MountUnits(base.system_bus, system.systemd)),
+                Mounting(
+                    base.paths,
+                    MountUnits(base.system_bus, system.systemd),
+                    helpers=HELPERS if settings.container_name is None else (),
+                ),
                 base.jobs,
                 base.resolution,
                 base.bus,

@@ -138,7 +138,8 @@ def failure_from_reply(status: int, path: str, body: object, plain: str, *, over
         message = plain.strip()[:2000]
         if message.startswith(f"{status}: "):
             message = f"{message.removeprefix(f'{status}: ')}: {path}"
-    if status in (401, 403):
+    if status in (401, 403) and not (over_socket and isinstance(body, dict) and message):
+        # Who may use the socket may do everything: what is refused there with a reason is refused to everybody.
         message = message or "not allowed"
         hint = hint or (
             "be root or a member of the group supervisor"

@@ -79,6 +79,44 @@ async def test_the_network_is_that_of_docker_alone_and_changes_are_refused(daemo
     assert (await daemon.ask("POST", "/network/confirm")).status == 400
 
 
+async def quickly(daemon: Daemon, path: str) -> dict[str, Any]:
+    began = time.monotonic()
+    answer = await daemon.get(path)
+    assert time.monotonic() - began < 1, path
+    return dict(answer)
+
+
+async def test_every_part_of_the_host_says_what_is_known_and_that_no_more_is(daemon: Daemon) -> None:
+    system = await quickly(daemon, "/os/info")
+    models.check(system, models.OS, "os")
+    unknown = ("version", "version_latest", "version_pending", "board", "boot", "data_disk")
+    assert [system[key] for key in unknown] == [None] * len(unknown)
+    assert (system["update_available"], system["boot_slots"]) == (False, {})
+    sound = await quickly(daemon, "/audio/info")
+    assert (sound["available"], sound["version"], sound["update_available"]) == (False, None, False)
+    assert set(map(len, sound["audio"].values())) == {0}
+    assert (await quickly(daemon, "/hardware/audio")) == {"audio": {"input": {}, "output": {}}}
+    assert "/dev/null" in {device["dev_path"] for device in (await quickly(daemon, "/hardware/info"))["devices"]}
+    assert await quickly(daemon, "/mounts") == {"default_backup_mount": None, "mounts": []}
+    assert (await quickly(daemon, "/network/info"))["supervisor_internet"] in (True, False)
+
+
+async def test_what_needs_a_part_that_is_missing_says_so(daemon: Daemon) -> None:
+    mount = {"name": "nas", "type": "nfs", "usage": "media", "server": "nas", "path": "/films"}
+    for path, body, text in (
+        ("/mounts", mount, "mounting not supported"),
+        ("/audio/reload", None, "sound server"),
+        ("/audio/volume/output", {"index": 0, "volume": 1}, "sound server"),
+        ("/audio/restart", None, "no audio plugin"),
+    ):
+        answer = await daemon.ask("POST", path, body)
+        assert (answer.status, text in answer.body["message"]) == (400, True), (path, answer.body)
+    assert (await daemon.ask("GET", "/audio/stats")).status == 400
+    has_journal = "journal" in (await daemon.get("/host/info"))["features"]
+    for path in ("/host/logs", "/host/logs/boots", "/host/logs/identifiers"):
+        assert (await daemon.ask("GET", path)).status == (200 if has_journal else 400), path
+
+
 async def test_the_doctor_names_what_is_missing_and_how_to_get_it(daemon: Daemon) -> None:
     findings = {finding["name"]: finding for finding in (await daemon.get("/host/doctor"))["findings"]}
     assert findings["Docker"]["condition"] == "ok"

@@ -111,8 +111,8 @@ async def test_an_add_on_plays_through_the_machine_s_own_server(
     client = (inside / "etc/pulse/client.conf").read_text()
     server, _, *cookie = client.splitlines()
     assert server == "default-server = unix://run/audio/pulse.sock"
-    assert cookie == ["cookie-file = /run/audio/.config/pulse/cookie"]
-    assert (inside / "run/audio/.config/pulse/cookie").stat().st_size == 256
+    assert cookie == ["cookie-file = /etc/pulse/cookie"]
+    assert (inside / "etc/pulse/cookie").stat().st_size == 256
     seen = attrs.evolve(pulse, folder=inside / "run/audio")
     assert {sink["name"] for sink in await asyncio.to_thread(seen.listed, "sinks")} == {"speaker", "hdmi"}
     # A server that is restarted is found by those who run already.

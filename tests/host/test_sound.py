@@ -47,6 +47,38 @@ async def test_pulseaudio_restarts(host: BoxDaemon, box: Box) -> None:
     assert (await box.ask(*PACTL, "get-default-sink")).strip() == "speaker"
 
 
+@pytest_asyncio.fixture
+async def guarded(host: BoxDaemon, box: Box) -> AsyncIterator[BoxDaemon]:
+    """The daemon, with a PulseAudio that lets in who is in its group or has its cookie, as Debian has it."""
+    script = "sed -i '{}' /etc/pulse/system.pa && systemctl restart pulseaudio"
+    await box.ask("sh", "-c", script.format("s/ auth-anonymous=1//"))
+    yield host
+    await box.ask("sh", "-c", script.format("s/-protocol-unix /-protocol-unix auth-anonymous=1 /"))
+    await until(lambda: outputs(host), 30)
+
+
+async def test_a_guarded_server_lets_the_daemon_in_and_add_ons_with_sound(guarded: BoxDaemon, box: Box) -> None:
+    assert "Access denied" in await box.ask("sh", "-c", " ".join((*PACTL, "info", "2>&1 || true")))
+    assert set(await until(lambda: outputs(guarded), 30)) == {"speaker", "hdmi"}
+    await asyncio.to_thread(bring_base_image, box)
+    slug = guarded.add_on("player", more="audio: true")
+    await guarded.post("/store/reload")
+    await guarded.install(slug, start=True)
+    try:
+        process = await box.ask("docker", "inspect", "--format={{.State.Pid}}", f"addon_{slug}")
+        inside = f"/proc/{process}/root"
+        client = (await box.ask("cat", f"{inside}/etc/pulse/client.conf")).splitlines()
+        assert {"default-server = unix://run/audio/native", f"cookie-file = /{COOKIE}"} < set(client)
+        sinks = await box.ask(
+            *("env", f"PULSE_COOKIE={inside}/{COOKIE}", "pactl", "-s", f"unix:{inside}/run/audio/native"),
+            *("list", "short", "sinks"),
+        )
+        assert [line.split()[1] for line in sinks.splitlines()] == ["speaker", "hdmi"]
+    finally:
+        await guarded.post(f"/addons/{slug}/uninstall")
+
+
+COOKIE = "etc/pulse/cookie"
 PLUGIN = "local/hassio-audio"
 PLUGIN_IMAGE = """\
 FROM {base}

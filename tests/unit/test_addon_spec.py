@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from supervisor.drivers.docker.spec import Bind, ContainerSpec, Ulimit, engine_config
+from supervisor.drivers.pulse import Door
 from supervisor.drivers.sysfs import Device, DeviceTable
 from supervisor.managers.addons.spec import AddonRun, Surroundings, container_spec, hostname_of
 from supervisor.model.manifest import Manifest
@@ -214,8 +215,12 @@ def test_a_flag_mounts_its_folders(key: str, target: str, source: str, read_only
 
 
 def test_the_sound_server_of_the_machine_is_given_with_its_folder_so_that_it_may_be_restarted() -> None:
-    around = surroundings(sound=Path("/run/pulse/native"))
+    around = surroundings(sound=Door(Path("/run/pulse/native"), Path("/run/pulse/.config/pulse/cookie")))
     assert bind(spec(audio=True, around=around), "/run/audio") == Bind(Path("/run/pulse"), "/run/audio")
+    cookie = Bind(Path(f"{HOST}/tmp/local_my_lamp_pulse_cookie"), "/etc/pulse/cookie", read_only=False)
+    assert bind(spec(audio=True, around=around), "/etc/pulse/cookie") == cookie
+    open_to_all = surroundings(sound=Door(Path("/run/pulse/native")))
+    assert bind(spec(audio=True, around=open_to_all), "/etc/pulse/cookie") is None
     assert bind(spec(around=around), "/run/audio") is None
 
 

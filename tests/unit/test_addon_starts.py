@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from addon_house import House, port_taken, refused
+from supervisor.drivers.pulse import Door
 from supervisor.errors import Busy, Internal, SupervisorError
 from supervisor.events import AddonState, AddonStateChanged, AddonTokenChanged
 from supervisor.jobs import Job
@@ -351,16 +352,17 @@ async def test_the_sound_files_name_the_chosen_devices_on_lines_of_their_own(hou
 
 
 async def test_the_sound_files_lead_to_the_machine_s_own_server_and_its_cookie(house: House, tmp_path: Path) -> None:
-    house.around["sound"] = tmp_path / "pulse/native"
+    house.around["sound"] = Door(tmp_path / "native")
     lamp = await house.install(audio=True)
     await house.runner.start(lamp)
     written = house.paths.tmp / "local_lamp_pulse"
     assert written.read_text().splitlines() == ["default-server = unix://run/audio/native", "autospawn = no"]
-    cookie = tmp_path / "pulse/.config/pulse/cookie"
-    cookie.parent.mkdir(parents=True)
-    cookie.touch()
+    (tmp_path / "cookie").write_bytes(b"secret")
+    house.around["sound"] = Door(tmp_path / "native", tmp_path / "cookie")
     await house.runner.restart(lamp)
-    assert written.read_text().splitlines()[-1] == "cookie-file = /run/audio/.config/pulse/cookie"
+    assert written.read_text().splitlines()[-1] == "cookie-file = /etc/pulse/cookie"
+    copy = house.paths.tmp / "local_lamp_pulse_cookie"
+    assert (copy.read_bytes(), copy.stat().st_mode & 0o777) == (b"secret", 0o600)
 
 
 async def test_an_add_on_that_was_removed_stays_removed_whoever_still_knows_it(house: House) -> None:

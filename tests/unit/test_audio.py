@@ -160,6 +160,26 @@ async def test_the_server_may_restart(pulse: Pulse, audio: AudioManager) -> None
 
 
 @needs_pulse
+async def test_an_answer_that_came_just_before_the_end_is_an_answer(pulse: Pulse) -> None:
+    loop, wrong = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _loop, context: wrong.append(context))
+    connection = server._connection(f"unix:{pulse.socket}")
+    try:
+        await connection.connect(timeout=10)
+        answered, waiting = loop.create_future(), loop.create_future()
+        connection.waiting_futures |= {answered, waiting}
+        loop.call_soon_threadsafe(answered.set_result, None)
+        connection.disconnect()
+        done, _ = await asyncio.wait({answered, waiting}, timeout=5)
+        assert done == {answered, waiting}
+        assert answered.exception() is None
+        assert waiting.exception() is not None
+    finally:
+        connection.close()
+    assert wrong == []
+
+
+@needs_pulse
 async def test_the_first_server_that_is_there_is_taken(pulse: Pulse, tmp_path: Path) -> None:
     (tmp_path / "no socket").touch()
     async with listening(tmp_path / "missing", tmp_path / "no socket", pulse.socket) as audio:

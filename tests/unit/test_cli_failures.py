@@ -52,6 +52,13 @@ def test_the_daemons_message_and_a_hint_are_printed(command: Run, daemon: FakeDa
     )
 
 
+def test_only_who_is_not_let_in_is_told_how_to_get_in(command: Run, daemon: FakeDaemon) -> None:
+    daemon.answers[("GET", "/info")] = Text("403: Forbidden", 403)
+    assert "be root or a member of the group supervisor" in command("info").err
+    daemon.answers[("POST", "/host/service/docker/stop")] = Error(403, "docker may not be touched")
+    assert command("host", "services", "stop", "docker").err == "Error: docker may not be touched\n"
+
+
 def test_a_plain_refusal_names_the_path(command: Run) -> None:
     assert "Error: Not Found: /addons/x/info\n" in command("addons", "info", "x").err
 

@@ -141,7 +141,11 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
     jobs.provide(JobCondition.MOUNT_AVAILABLE, can_mount)
     state = StateFile(paths.root / "mounts.json", MOUNTS_SCHEMA, events)
-    manager = MountManager(state, Mounting(paths, MountUnits(bus, systemd)), jobs, resolution, events)
+    (tmp_path / "sbin").mkdir()
+    for program in ("mount.cifs", "mount.nfs"):
+        (tmp_path / "sbin" / program).touch()
+    works = Mounting(paths, MountUnits(bus, systemd), helpers=[tmp_path / "nowhere", tmp_path / "sbin"])
+    manager = MountManager(state, works, jobs, resolution, events)
     refused: list[StateEntryRefused] = []
     events.subscribe(StateEntryRefused, refused.append)
     yield Stage(paths, units, manager, resolution, state.path, refused)
@@ -218,6 +222,15 @@ async def test_a_mount_that_fails_leaves_nothing_behind(stage: Stage) -> None:
     stage.units.dead = False
     await stage.manager.create(mount(VAULT))
     with pytest.raises(Invalid, match="already exists"):
+        await stage.manager.create(mount(VAULT))
+
+
+async def test_a_host_that_lacks_the_program_for_a_mount_is_told_what_to_install(stage: Stage, tmp_path: Path) -> None:
+    stage.units.dead = True
+    with pytest.raises(SupervisorError, match="journalctl -u"):
+        await stage.manager.create(mount(VAULT))
+    (tmp_path / "sbin/mount.cifs").unlink()
+    with pytest.raises(SupervisorError, match=r"no mount\.cifs: install cifs-utils"):
         await stage.manager.create(mount(VAULT))
 
 

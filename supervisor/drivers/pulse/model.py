@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 
 import attrs
 
@@ -62,3 +63,11 @@ class Sound:
     inputs: tuple[Stream, ...] = ()
     outputs: tuple[Stream, ...] = ()
     applications: tuple[Application, ...] = ()
+
+
+@attrs.frozen
+class Door:
+    """Where clients of this machine find a server; `cookie` is what they prove themselves with, if it has one."""
+
+    socket: Path
+    cookie: Path | None = None

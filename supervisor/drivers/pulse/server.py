@@ -9,11 +9,11 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from supervisor.drivers.pulse.model import Direction, Sound
+from supervisor.drivers.pulse.model import Direction, Door, Sound
 from supervisor.drivers.pulse.reading import sound_of
 from supervisor.errors import Invalid, SupervisorError, Timeout, Unavailable
 from supervisor.events import EventBus, SoundChanged
@@ -22,6 +22,8 @@ _LOGGER = logging.getLogger(__name__)
 
 _CLIENT: Final = "supervisor"
 _SECONDS: Final = 5.0  # for one operation
+# Where a server for the whole machine keeps it, seen from its socket.
+_COOKIE: Final = ".config/pulse/cookie"
 _RETRY_SECONDS: Final = 2.0
 _MODULES_ALSA: Final = "module-alsa-card"
 _MODULE_DETECT: Final = "module-udev-detect"
@@ -67,11 +69,14 @@ class SoundServer:
                     self._told = True
             await asyncio.sleep(_RETRY_SECONDS)
 
-    def socket(self) -> Path | None:
+    def door(self) -> Door | None:
         """Return where a server listens, if there is one that can be reached by a file of this machine. Blocking."""
         address = self._address() or ""
         path = Path(address.removeprefix("unix:")) if address.startswith("unix:/") else None
-        return path if path is not None and path.is_socket() else None
+        if path is None or not path.is_socket():
+            return None
+        cookie = path.parent / _COOKIE
+        return Door(path, cookie if cookie.is_file() else None)
 
     def _address(self) -> str | None:
         if (named := os.environ.get("PULSE_SERVER")) is not None:
@@ -200,12 +205,27 @@ def _connection(address: str) -> Any:
         raise Unavailable("libpulse is not installed (Debian: libpulse0)") from err
 
     class Connection(PulseAsync):  # type: ignore[misc]  # the library has no types
+        waiting_futures: set[asyncio.Future[None]]
+
         def _pulse_state_cb(self, context: Any, data: Any) -> None:
-            # Up to 1.3 the library fails at those that are answered already when the server goes away.
-            self.waiting_futures.difference_update([one for one in self.waiting_futures if one.done()])
+            # When the server goes away, the library up to 1.3 lets all that wait fail at once, also those whose answer
+            # is there, or on its way to them: these come first.
+            waiting, self.waiting_futures = self.waiting_futures, set()
             super()._pulse_state_cb(context, data)
+            if self._disconnected.is_set():
+                asyncio.get_running_loop().call_soon(_fail, waiting)
+            else:
+                self.waiting_futures = waiting
 
     return Connection(_CLIENT, server=address)
+
+
+def _fail(waiting: Iterable[asyncio.Future[None]]) -> None:
+    from pulsectl import PulseDisconnected  # noqa: PLC0415 - see _connection
+
+    for future in waiting:
+        if not future.done():
+            future.set_exception(PulseDisconnected())
 
 
 @contextlib.contextmanager

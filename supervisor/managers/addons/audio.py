@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from supervisor.drivers.pulse import Door
 from supervisor.paths import DataPaths
 from supervisor.state import write_atomic
 
-from .spec import AUDIO_TARGET, asound_file, pulse_client_file
+from .spec import AUDIO_TARGET, COOKIE_TARGET, asound_file, pulse_client_file, pulse_cookie_file
 
 ASOUND = """pcm.!default {
     type pulse
@@ -18,21 +17,19 @@ ctl.!default {
 """
 
 
-# Where a server for the whole machine keeps what clients prove themselves with, seen from its socket.
-COOKIE = Path(".config/pulse/cookie")
-
-
 def write_audio_files(
-    paths: DataPaths, slug: str, sink: str | None, source: str | None, *, server: Path | None = None
+    paths: DataPaths, slug: str, sink: str | None, source: str | None, *, server: Door | None = None
 ) -> None:
     """Write the client files for one start.
 
-    `sink` and `source` are the user's choice of devices, `server` is the socket of the machine's own server where that
-    is the one to use. Blocking.
+    `sink` and `source` are the user's choice of devices, `server` is the machine's own server where that is the one to
+    use. The add-on gets a copy of its cookie: libpulse reads none that it could not write. Blocking.
     """
-    lines = [f"default-server = unix:/{AUDIO_TARGET}/{server.name if server else 'pulse.sock'}", "autospawn = no"]
-    if server is not None and (server.parent / COOKIE).is_file():
-        lines.append(f"cookie-file = {AUDIO_TARGET}/{COOKIE}")
+    socket = server.socket.name if server else "pulse.sock"
+    lines = [f"default-server = unix:/{AUDIO_TARGET}/{socket}", "autospawn = no"]
+    if server is not None and server.cookie is not None:
+        write_atomic(pulse_cookie_file(paths, slug), server.cookie.read_bytes())
+        lines.append(f"cookie-file = {COOKIE_TARGET}")
     if source:
         lines.insert(0, f"default-source = {_one_line(source)}")
     if sink:

@@ -11,6 +11,7 @@ import attrs
 
 from supervisor.const import ADDON_CONTAINER_PREFIX, DNS_SUFFIX, LABEL_MANAGED
 from supervisor.drivers.docker.spec import Bind, CidFile, ContainerSpec, Ulimit
+from supervisor.drivers.pulse import Door
 from supervisor.drivers.sysfs import Device, DeviceTable
 from supervisor.model.manifest import Manifest, MapType
 from supervisor.paths import DataPaths
@@ -39,6 +40,7 @@ JOURNALS = (Path("/var/log/journal"), Path("/run/log/journal"))
 # Mounts that appear below these folders later show up in the container.
 SPREAD = frozenset({MapType.SHARE, MapType.MEDIA})
 AUDIO_TARGET = "/run/audio"
+COOKIE_TARGET = "/etc/pulse/cookie"
 OPTIONAL_HOST_PATHS = (*GPIO_PATHS, DEVICETREE, UDEV, MODULES, DBUS, *JOURNALS)
 
 
@@ -49,7 +51,7 @@ class Surroundings:
     `dns` is empty while no DNS service of ours runs: the add-on then uses the engine's. `missing` holds the host paths
     of `OPTIONAL_HOST_PATHS` that this machine lacks; the engine would refuse to mount them. `apparmor` tells whether
     the engine may be asked for a profile, `propagation` whether the data folder lies on a mount that takes part in it.
-    `sound` is the socket of the machine's own sound server, None where the audio plugin is the one to use.
+    `sound` is the machine's own sound server, None where the audio plugin's is the one to use.
     """
 
     paths: DataPaths
@@ -62,7 +64,7 @@ class Surroundings:
     apparmor: bool = False
     propagation: bool = True
     missing: frozenset[Path] = frozenset()
-    sound: Path | None = None
+    sound: Door | None = None
 
 
 @attrs.frozen
@@ -207,7 +209,10 @@ def binds(run: AddonRun, around: Surroundings) -> Iterable[Bind]:
     if manifest.audio:
         yield Bind(paths.on_host(pulse_client_file(paths, run.slug)), "/etc/pulse/client.conf")
         # The folder: a server that is restarted makes its socket anew.
-        yield Bind(around.sound.parent if around.sound else paths.on_host(paths.audio / "external"), AUDIO_TARGET)
+        folder = around.sound.socket.parent if around.sound else paths.on_host(paths.audio / "external")
+        yield Bind(folder, AUDIO_TARGET)
+        if around.sound and around.sound.cookie:
+            yield Bind(paths.on_host(pulse_cookie_file(paths, run.slug)), COOKIE_TARGET, read_only=False)
         yield Bind(paths.on_host(asound_file(paths)), "/etc/asound.conf")
 
 
@@ -229,6 +234,10 @@ def flag_binds(manifest: Manifest, devices: DeviceTable) -> Iterable[Bind]:
 
 def pulse_client_file(paths: DataPaths, slug: str) -> Path:
     return paths.tmp / f"{slug}_pulse"
+
+
+def pulse_cookie_file(paths: DataPaths, slug: str) -> Path:
+    return paths.tmp / f"{slug}_pulse_cookie"
 
 
 def asound_file(paths: DataPaths) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
-from supervisor.drivers.pulse import Direction, Sound, SoundServer
+from supervisor.drivers.pulse import Direction, Door, Sound, SoundServer
 from supervisor.errors import SupervisorError, Unavailable
 from supervisor.events import DeviceAdded, EventBus, SoundChanged
 from supervisor.paths import DataPaths
@@ -51,10 +51,10 @@ class AudioManager:
     def available(self) -> bool:
         return self._server.available
 
-    def own_socket(self, paths: DataPaths) -> Path | None:
-        """Return where the machine's own server listens; None where it has none, or the plugin has one. Blocking."""
-        socket = self._server.socket()
-        return None if socket == paths.audio / PLUGIN_SOCKET else socket
+    def own_server(self, paths: DataPaths) -> Door | None:
+        """Return where the machine's own server is; None where it has none, or the plugin has one. Blocking."""
+        door = self._server.door()
+        return None if door is not None and door.socket == paths.audio / PLUGIN_SOCKET else door
 
     async def start(self) -> None:
         """Begin to look for a sound server, and to follow what happens there."""

@@ -22,6 +22,7 @@ from .features import Features, HostFeature
 
 _NAME: Final = re.compile(r"[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]*)?\.service")
 _MAX_NAME: Final = 255
+_SEE_RULES: Final = "supervisor host services rules"
 
 # What carries the daemon, and what would take the machine from under it. Patterns of the shell's kind.
 REFUSED: Final = (
@@ -168,9 +169,10 @@ class HostServices:
                 raise Forbidden(f"{name} is the service of this daemon: use supervisor restart, or systemctl")
             for pattern in self._rules["refused"]:
                 if fnmatch.fnmatchcase(name, pattern):
-                    raise Forbidden(f"The service {name} may not be touched: {pattern!r} is on the list of the refused")
+                    why = f"{pattern!r} is on the list of the refused ({_SEE_RULES})"
+                    raise Forbidden(f"The service {name} may not be touched: {why}")
         if not any(fnmatch.fnmatchcase(name, pattern) for name in plain for pattern in self._rules["allowed"]):
-            raise Forbidden(f"The service {min(plain)} is not on the list of allowed services")
+            raise Forbidden(f"The service {min(plain)} is not on the list of allowed services ({_SEE_RULES})")
 
 
 def unit_name(service: str) -> str:

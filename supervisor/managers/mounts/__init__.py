@@ -2,7 +2,7 @@
 
 from .fixups import MountFixups
 from .manager import MOUNTS_SCHEMA, MountManager
-from .mounting import Mounting, MountStatus
+from .mounting import HELPERS, Mounting, MountStatus
 from .units import MountUnits
 
-__all__ = ["MOUNTS_SCHEMA", "MountFixups", "MountManager", "MountStatus", "MountUnits", "Mounting"]
+__all__ = ["HELPERS", "MOUNTS_SCHEMA", "MountFixups", "MountManager", "MountStatus", "MountUnits", "Mounting"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -31,7 +31,7 @@ from supervisor.errors import (
     Timeout,
     Unavailable,
 )
-from supervisor.model.mount import Mount, MountUsage
+from supervisor.model.mount import Mount, MountType, MountUsage
 from supervisor.paths import DataPaths
 from supervisor.state import write_atomic
 
@@ -46,6 +46,8 @@ _LOCAL_SECONDS: Final = 20.0
 # A look at a server that is dead may go on in the kernel; nobody else looks at the same mount before it has ended.
 _HANGING_SECONDS: Final = 3600.0
 _EMERGENCY_MODE: Final = 0o444
+HELPERS: Final = (Path("/usr/sbin"), Path("/sbin"))
+_PACKAGES: Final = {MountType.CIFS: "cifs-utils", MountType.NFS: "nfs-common"}
 
 
 @attrs.frozen
@@ -57,11 +59,15 @@ class MountStatus:
 
 
 class Mounting:
-    """Works on mounts that are given; which there are is somebody else's to know."""
+    """Works on mounts that are given; which there are is somebody else's to know.
 
-    def __init__(self, paths: DataPaths, units: MountUnits) -> None:
+    `helpers` are the folders in which the host has the programs for kinds of mounts; none where they can't be seen.
+    """
+
+    def __init__(self, paths: DataPaths, units: MountUnits, *, helpers: Sequence[Path] = ()) -> None:
         self._paths = paths
         self._units = units
+        self._helpers = tuple(helpers)
         self._probes: dict[str, asyncio.Task[bool]] = {}
 
     async def stop(self) -> None:
@@ -243,7 +249,15 @@ class Mounting:
         state = await self._units.state(plan.unit)
         if done and state == UnitState.ACTIVE and await self.probe(mount):
             return
-        raise Unavailable(f"Mounting {mount.name} ({mount.what}) did not succeed; {_see(plan)}")
+        why = await asyncio.to_thread(self._lacking, mount.type) or _see(plan)
+        raise Unavailable(f"Mounting {mount.name} ({mount.what}) did not succeed; {why}")
+
+    def _lacking(self, kind: MountType) -> str | None:
+        """Say which program this kind of mount would need, when the host lacks it."""
+        program = f"mount.{kind.value}"
+        if not self._helpers or any((folder / program).exists() for folder in self._helpers):
+            return None
+        return f"this machine has no {program}: install {_PACKAGES[kind]}"
 
     async def _bind(self, mount: Mount, plan: Plan, bound: Path) -> None:
         """Give add-ons what `plan` says, in place of what they have been given."""
