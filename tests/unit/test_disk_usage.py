@@ -135,7 +135,11 @@ async def test_work_that_fails_fails_where_it_is_waited_for() -> None:
 def disks(tmp_path: Path) -> Disks:
     paths = DataPaths(tmp_path, tmp_path)
     paths.create()
-    return Disks(paths)
+
+    async def percent_used(_number: int) -> float | None:
+        return None
+
+    return Disks(paths, percent_used)
 
 
 async def test_the_free_space_is_known_after_the_load(disks: Disks, no_blocking_calls: None) -> None:
