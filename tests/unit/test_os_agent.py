@@ -238,7 +238,7 @@ async def test_an_agent_that_comes_later_or_again_is_given_all_profiles(
     def begin(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         return asyncio.get_running_loop().create_task(work)
 
-    returns = AgentReturns(services.apparmor, profiles.load, begin)
+    returns = AgentReturns(services.apparmor, profiles.load, begin, "it loads profiles")
     await returns.begin()
     for wanted in ([["LoadProfile", *HOST_PATHS]], [["LoadProfile", *HOST_PATHS]] * 2):
         await agent.start()

@@ -12,7 +12,7 @@ import attrs
 from supervisor.drivers.dbus import Interface, SystemBus
 from supervisor.drivers.dbus.hostname import Hostname
 from supervisor.drivers.dbus.logind import Login
-from supervisor.drivers.dbus.os_agent import Agent, AppArmor, ControlGroups, DataDisk, Swap
+from supervisor.drivers.dbus.os_agent import Agent, AppArmor, Boards, ControlGroups, DataDisk, Swap
 from supervisor.drivers.dbus.resolved import Resolved
 from supervisor.drivers.dbus.systemd import Systemd
 from supervisor.drivers.dbus.timedate import TimeDate
@@ -45,6 +45,7 @@ class SystemServices:
     cgroups: ControlGroups
     data_disk: DataDisk
     swap: Swap
+    boards: Boards
 
     @classmethod
     def on(cls, bus: SystemBus) -> SystemServices:
@@ -60,12 +61,13 @@ class SystemServices:
             ControlGroups(bus),
             DataDisk(bus),
             Swap(bus),
+            Boards(bus),
         )
 
     @property
     def all(self) -> tuple[Interface | DiskTree, ...]:
         known = (self.systemd, self.hostname, self.timedate, self.login, self.resolved, self.disks)
-        return (*known, self.agent, self.apparmor, self.cgroups, self.data_disk, self.swap)
+        return (*known, self.agent, self.apparmor, self.cgroups, self.data_disk, self.swap, self.boards)
 
     @property
     def is_haos(self) -> bool:
