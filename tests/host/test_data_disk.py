@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from box_daemon import AgentService, BoxDaemon
+from contract import models
 from daemon import until
 from hostbox.box import Box
 
@@ -101,6 +102,7 @@ async def in_list(host: BoxDaemon, device: str) -> dict[str, Any] | None:
 async def test_disks_of_which_nothing_is_in_use_are_listed(haos_host: BoxDaemon, disks: Disks) -> None:
     device = disks.plug("spare")
     disk = await until(lambda: in_list(haos_host, device), 30)
+    models.check(disk, models.DATA_DISK, "disk")
     assert disk == {
         "name": "hostbox disk (spare)",
         "vendor": "hostbox",

@@ -74,6 +74,10 @@ class BusService:
     async def run(self) -> None:
         """Serve until the bus goes away."""
         await self.start()
+        await self.end()
+
+    async def end(self) -> None:
+        """Wait until the bus goes away."""
         await end_of(self._bus)
 
     def served(self, path: str, interface: str) -> Served:

@@ -40,6 +40,8 @@ DEFAULTS: dict[str, Any] = {
     },
     # What was asked of it, in order: [method, arguments...].
     "calls": [],
+    # How many seconds after its name it brings its objects; as the real one, it has the name first.
+    "objects_after": 0,
     # Methods that fail, and those that answer False.
     "failing": [],
     "refusing": [],
@@ -57,8 +59,14 @@ class OsAgent:
         self._state = state
         self._known: dict[str, Any] = {**DEFAULTS, **(json.loads(state.read_text()) if state.exists() else {})}
         self.service = BusService(address, NAME)
-        self._serve()
         self._save()
+
+    async def run(self) -> None:
+        """Serve until the bus goes away."""
+        await self.service.start()
+        await asyncio.sleep(self._known["objects_after"])
+        self._serve()
+        await self.service.end()
 
     def _save(self) -> None:
         temporary = self._state.with_suffix(".new")
@@ -194,7 +202,7 @@ def _number(version: str) -> tuple[int, ...]:
 
 
 async def main(address: str, state: str) -> None:
-    await OsAgent(address, Path(state)).service.run()
+    await OsAgent(address, Path(state)).run()
 
 
 if __name__ == "__main__":
