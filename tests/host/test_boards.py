@@ -48,7 +48,7 @@ async def test_lamps_of_a_green_are_switched_and_kept_for_an_agent_that_forgot(
     assert haos_agent.known()["leds"]["UserLED"] is False
     assert (await haos_host.get("/os/boards/green"))["system_health_led"] is False
     stored = json.loads((haos_host.data / "board.json").read_text())
-    assert stored == {"user_led": False, "power_led": False}
+    assert (stored["user_led"], stored["power_led"]) == (False, False)
     assert await issues(haos_host, "reboot_required") == []
     known = haos_agent.known()["leds"]
     haos_agent.start(leds={**known, "UserLED": True, "PowerLED": True, "ActivityLED": False})

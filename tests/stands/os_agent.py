@@ -40,7 +40,7 @@ DEFAULTS: dict[str, Any] = {
     },
     # What was asked of it, in order: [method, arguments...].
     "calls": [],
-    # How many seconds after its name it brings its objects; as the real one, it has the name first.
+    # How many seconds after its name it brings its objects: the real one has the name first.
     "objects_after": 0,
     # Methods that fail, and those that answer False.
     "failing": [],
@@ -63,9 +63,13 @@ class OsAgent:
 
     async def run(self) -> None:
         """Serve until the bus goes away."""
+        delay = self._known["objects_after"]
+        if not delay:
+            self._serve()
         await self.service.start()
-        await asyncio.sleep(self._known["objects_after"])
-        self._serve()
+        if delay:
+            await asyncio.sleep(delay)
+            self._serve()
         await self.service.end()
 
     def _save(self) -> None:
