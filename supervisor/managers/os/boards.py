@@ -17,7 +17,6 @@ from supervisor.errors import Invalid
 from supervisor.managers.resolution import Resolution
 from supervisor.state import StateFile
 
-from .reboot import ask_for_reboot
 from .system import OperatingSystem
 
 _LOGGER = logging.getLogger(__name__)
@@ -118,7 +117,7 @@ class BoardManager:
             await self._state.save({**self._chosen, **wanted})
             self._chosen |= wanted
         if board is Board.YELLOW:
-            ask_for_reboot(self._resolution)
+            self._resolution.ask_for_reboot()
 
     async def restore(self, board: Board) -> None:
         """Tell an agent that has come which lamps are on.

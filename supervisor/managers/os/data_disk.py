@@ -16,7 +16,6 @@ from supervisor.model.drive import BlockDevice
 from supervisor.model.version import at_least
 
 from .disk import EXTERNAL_NAME, OLD_EXTERNAL_NAME, Candidate, Disk, candidates, used_disk
-from .reboot import ask_for_reboot
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -227,7 +226,7 @@ class DataDiskManager:
         try:
             await self._control.reboot()
         except SupervisorError as err:
-            ask_for_reboot(self._resolution)
+            self._resolution.ask_for_reboot()
             raise Unavailable(f"{what}, but the machine could not be rebooted: {err}") from err
 
 

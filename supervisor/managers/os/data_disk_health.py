@@ -30,7 +30,6 @@ from supervisor.model.drive import BlockDevice
 
 from .data_disk import DataDiskManager
 from .disk import DATA_LABEL, DISABLED_LABEL, OLD_LABEL
-from .reboot import ask_for_reboot
 from .system import OperatingSystem
 
 _LOGGER = logging.getLogger(__name__)
@@ -102,7 +101,7 @@ class MultipleDataDisksCheck(_LabelCheck):
 
     def _concerns(self, block: BlockDevice) -> bool:
         current = self._data_disk.current_block
-        if self._system.version is None or current is None:
+        if not self._system.is_haos or current is None:
             return False
         return block.label == DATA_LABEL and block.key != current.key
 
@@ -129,7 +128,7 @@ class DuplicateOsCheck(Check):
         return self._is_double() if self._disks.available else None
 
     def _is_double(self) -> bool:
-        if self._system.version is None:
+        if not self._system.is_haos:
             return False
         partitions = [block.partition for block in self._disks.blocks() if block.partition is not None]
         found = Counter(part.name for part in partitions if part.name in _SYSTEM_PARTITIONS)
@@ -201,7 +200,7 @@ class DataDiskFixups:
             await self._control.reboot()
         except SupervisorError as err:
             _LOGGER.warning("The machine could not be rebooted: %s", err)
-            ask_for_reboot(self._resolution)
+            self._resolution.ask_for_reboot()
 
     def _of(self, suggestion: Suggestion) -> BlockDevice | None:
         block = self._disks.block(suggestion.reference or "")

@@ -11,8 +11,6 @@ from supervisor.errors import Invalid, NotFound, Unavailable
 from supervisor.managers.resolution import ContextType, IssueType, Resolution
 from supervisor.model.version import at_least
 
-from .reboot import ask_for_reboot
-
 SINCE: Final = "1.9.0"
 BOARDS: Final = frozenset({"RaspberryPi4", "RaspberryPi5", "Yellow"})
 
@@ -83,7 +81,7 @@ class Firmware:
             reason = firmware.blocked_reason or "the OS agent does not say why"
             raise Invalid(f"The firmware of this board can't be updated: {reason}")
         await firmware.update()
-        ask_for_reboot(self._resolution)
+        self._resolution.ask_for_reboot()
         await firmware.refresh()
 
     def _known(self) -> PiFirmware:

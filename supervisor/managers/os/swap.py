@@ -14,7 +14,6 @@ from supervisor.managers.resolution import Resolution
 from supervisor.model.validators import strict_int
 from supervisor.model.version import at_least
 
-from .reboot import ask_for_reboot
 from .system import OperatingSystem
 
 SINCE: Final = "15.0"
@@ -71,8 +70,8 @@ class SwapSettings:
         self.require()
         if size is not None and size != self.size:
             await self._agent.write(Swap.size, size)
-            ask_for_reboot(self._resolution)
+            self._resolution.ask_for_reboot()
         if swappiness is not None and swappiness != self.swappiness:
             await self._agent.write(Swap.swappiness, swappiness)
-            ask_for_reboot(self._resolution)
+            self._resolution.ask_for_reboot()
         await self._agent.refresh()
