@@ -95,13 +95,14 @@ async def boot_id(box: Box) -> str:
     return await box.ask("cat", "/proc/sys/kernel/random/boot_id")
 
 
-async def in_list(host: BoxDaemon, device: str) -> dict[str, Any] | None:
-    return next((disk for disk in await listed(host) if disk["dev_path"] == device), None)
+async def in_list(host: BoxDaemon, name: str) -> dict[str, Any] | None:
+    # By its name: UDisks2 may still take a device that was just used again for the disk before.
+    return next((disk for disk in await listed(host) if disk["serial"] == name), None)
 
 
 async def test_disks_of_which_nothing_is_in_use_are_listed(haos_host: BoxDaemon, disks: Disks) -> None:
     device = disks.plug("spare")
-    disk = await until(lambda: in_list(haos_host, device), 30)
+    disk = await until(lambda: in_list(haos_host, "spare"), 30)
     models.check(disk, models.DATA_DISK, "disk")
     assert disk == {
         "name": "hostbox disk (spare)",
@@ -118,11 +119,11 @@ async def test_disks_of_which_nothing_is_in_use_are_listed(haos_host: BoxDaemon,
     disks.box.run("mount", "--mkdir", device, "/mnt/spare")
 
     async def gone() -> bool:
-        return await in_list(haos_host, device) is None
+        return await in_list(haos_host, "spare") is None
 
     await until(gone, 30)
     disks.box.run("umount", "/mnt/spare")
-    await until(lambda: in_list(haos_host, device), 30)
+    await until(lambda: in_list(haos_host, "spare"), 30)
 
 
 async def refused(host: BoxDaemon, device: str, *words: str) -> None:
@@ -136,11 +137,18 @@ async def test_what_would_do_harm_is_refused_and_nothing_is_touched(
     haos_host: BoxDaemon, haos_agent: AgentService, disks: Disks
 ) -> None:
     boot = await boot_id(disks.box)
-    small, mounted = disks.plug("small", "64M"), disks.plug("mounted")
+    disks.plug("small", "64M")
+    mounted = disks.plug("mounted")
     disks.box.run("mkfs.ext4", "-q", "-L", "pictures", mounted)
     disks.box.run("udevadm", "trigger", "--settle", mounted)
+    await until(lambda: in_list(haos_host, "small"), 30)
+    await until(lambda: in_list(haos_host, "mounted"), 30)
     disks.box.run("mount", "--mkdir", mounted, "/mnt/pictures")
-    await until(lambda: in_list(haos_host, small), 30)
+
+    async def in_use() -> bool:
+        return await in_list(haos_host, "mounted") is None
+
+    await until(in_use, 30)
     await refused(haos_host, "hostbox-disk-nowhere", "no disk 'hostbox-disk-nowhere'")
     await refused(haos_host, "/dev/loop", "no disk")
     await refused(haos_host, "hostbox-disk-old", "already")
@@ -150,7 +158,7 @@ async def test_what_would_do_harm_is_refused_and_nothing_is_touched(
     assert disks.label(mounted) == "pictures"
     other = disks.with_data("other", label="elsewhere")
     spare = disks.plug("spare")
-    await until(lambda: in_list(haos_host, spare), 30)
+    await until(lambda: in_list(haos_host, "spare"), 30)
     await refused(haos_host, "hostbox-disk-spare", other, EXTERNAL, "Remove or rename it")
     assert (disks.partitions(spare), disks.label(other)) == ([], "elsewhere")
     assert [call for call in haos_agent.calls if call[0] != "ReloadDevice"] == []
@@ -161,7 +169,7 @@ async def test_a_move_that_fails_half_way_leaves_the_data_where_it_is(
     haos_host: BoxDaemon, haos_agent: AgentService, disks: Disks
 ) -> None:
     spare = disks.plug("spare")
-    await until(lambda: in_list(haos_host, spare), 30)
+    await until(lambda: in_list(haos_host, "spare"), 30)
     haos_agent.start(failing=["MarkDataMove"])
     await has_agent(haos_host)
     boot = await boot_id(disks.box)
@@ -188,7 +196,7 @@ async def test_the_data_is_moved_by_a_reboot_to_a_disk_that_was_made_ready(
     haos_host: BoxDaemon, haos_agent: AgentService, disks: Disks
 ) -> None:
     spare = disks.plug("spare", "128M")
-    await until(lambda: in_list(haos_host, spare), 30)
+    await until(lambda: in_list(haos_host, "spare"), 30)
     boot, boots = await boot_id(disks.box), disks.box.state.boots
     answer = await haos_host.ask("POST", "/os/datadisk/move", {"device": "hostbox-disk-spare"})
     assert answer.status == 200, answer.body
@@ -206,7 +214,7 @@ async def test_the_data_is_moved_by_a_reboot_to_a_disk_that_was_made_ready(
 
 async def test_an_old_agent_does_it_all_by_itself(haos_host: BoxDaemon, haos_agent: AgentService, disks: Disks) -> None:
     spare = disks.plug("spare")
-    await until(lambda: in_list(haos_host, spare), 30)
+    await until(lambda: in_list(haos_host, "spare"), 30)
     haos_agent.start(version="1.4.0", refusing=["ChangeDevice"], calls=[])
     await has_agent(haos_host)
     await refused(haos_host, spare, "did not accept", "The data stays on")
