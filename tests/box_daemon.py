@@ -73,7 +73,8 @@ class AgentService:
 
     @property
     def _state(self) -> Path:
-        return self.box.root / "run/os-agent.json"
+        # On a disk: what was asked of it right before a reboot is looked at after that.
+        return self.box.root / "mnt/data/os-agent.json"
 
     def start(self, **known: Any) -> None:
         """Start it anew, knowing all that it knew before and what is given now."""
@@ -81,7 +82,7 @@ class AgentService:
         before = self.known() if self._state.exists() else {}
         self._state.write_text(json.dumps({**before, **known}))
         stand = ROOT / "tests/stands/os_agent.py"
-        command = (sys.executable, "-B", str(stand), "unix:path=/run/dbus/system_bus_socket", "/run/os-agent.json")
+        command = (sys.executable, "-B", str(stand), "unix:path=/run/dbus/system_bus_socket", "/mnt/data/os-agent.json")
         self.box.run("systemd-run", "--quiet", "--unit=os-agent", *command)
 
     def stop(self) -> None:

@@ -195,7 +195,10 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         ImageCheck(base.engine, base.jobs, base.host, registry, images, runner, base.resolution),
         ManifestRemarks(base.bus, parts.store, registry),
         AgentReturns(
-            parts.system.apparmor, core.apparmor.load, partial(base.jobs.begin, name="profiles of the OS agent")
+            parts.system.apparmor,
+            core.apparmor.load,
+            partial(base.jobs.begin, name="profiles of the OS agent"),
+            "it loads the AppArmor profiles",
         ),
     )
 

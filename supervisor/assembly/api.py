@@ -21,6 +21,8 @@ from supervisor.api.routes.machine_logs import MachineLogRoutes
 from supervisor.api.routes.mounts import MountRoutes
 from supervisor.api.routes.network import NetworkRoutes
 from supervisor.api.routes.os import OsRoutes
+from supervisor.api.routes.os_boards import BoardRoutes
+from supervisor.api.routes.os_data_disk import DataDiskRoutes
 from supervisor.api.routes.resolution import ResolutionRoutes
 from supervisor.api.routes.services import ServiceRoutes
 from supervisor.api.routes.store import StoreRoutes
@@ -67,6 +69,8 @@ def build_server(house: House) -> ApiServer:
         *StoreRoutes(parts.store, manager, views, base.jobs, house.schedules.save_addon).routes(),
         *HostRoutes(host.manager, host.control, host.services, host.disks, parts.mounts, host.doctor).routes(),
         *OsRoutes(house.os.manager, house.os.updates, base.jobs, _core_version).routes(),
+        *DataDiskRoutes(house.os_hardware.data_disk, base.jobs).routes(),
+        *BoardRoutes(house.os_hardware.boards, house.os_hardware.firmware, house.os_hardware.swap).routes(),
         *MountRoutes(parts.mounts, base.jobs).routes(),
         *BackupRoutes(house.backups, base.jobs).routes(),
         *JobRoutes(base.jobs, base.resolution).routes(),

@@ -31,6 +31,7 @@ from .host import build_host
 from .house import House
 from .network import build_network
 from .operating_system import build_operating_system
+from .os_hardware import build_os_hardware
 from .parts import Parts
 from .repositories import build_repositories
 from .schedules import build_schedules
@@ -110,6 +111,7 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
     network = build_network(base, parts, host)
     os_parts = build_operating_system(base, parts, host)
     health = build_health(base, parts, addons, backups, daemon, host, network.network, os_parts.system, state)
+    os_hardware = build_os_hardware(base, parts, host, health)
     house = House(
         base,
         parts,
@@ -118,6 +120,7 @@ def build(settings: Settings, own_log: SupervisorLog, output: Logging) -> Lifecy
         host,
         network,
         os_parts,
+        os_hardware,
         backups,
         schedules,
         daemon,

@@ -51,7 +51,7 @@ class HostParts:
 
 
 def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper) -> HostParts:
-    system, features, disks = parts.system, Features(), Disks(base.paths)
+    system, features, disks = parts.system, Features(), Disks(base.paths, parts.system.disks.percent_used)
     system.provide(features)
     features.provide(
         HostFeature.HAOS,

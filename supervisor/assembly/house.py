@@ -16,6 +16,7 @@ from .base import Base
 from .host import HostParts
 from .network import NetworkParts
 from .operating_system import OsParts
+from .os_hardware import OsHardwareParts
 from .parts import Parts
 from .repositories import RepositoryParts
 from .schedules import ScheduleParts
@@ -32,6 +33,7 @@ class House:
     host: HostParts
     network: NetworkParts
     os: OsParts
+    os_hardware: OsHardwareParts
     backups: BackupManager
     schedules: ScheduleParts
     daemon: Daemon

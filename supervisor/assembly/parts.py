@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import attrs
 
-from supervisor.drivers.dbus.udisks import ManagedDisks
 from supervisor.drivers.git import Git
 from supervisor.drivers.journal import DirectJournal, JournalGateway, PreferredJournal
 from supervisor.drivers.logs_setup import logs_to_journal
@@ -91,7 +90,7 @@ class Parts:
                 own_in_journal=logs_to_journal(settings.log_format),
             ),
             AudioManager(SoundServer(base.bus, sound_sockets(base.paths)), base.bus),
-            Hardware(base.host, ManagedDisks(base.system_bus)),
+            Hardware(base.host, system.disks),
             system,
             operating_system,
             MountManager(

@@ -74,6 +74,7 @@ def setup_steps(house: House, server: ApiServer) -> list[Step]:
         ("ports of pages", addons.ingress.load),
         ("add-ons", addons.manager.load),
         ("OS agent's profiles", addons.profiles.begin),
+        ("operating system", house.os_hardware.begin),
         ("remarks", addons.remarks.begin),
         ("services", addons.services.load),
         ("discovery", addons.discovery.load),
@@ -148,6 +149,7 @@ def closing_steps(house: House, server: ApiServer, scheduler: Scheduler) -> list
         [
             ("jobs", base.jobs.stop),
             ("OS agent's profiles", addons.profiles.stop),
+            ("operating system", house.os_hardware.stop),
             ("backups", house.backups.stop),
             ("mounts", parts.mounts.stop),
             ("store", parts.store.stop),

@@ -10,6 +10,8 @@ import click
 from supervisor.cli.answers import mapping
 from supervisor.cli.columns import Field
 from supervisor.cli.command import Command, Group, Session, confirm, pass_session
+from supervisor.cli.os_boards import board, firmware, swap
+from supervisor.cli.os_data_disk import data_disk
 from supervisor.cli.progress import follow
 
 BOOT_SLOTS = ("A", "B")
@@ -100,7 +102,7 @@ def sync(session: Session) -> None:
 operating_system = Group(
     "os",
     default="info",
-    help="See and update the Home Assistant Operating System.",
+    help="Look after the Home Assistant Operating System: its updates, its data disk, its board.",
     examples=("supervisor os", "supervisor os update", "supervisor os boot-slot A"),
-    commands=[info, update, boot_slot, sync],
+    commands=[info, update, boot_slot, sync, data_disk, board, swap, firmware],
 )

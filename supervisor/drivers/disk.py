@@ -105,6 +105,14 @@ class Measuring:
         return found.st_blocks * _BLOCK
 
 
+def device_number(path: Path) -> int | None:
+    """Return the number of the block device below `path`; None where it can't be reached."""
+    try:
+        return path.stat().st_dev
+    except OSError:
+        return None
+
+
 def life_time(path: Path, sys: Path = Path("/sys")) -> float | None:
     """Return how much of its life the eMMC below `path` has had, in percent; None for others, and when it won't say.
 

@@ -10,10 +10,7 @@ import voluptuous as vol
 from supervisor.errors import NotFound
 from supervisor.managers.mirrors import Mirrors
 from supervisor.managers.resolution import (
-    ContextType,
-    IssueType,
     Resolution,
-    SuggestionType,
 )
 from supervisor.state import StateFile
 
@@ -64,9 +61,7 @@ class DockerSettings:
             if wanted == self._data:
                 return
             await self._save(wanted)
-        self._resolution.raise_issue(
-            IssueType.REBOOT_REQUIRED, ContextType.SYSTEM, suggestions=(SuggestionType.EXECUTE_REBOOT,)
-        )
+        self._resolution.ask_for_reboot()
 
     async def add_registries(self, logins: dict[str, dict[str, str]]) -> None:
         """Add or replace logins."""

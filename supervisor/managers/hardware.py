@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from pathlib import Path
 
 from supervisor.drivers.block import ask_for_events, read_drives
-from supervisor.drivers.dbus.udisks import ManagedDisks
+from supervisor.drivers.dbus.udisks import DiskTree
 from supervisor.drivers.sysfs import Device
-from supervisor.errors import SupervisorError
 from supervisor.managers.host import Host
 from supervisor.model.drive import Drive
 
-_LOGGER = logging.getLogger(__name__)
-
 
 class Hardware:
-    """Devices come from the host's table, which follows what is plugged in; drives from UDisks2 or the kernel.
+    """Devices come from the host's table, drives from what UDisks2 told: both follow what is plugged in.
 
     `root` is where the kernel's files are.
     """
 
-    def __init__(self, host: Host, disks: ManagedDisks, *, root: Path = Path("/")) -> None:
+    def __init__(self, host: Host, disks: DiskTree, *, root: Path = Path("/")) -> None:
         self._host = host
         self._disks = disks
         self._root = root
@@ -32,11 +28,9 @@ class Hardware:
         return self._host.devices.devices
 
     async def drives(self) -> list[Drive]:
-        """Return the drives; where UDisks2 is away or silent, what the kernel knows of them."""
-        try:
-            return await self._disks.drives()
-        except SupervisorError as err:
-            _LOGGER.debug("Drives are read from the kernel: %s", err)
+        """Return the drives; where UDisks2 is away, what the kernel knows of them."""
+        if self._disks.available:
+            return list(self._disks.drives().values())
         return await asyncio.to_thread(read_drives, self._host.devices, self._root)
 
     async def trigger(self) -> None:

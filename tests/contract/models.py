@@ -112,6 +112,15 @@ OS = (
     "version:str|null version_latest:str|null version_pending:str|null update_available:bool board:str|null "
     "boot:str|null data_disk:str|null boot_slots:{obj}"
 )
+DATA_DISKS = "devices:[str] disks:[obj]"
+DATA_DISK = "name:str vendor:str model:str serial:str size:int id:str dev_path:str"
+GREEN_LEDS = "activity_led:bool power_led:bool system_health_led:bool"
+YELLOW_LEDS = "disk_led:bool heartbeat_led:bool power_led:bool"
+RPI_FIRMWARE = (
+    "current_version:str|null latest_version:str|null update_available:bool update_blocked:bool update_pending:bool "
+    "blocked_reason:str|null"
+)
+SWAP = "swap_size:str|null swappiness:int|null"
 MOUNTS = "default_backup_mount:str|null mounts:[obj]"
 BACKUP = (
     "slug:str name:str date:str type:full/partial size:float size_bytes:int location:str|null locations:[str|null] "

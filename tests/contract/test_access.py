@@ -11,7 +11,6 @@ from daemon import Daemon, over_tcp
 OTHER = "local_rich"
 UNKNOWN = {
     ("GET", "/no/such/path"): ADMIN,
-    ("POST", "/os/datadisk/wipe"): ADMIN,
     ("GET", "/snapshots"): ADMIN,
     ("GET", "/addons/"): ADMIN,
 }

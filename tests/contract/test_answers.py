@@ -25,6 +25,7 @@ PLACES: dict[str, tuple[str, str]] = {
     "/docker/info": (".", models.DOCKER),
     "/audio/info": (".", models.AUDIO),
     "/os/info": (".", models.OS),
+    "/os/datadisk/list": (".", models.DATA_DISKS),
     "/mounts": (".", models.MOUNTS),
     "/network/info": (".", models.NETWORK),
     "/docker/mirrors": (".", models.MIRRORS),

@@ -66,6 +66,26 @@ async def test_only_a_and_b_are_boot_slots(daemon: Daemon, body: Any) -> None:
     assert "boot_slot" in answer.body["message"]
 
 
+async def test_what_only_the_home_assistant_operating_system_has_is_refused_without_it(daemon: Daemon) -> None:
+    assert await daemon.get("/os/datadisk/list") == {"devices": [], "disks": []}
+    for method, path, body, status, word in (
+        ("POST", "/os/datadisk/move", {"device": "/dev/sdb"}, 400, "no Home Assistant OS available"),
+        ("POST", "/os/datadisk/wipe", None, 400, "no Home Assistant OS available"),
+        ("GET", "/os/boards/green", None, 400, "Green board is not in use"),
+        ("POST", "/os/boards/green", {"power_led": False}, 400, "Green board is not in use"),
+        ("GET", "/os/boards/yellow", None, 400, "Yellow board is not in use"),
+        ("POST", "/os/boards/yellow", {"power_led": False}, 400, "Yellow board is not in use"),
+        ("GET", "/os/boards/generic-x86-64", None, 400, "generic-x86-64 board is not in use"),
+        ("GET", "/os/boards/raspberrypi/firmware", None, 404, "Raspberry Pi"),
+        ("POST", "/os/boards/raspberrypi/firmware/update", None, 404, "Raspberry Pi"),
+        ("GET", "/os/config/swap", None, 404, "15.0"),
+        ("POST", "/os/config/swap", {"swappiness": 1}, 404, "15.0"),
+    ):
+        answer = await daemon.ask(method, path, body)
+        assert (answer.status, answer.body["result"]) == (status, "error"), path
+        assert word in answer.body["message"], path
+
+
 async def test_the_network_is_that_of_docker_alone_and_changes_are_refused(daemon: Daemon) -> None:
     info = await daemon.get("/network/info")
     models.check(info["docker"], models.DOCKER_NETWORK, "docker")

@@ -14,6 +14,13 @@ from hostbox import build
 from hostbox.box import Box
 from hostbox.network import Net
 
+HAOS_RELEASE = """\
+NAME="Home Assistant OS"
+PRETTY_NAME="Home Assistant OS 16.2"
+ID=haos
+CPE_NAME="cpe:2.3:o:home-assistant:haos:16.2:*:production:*:*:*:green:*"
+"""
+
 
 @pytest.fixture(scope="session")
 def disk() -> Iterator[Path]:
@@ -46,6 +53,38 @@ def box(disk: Path, net: Net, overlay: Path) -> Iterator[Box]:
     box.run("systemctl", "start", "supervisor")
     yield box
     box.down()
+
+
+@pytest.fixture(scope="session")
+def haos(disk: Path, net: Net, overlay: Path) -> Iterator[Box]:
+    """A box of its own that says it is the Home Assistant Operating System, for what is only done on that."""
+    box = Box(disk / "haos-disks", "haos-disks", [net], sources(), overlay)
+    box.up()
+    box.run("rm", "-f", "/etc/os-release")
+    box.run("sh", "-c", "cat >/etc/os-release", stdin=HAOS_RELEASE)
+    box.run("systemctl", "try-restart", "systemd-hostnamed")
+    box.run("systemd-sysusers")
+    box.run("systemctl", "enable", "--now", "supervisor")
+    yield box
+    box.down()
+    build.remove(box.folder)
+
+
+@pytest.fixture
+def haos_agent(haos: Box) -> Iterator[AgentService]:
+    """The stand-in for the OS agent on that system, stopped until the test starts it."""
+    agent = AgentService(haos)
+    yield agent
+    agent.stop()
+    agent.forget()
+
+
+@pytest_asyncio.fixture
+async def haos_host(haos: Box) -> AsyncIterator[BoxDaemon]:
+    daemon = BoxDaemon(Path("/nowhere"), box=haos)
+    await daemon.ready()
+    yield daemon
+    await daemon.close_session()
 
 
 @pytest.fixture

@@ -175,10 +175,11 @@ class Box:
         return device
 
     def remove_disk(self, disk: str) -> None:
-        """Pull it out, mounted or not."""
+        """Pull it out, mounted or not, also when it was plugged in before a reboot."""
         script = """
-        for device in $(losetup -nO NAME -j "/mnt/disks/$1.img"); do
-          [ "$(/usr/lib/hostbox/own-loop "${device#/dev/}")" = "$1" ] || continue
+        own=$(stat -Lc '%i %Hd:%Ld' "/mnt/disks/$1.img")
+        losetup -nO NAME,BACK-INO,BACK-MAJ:MIN | while read -r device there; do
+          [ "$(echo $there)" = "$own" ] || continue
           for node in "$device"p* "$device"; do
             [ -b "$node" ] || continue
             udevadm trigger --settle --action=remove "$node"
@@ -234,4 +235,5 @@ class Box:
                 continue
             where = int.from_bytes(information[:8], "little")
             if (where, int.from_bytes(information[8:16], "little")) in own or (where, -1) in own:
+                subprocess.run(["partx", "-d", device], capture_output=True, check=False)
                 subprocess.run(["losetup", "-d", device], capture_output=True, check=False)

@@ -50,6 +50,10 @@ class BusService:
     _bus: Any = None
     _emitting: set[asyncio.Task[None]] = attrs.field(factory=set)
 
+    @property
+    def running(self) -> bool:
+        return self._bus is not None
+
     async def start(self) -> None:
         self._bus = await MessageBus(bus_address=self.address).connect()
         self._bus.add_message_handler(self._handle)
@@ -70,6 +74,10 @@ class BusService:
     async def run(self) -> None:
         """Serve until the bus goes away."""
         await self.start()
+        await self.end()
+
+    async def end(self) -> None:
+        """Wait until the bus goes away."""
         await end_of(self._bus)
 
     def served(self, path: str, interface: str) -> Served:

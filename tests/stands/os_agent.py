@@ -40,6 +40,8 @@ DEFAULTS: dict[str, Any] = {
     },
     # What was asked of it, in order: [method, arguments...].
     "calls": [],
+    # How many seconds after its name it brings its objects: the real one has the name first.
+    "objects_after": 0,
     # Methods that fail, and those that answer False.
     "failing": [],
     "refusing": [],
@@ -57,8 +59,18 @@ class OsAgent:
         self._state = state
         self._known: dict[str, Any] = {**DEFAULTS, **(json.loads(state.read_text()) if state.exists() else {})}
         self.service = BusService(address, NAME)
-        self._serve()
         self._save()
+
+    async def run(self) -> None:
+        """Serve until the bus goes away."""
+        delay = self._known["objects_after"]
+        if not delay:
+            self._serve()
+        await self.service.start()
+        if delay:
+            await asyncio.sleep(delay)
+            self._serve()
+        await self.service.end()
 
     def _save(self) -> None:
         temporary = self._state.with_suffix(".new")
@@ -194,7 +206,7 @@ def _number(version: str) -> tuple[int, ...]:
 
 
 async def main(address: str, state: str) -> None:
-    await OsAgent(address, Path(state)).service.run()
+    await OsAgent(address, Path(state)).run()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stands.bus_daemon import BusDaemon
-from stands.bus_service import BusService, Served
+from stands.udisks import UDisks
 from supervisor.drivers.block import ask_for_events, read_drives
 from supervisor.drivers.dbus import SystemBus
-from supervisor.drivers.dbus.udisks import ManagedDisks, drives_of
+from supervisor.drivers.dbus.declaration import declared
+from supervisor.drivers.dbus.udisks import BlockObject, DiskTree, DriveObject, FilesystemObject, PartitionObject
+from supervisor.drivers.disk import device_number
 from supervisor.drivers.sysfs import DeviceTable
 from supervisor.errors import Unsupported
 from supervisor.events import EventBus
 from supervisor.managers.hardware import Hardware
-from supervisor.managers.host import Host
-from supervisor.model.drive import Drive, FilesystemOnDrive
+from supervisor.managers.host import Disks, Host
+from supervisor.model.drive import BlockDevice, Drive, FilesystemOnDrive, Partition
+from supervisor.paths import DataPaths
 
-UDISKS = "org.freedesktop.UDisks2"
 ROOT = "/org/freedesktop/UDisks2"
 BTIME = 1_769_860_800
 
@@ -114,41 +117,38 @@ def test_devices_are_announced_anew_by_writing_to_each(machine: Path) -> None:
 # Through UDisks2.
 
 
-def known() -> dict[str, dict[str, dict[str, Any]]]:
-    return {
-        f"{ROOT}/drives/Fast": {
-            f"{UDISKS}.Drive": {
-                "Vendor": "ATA",
-                "Model": "Fast Disk",
-                "Revision": "1.0",
-                "Serial": "S1",
-                "Id": "Fast-Disk-S1",
-                "Size": 1_024_000,
-                "TimeDetected": BTIME * 1_000_000,
-                "ConnectionBus": "usb",
-                "Seat": "seat0",
-                "Removable": True,
-                "Ejectable": False,
-            }
-        },
-        f"{ROOT}/block_devices/sda1": {
-            f"{UDISKS}.Block": {
-                "Device": b"/dev/sda1\0",
-                "Id": "by-uuid-u-1",
-                "Size": 512_000,
-                "IdLabel": "root",
-                "HintSystem": True,
-                "Drive": f"{ROOT}/drives/Fast",
-            },
-            f"{UDISKS}.Filesystem": {"Size": 0, "MountPoints": [b"/mnt\0", b"/media/x\0"]},
-        },
-        f"{ROOT}/block_devices/loop0": {
-            f"{UDISKS}.Block": {"Device": b"/dev/loop0\0", "Drive": "/"},
-            f"{UDISKS}.Filesystem": {"MountPoints": []},
-        },
-    }
-
-
+DRIVE = {
+    "Vendor": "ATA",
+    "Model": "Fast Disk",
+    "Revision": "1.0",
+    "Serial": "S1",
+    "Id": "Fast-Disk-S1",
+    "Size": 1_024_000,
+    "TimeDetected": BTIME * 1_000_000,
+    "ConnectionBus": "usb",
+    "Seat": "seat0",
+    "Removable": True,
+    "Ejectable": False,
+}
+BLOCK = {
+    "Device": b"/dev/sda1\0",
+    "Symlinks": [b"/dev/disk/by-label/root\0"],
+    "DeviceNumber": 2049,
+    "Id": "by-uuid-u-1",
+    "Size": 512_000,
+    "ReadOnly": False,
+    "IdLabel": "root",
+    "HintSystem": True,
+    "Drive": f"{ROOT}/drives/Fast",
+    "CryptoBackingDevice": "/",
+    "MDRaidMember": "/",
+}
+FILESYSTEM = {"Size": 0, "MountPoints": [b"/mnt\0", b"/media/x\0"]}
+KNOWN = {
+    "drives/Fast": {"Drive": DRIVE},
+    "block_devices/sda1": {"Block": BLOCK, "Filesystem": FILESYSTEM, "Partition": {"Name": "rooms", "UUID": "p-1"}},
+    "block_devices/loop0": {"Block": {"Device": b"/dev/loop0\0", "Drive": "/"}, "Filesystem": {"MountPoints": []}},
+}
 EXPECTED = Drive(
     "ATA",
     "Fast Disk",
@@ -165,63 +165,143 @@ EXPECTED = Drive(
 )
 
 
-def test_udisks_tells_of_drives_and_what_is_on_them() -> None:
-    assert drives_of(known()) == [EXPECTED]
-
-
-values = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.binary(max_size=5) | st.just([])
-interfaces = st.sampled_from([f"{UDISKS}.{name}" for name in ("Drive", "Block", "Filesystem", "Other")])
-names = st.sampled_from(["Vendor", "Size", "TimeDetected", "Removable", "Drive", "Device", "Id", "HintSystem"])
-
-
-@given(st.dictionaries(st.text(max_size=3), st.dictionaries(interfaces, st.dictionaries(names, values))))
-def test_whatever_udisks_says_is_no_failure(objects: dict[str, dict[str, dict[str, Any]]]) -> None:
-    for drive in drives_of(objects):
-        assert drive.size >= 0
-
-
 @pytest_asyncio.fixture
-async def bus_daemon(tmp_path: Path) -> AsyncIterator[BusDaemon]:
+async def udisks(tmp_path: Path) -> AsyncIterator[UDisks]:
     daemon = BusDaemon(tmp_path)
     await daemon.start()
-    yield daemon
+    udisks = UDisks(daemon.address)
+    for path, interfaces in KNOWN.items():
+        await udisks.put(path, interfaces)
+    yield udisks
+    await udisks.service.stop()
     await daemon.stop()
 
 
-SIGNATURES = {bool: "b", int: "t", str: "s", bytes: "ay", list: "aay"}
+@pytest_asyncio.fixture
+async def disks(udisks: UDisks) -> AsyncIterator[DiskTree]:
+    bus = SystemBus(EventBus(), udisks.service.address)
+    disks = DiskTree(bus)
+    await bus.start()
+    await disks.start()
+    yield disks
+    await disks.close()
+    await bus.stop()
 
 
-def variants(values: dict[str, Any]) -> dict[str, Variant]:
-    return {name: Variant("o" if name == "Drive" else SIGNATURES[type(value)], value) for name, value in values.items()}
+async def until(check: Callable[[], Any]) -> None:
+    async with asyncio.timeout(10):
+        while not check():  # noqa: ASYNC110 - the check looks at whatever the test cares for
+            await asyncio.sleep(0.01)
 
 
 async def test_drives_come_from_udisks_when_it_is_there_and_from_the_kernel_when_not(
-    bus_daemon: BusDaemon, machine: Path
+    udisks: UDisks, disks: DiskTree, machine: Path
 ) -> None:
-    answer = {path: {name: variants(values) for name, values in one.items()} for path, one in known().items()}
-    service = BusService(bus_daemon.address, UDISKS)
-    service.objects[ROOT] = {
-        "org.freedesktop.DBus.ObjectManager": Served(
-            methods={"GetManagedObjects": ("", "a{oa{sa{sv}}}", lambda: [answer])}
-        )
-    }
     host = Host(data=machine, machine=None, root=machine)
     await host.reload_devices()
-    bus = SystemBus(EventBus(), bus_daemon.address)
-    hardware = Hardware(host, ManagedDisks(bus), root=machine)
-    await bus.start()
-    try:
-        names = ["Fast Disk", "Stick"]
-        assert [drive.model for drive in await hardware.drives()] == names
-        await service.start()
-        assert await hardware.drives() == [EXPECTED]
-        service.silent = True
-        assert [drive.model for drive in await hardware.drives()] == names
-        service.silent = False
-        assert await hardware.drives() == [EXPECTED]
-        await service.stop()
-        assert [drive.model for drive in await hardware.drives()] == names
-    finally:
-        await bus.stop()
-        await service.stop()
+    hardware = Hardware(host, disks, root=machine)
+    names = ["Fast Disk", "Stick"]
     assert [drive.model for drive in await hardware.drives()] == names
+    await udisks.service.start()
+    await until(lambda: disks.available)
+    assert await hardware.drives() == [EXPECTED]
+    udisks.service.silent = True
+    assert await hardware.drives() == [EXPECTED], "nobody is asked"
+    await udisks.service.stop()
+    await until(lambda: not disks.available)
+    assert [drive.model for drive in await hardware.drives()] == names
+
+
+async def test_what_is_plugged_in_and_pulled_out_is_known_by_the_signals(udisks: UDisks, disks: DiskTree) -> None:
+    await udisks.service.start()
+    await until(lambda: disks.available)
+    news: list[int] = []
+    disks.subscribe(lambda: news.append(len(disks.drives())))
+    await udisks.put("drives/Stick", {"Drive": {"Model": "Stick"}})
+    await until(lambda: len(disks.drives()) == 2)
+    await udisks.take("drives/Fast")
+    await until(lambda: [drive.model for drive in disks.drives().values()] == ["Stick"])
+    assert news == [2, 1]
+
+
+async def test_block_devices_are_found_by_every_path_that_leads_to_them(udisks: UDisks, disks: DiskTree) -> None:
+    await udisks.service.start()
+    await until(lambda: disks.available)
+    found = disks.block("/dev/disk/by-label/root")
+    assert found == BlockDevice(
+        key=f"{ROOT}/block_devices/sda1",
+        device="/dev/sda1",
+        links=("/dev/disk/by-label/root",),
+        number=2049,
+        size=512_000,
+        label="root",
+        drive=f"{ROOT}/drives/Fast",
+        in_use=True,
+        mount_points=("/mnt", "/media/x"),
+        partition=Partition("rooms", "p-1"),
+    )
+    loop = disks.block("/dev/loop0")
+    assert loop is not None
+    assert (loop.drive, loop.in_use, loop.partition, disks.block("/dev/sdz")) == (None, False, None, None)
+
+
+@pytest.mark.parametrize(
+    ("what", "more"),
+    [
+        ("a volume that was opened from it", {"CryptoBackingDevice": f"{ROOT}/block_devices/sdb"}),
+        ("an array it is part of", {"MDRaidMember": f"{ROOT}/mdraids/1"}),
+        ("swap", {}),
+    ],
+)
+async def test_a_device_is_in_use_for_more_than_mounts(
+    udisks: UDisks, disks: DiskTree, what: str, more: dict[str, str]
+) -> None:
+    await udisks.service.start()
+    await until(lambda: disks.available)
+    await udisks.put("block_devices/sdb", {"Block": {"Device": b"/dev/sdb\0"}})
+    await until(lambda: disks.block("/dev/sdb"))
+    assert not disks.block("/dev/sdb").in_use
+    if what == "swap":
+        await udisks.put("block_devices/sdb", {"Swapspace": {"Active": True}})
+    elif "CryptoBackingDevice" in more:
+        await udisks.put("block_devices/dm_2d0", {"Block": {"Device": b"/dev/dm-0\0", **more}})
+    else:
+        await udisks.put("block_devices/sdb", {"Block": {"Device": b"/dev/sdb\0", **more}})
+    await until(lambda: disks.block("/dev/sdb").in_use)
+
+
+async def test_an_nvme_drive_tells_how_worn_it_is(udisks: UDisks, disks: DiskTree, tmp_path: Path) -> None:
+    await udisks.put("drives/Fast", {"NVMe.Controller": {}})
+    await udisks.service.start()
+    await until(lambda: disks.available)
+    assert await disks.percent_used(2049) is None, "it has not told yet"
+    for percent, expected in ((7, 7.0), (180, 100.0)):
+        answer = {"percent_used": Variant("y", percent)}
+        method = ("a{sv}", "a{sv}", lambda _options, answer=answer: [answer])
+        udisks.method("drives/Fast", "NVMe.Controller", "SmartGetAttributes", method)
+        assert await disks.percent_used(2049) == expected
+    assert await disks.percent_used(1) is None
+    number = device_number(tmp_path)
+    await udisks.put("block_devices/sda1", {"Block": {**BLOCK, "DeviceNumber": number}})
+    await until(lambda: disks.block("/dev/sda1").number == number)
+    paths = DataPaths(tmp_path, tmp_path)
+    known = Disks(paths, disks.percent_used)
+    await known.load()
+    assert known.life_time == 100.0
+
+
+ODD = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.binary(max_size=5) | st.just([])
+KINDS = (DriveObject, BlockObject, FilesystemObject, PartitionObject)
+
+
+@given(st.data())
+def test_whatever_udisks_says_is_no_failure(data: st.DataObject) -> None:
+    disks = DiskTree(SystemBus(EventBus(), "unix:path=/nowhere"))
+    interfaces = {
+        kind.interface: data.draw(st.dictionaries(st.sampled_from(list(declared(kind))), ODD))
+        for kind in data.draw(st.lists(st.sampled_from(KINDS), unique=True))
+    }
+    disks._tree._adopt("/x", interfaces)
+    for drive in disks.drives().values():
+        assert drive.size >= 0
+    disks.blocks()

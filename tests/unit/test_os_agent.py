@@ -143,6 +143,13 @@ async def test_it_may_refuse_fail_and_be_older(agent: Running, bus: SystemBus) -
     await disk.close()
 
 
+async def test_an_agent_that_has_its_name_before_its_objects_is_asked_again(agent: Running, bus: SystemBus) -> None:
+    await (disk := DataDisk(bus)).start()
+    await agent.start(current_device="/dev/sdb", objects_after=1.5)
+    await until(lambda: disk.current_device == "/dev/sdb")
+    await disk.close()
+
+
 async def test_a_board_has_its_own_interface_alone(agent: Running, bus: SystemBus) -> None:
     await agent.start(board="Green")
     await there(green := GreenBoard(bus))
@@ -238,7 +245,7 @@ async def test_an_agent_that_comes_later_or_again_is_given_all_profiles(
     def begin(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         return asyncio.get_running_loop().create_task(work)
 
-    returns = AgentReturns(services.apparmor, profiles.load, begin)
+    returns = AgentReturns(services.apparmor, profiles.load, begin, "it loads profiles")
     await returns.begin()
     for wanted in ([["LoadProfile", *HOST_PATHS]], [["LoadProfile", *HOST_PATHS]] * 2):
         await agent.start()

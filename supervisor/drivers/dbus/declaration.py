@@ -65,6 +65,8 @@ def _is(python_type: type[T]) -> Callable[[Any], T]:
 
 
 def _text_of_bytes(value: Any) -> str:
+    if isinstance(value, int):
+        raise TypeError("a number instead of bytes")
     return bytes(value).split(b"\0", 1)[0].decode(errors="surrogateescape")
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from supervisor.drivers.dbus.declaration import BOOL, INT32, NOTHING, STRING, Property, Service, method
 from supervisor.drivers.dbus.interface import Interface
 
-OS_AGENT: Final = Service("io.hass.os", "The OS agent")
+OS_AGENT: Final = Service("io.hass.os", "The OS agent", late=True)
 
 # Moving data and the like begin at once, but the agent may have to look at disks first.
 _SLOW_SECONDS: Final = 60.0

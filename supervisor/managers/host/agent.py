@@ -11,8 +11,9 @@ from typing import Any
 
 import attrs
 
+from supervisor.drivers.dbus import Interface
 from supervisor.drivers.dbus.os_agent import AppArmor, ControlGroups
-from supervisor.errors import Internal
+from supervisor.errors import Internal, SupervisorError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -74,25 +75,35 @@ class AgentDevices:
 
 
 class AgentReturns:
-    """Awaits `back` each time that the agent can be asked for profiles (again), after `begin`."""
+    """Awaits `back` each time that an interface of the agent can be asked (again), after `begin`.
+
+    With `at_once` that is also when it is there already. `purpose` is what happens then, for the log.
+    """
 
     def __init__(
         self,
-        agent: AppArmor,
-        back: Callable[[], Awaitable[None]],
+        agent: Interface,
+        back: Callable[[], Awaitable[object]],
         begin_task: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        purpose: str,
+        *,
+        at_once: bool = False,
     ) -> None:
         self._agent = agent
         self._back = back
         self._begin_task = begin_task
+        self._purpose = purpose
+        self._at_once = at_once
         self._was_there = False
         self._news = asyncio.Event()
         self._unsubscribe: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
-        """Follow the agent from now on; who is there already is no news."""
+        """Follow the agent from now on."""
         self._was_there = self._agent.available
+        if self._was_there and self._at_once:
+            self._news.set()
         self._unsubscribe = self._agent.subscribe(self._changed)
         self._task = self._begin_task(self._follow())
 
@@ -116,8 +127,10 @@ class AgentReturns:
         while True:
             await self._news.wait()
             self._news.clear()
-            _LOGGER.info("The OS agent is there: it loads the AppArmor profiles")
+            _LOGGER.info("The OS agent is there: %s", self._purpose)
             try:
                 await self._back()
+            except SupervisorError as err:
+                _LOGGER.warning("The OS agent failed (%s): %s", self._purpose, err)
             except Exception:
-                _LOGGER.exception("Having the OS agent load the profiles failed")
+                _LOGGER.exception("The OS agent failed (%s)", self._purpose)

@@ -70,6 +70,15 @@ class HostControl:
         await self._services.timedate.set_ntp(on)
         _LOGGER.info("The host's clock %s", "follows time servers now" if on else "is left to itself now")
 
+    async def require_reboot(self) -> None:
+        """Go on only where the machine can be told to boot again.
+
+        Raises:
+            Unsupported: nobody can. Timeout: logind does not answer.
+        """
+        self._features.require(HostFeature.REBOOT)
+        await self._check(HostFeature.REBOOT)
+
     async def reboot(self) -> None:
         """Stop what is looked after, in its order, then have the machine boot again (API contract §9.4).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from supervisor.drivers.detached import detached
-from supervisor.drivers.disk import Capacity, Folder, Measuring, life_time
+from supervisor.drivers.disk import Capacity, Folder, Measuring, device_number, life_time
 from supervisor.errors import MOUNT_USAGE_READ, MOUNT_USAGE_TIMEOUT
 from supervisor.paths import DataPaths
 
@@ -39,10 +39,14 @@ class Usage:
 
 
 class Disks:
-    """`capacity` and `life_time` are answered from state; a look that is too old starts a new one behind the scenes."""
+    """`capacity` and `life_time` are answered from state; a look that is too old starts a new one behind the scenes.
 
-    def __init__(self, paths: DataPaths) -> None:
+    `percent_used` tells how worn the drive is that has the block device of a number, if it is of a kind that says so.
+    """
+
+    def __init__(self, paths: DataPaths, percent_used: Callable[[int], Awaitable[float | None]]) -> None:
         self._paths = paths
+        self._percent_used = percent_used
         self.capacity = Capacity(0, 0, 0)
         self.life_time: float | None = None
         self._looked_at = -FRESH_SECONDS
@@ -51,7 +55,9 @@ class Disks:
 
     async def load(self) -> None:
         await self._look()
-        self.life_time = await asyncio.to_thread(life_time, self._paths.root)
+        number = await asyncio.to_thread(device_number, self._paths.root)
+        used = None if number is None else await self._percent_used(number)
+        self.life_time = used if used is not None else await asyncio.to_thread(life_time, self._paths.root)
 
     async def stop(self) -> None:
         tasks = [*self._measuring.values(), *([self._looking] if self._looking else [])]

@@ -74,10 +74,10 @@ class HostManager:
 
     async def load(self) -> None:
         """Follow the services; on return those that are there were read."""
-        await self._disks.load()
         hostname, timedate = self._services.hostname, self._services.timedate
         self._subscriptions = [service.subscribe(self._facts_changed) for service in (hostname, timedate)]
         await self._services.start()
+        await self._disks.load()
         self._read_at = time.monotonic()
         self._facts_changed(frozenset())
 

@@ -12,11 +12,11 @@ import attrs
 from supervisor.drivers.dbus import Interface, SystemBus
 from supervisor.drivers.dbus.hostname import Hostname
 from supervisor.drivers.dbus.logind import Login
-from supervisor.drivers.dbus.os_agent import Agent, AppArmor, ControlGroups, DataDisk
+from supervisor.drivers.dbus.os_agent import Agent, AppArmor, Boards, ControlGroups, DataDisk, Swap
 from supervisor.drivers.dbus.resolved import Resolved
 from supervisor.drivers.dbus.systemd import Systemd
 from supervisor.drivers.dbus.timedate import TimeDate
-from supervisor.drivers.dbus.udisks import DiskManager
+from supervisor.drivers.dbus.udisks import DiskTree
 from supervisor.errors import SupervisorError
 from supervisor.model.cpe import Cpe
 from supervisor.model.version import is_newer
@@ -41,9 +41,11 @@ class SystemServices:
     resolved: Resolved
     agent: Agent
     apparmor: AppArmor
-    disks: DiskManager
+    disks: DiskTree
     cgroups: ControlGroups
     data_disk: DataDisk
+    swap: Swap
+    boards: Boards
 
     @classmethod
     def on(cls, bus: SystemBus) -> SystemServices:
@@ -55,15 +57,17 @@ class SystemServices:
             Resolved(bus),
             Agent(bus),
             AppArmor(bus),
-            DiskManager(bus),
+            DiskTree(bus),
             ControlGroups(bus),
             DataDisk(bus),
+            Swap(bus),
+            Boards(bus),
         )
 
     @property
-    def all(self) -> tuple[Interface, ...]:
-        known = (self.systemd, self.hostname, self.timedate, self.login, self.resolved)
-        return (*known, self.agent, self.apparmor, self.cgroups, self.disks, self.data_disk)
+    def all(self) -> tuple[Interface | DiskTree, ...]:
+        known = (self.systemd, self.hostname, self.timedate, self.login, self.resolved, self.disks)
+        return (*known, self.agent, self.apparmor, self.cgroups, self.data_disk, self.swap, self.boards)
 
     @property
     def is_haos(self) -> bool:
@@ -112,11 +116,11 @@ class SystemServices:
             features.provide(feature, partial(_available, service), title=service.service.title, how=how)
 
 
-def _available(service: Interface) -> bool:
+def _available(service: Interface | DiskTree) -> bool:
     return service.available
 
 
-async def _refreshed(service: Interface) -> None:
+async def _refreshed(service: Interface | DiskTree) -> None:
     try:
         await service.refresh()
     except SupervisorError as err:

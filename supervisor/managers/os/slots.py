@@ -13,7 +13,7 @@ from supervisor.drivers.dbus.hostname import Hostname
 from supervisor.drivers.dbus.rauc import BOOTED, Mark, Operation, Rauc, SlotStatus
 from supervisor.errors import Invalid, SupervisorError
 from supervisor.jobs import JobManager
-from supervisor.managers.resolution import ContextType, IssueType, Resolution, SuggestionType
+from supervisor.managers.resolution import Resolution
 
 from .system import OperatingSystem
 
@@ -196,9 +196,7 @@ class BootSlots:
         self._pending = version
         if version is not None:
             _LOGGER.info("Version %s of the operating system waits for a reboot", version)
-            self._resolution.raise_issue(
-                IssueType.REBOOT_REQUIRED, ContextType.SYSTEM, suggestions=(SuggestionType.EXECUTE_REBOOT,)
-            )
+            self._resolution.ask_for_reboot()
 
     async def installed(self, version: str) -> None:
         """Take note that an update was written, which the next boot brings."""

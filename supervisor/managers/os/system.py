@@ -7,6 +7,8 @@ import attrs
 from supervisor.managers.host import SystemServices
 from supervisor.model.cpe import Cpe
 
+from .disk import used_disk
+
 NO_BOARD = "supervised"
 
 
@@ -36,8 +38,12 @@ class OperatingSystem:
 
     @property
     def data_disk(self) -> str | None:
-        """The device that the agent keeps the data on."""
-        return self._services.data_disk.current_device or None
+        """The id of the disk that the data is on, or the path of what is no disk."""
+        device = self._services.data_disk.current_device
+        if not device:
+            return None
+        disks = self._services.disks
+        return used_disk(device, disks.block(device), disks.drives()).id
 
     @property
     def _cpe(self) -> Cpe | None:

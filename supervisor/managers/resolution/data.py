@@ -178,6 +178,12 @@ REMEDIES: dict[tuple[ContextType, SuggestionType], frozenset[IssueType]] = {
     (ContextType.STORE, SuggestionType.EXECUTE_REMOVE): frozenset(
         {IssueType.CORRUPT_REPOSITORY, IssueType.FATAL_ERROR}
     ),
+    (ContextType.SYSTEM, SuggestionType.ADOPT_DATA_DISK): frozenset(
+        {IssueType.DISABLED_DATA_DISK, IssueType.MULTIPLE_DATA_DISKS}
+    ),
+    (ContextType.SYSTEM, SuggestionType.RENAME_DATA_DISK): frozenset(
+        {IssueType.DISABLED_DATA_DISK, IssueType.MULTIPLE_DATA_DISKS}
+    ),
     (ContextType.SYSTEM, SuggestionType.CLEAR_FULL_BACKUP): frozenset({IssueType.FREE_SPACE}),
     (ContextType.SYSTEM, SuggestionType.CREATE_FULL_BACKUP): frozenset({IssueType.NO_CURRENT_BACKUP}),
     (ContextType.SYSTEM, SuggestionType.ENABLE_NTP): frozenset({IssueType.NTP_SYNC_FAILED}),

@@ -100,6 +100,10 @@ class Resolution:
         self._bus.publish(IssueChanged(self._with_suggestions(issue)))
         return issue
 
+    def ask_for_reboot(self) -> None:
+        """Raise the issue that something waits for the next boot of the machine."""
+        self.raise_issue(IssueType.REBOOT_REQUIRED, ContextType.SYSTEM, suggestions=(SuggestionType.EXECUTE_REBOOT,))
+
     def dismiss_issue_of(self, type_: IssueType, context: ContextType, reference: str | None = None) -> None:
         """Drop every issue of this type and subject; none is fine."""
         for issue in self.issues:

@@ -1,0 +1,58 @@
+"""`supervisor os datadisk`: the disk that all data is on."""
+
+from __future__ import annotations
+
+import click
+
+from supervisor.cli.answers import mapping, mappings
+from supervisor.cli.columns import Column, size
+from supervisor.cli.command import Command, Group, Session, confirm, pass_session
+
+_COLUMNS = (
+    Column("DISK", "id", flexible=True),
+    Column("NAME", "name", flexible=True),
+    Column("SIZE", lambda row: size(row.get("size")), right=True),
+    Column("DEVICE", "dev_path"),
+)
+
+
+@click.command("list", cls=Command)
+@pass_session
+def list_(session: Session) -> None:
+    """List the disks that the data could be moved to: those of which nothing is in use."""
+    data = mapping(session.client.get("/os/datadisk/list"))
+    session.output.rows(mappings(data, "disks"), _COLUMNS, name="id", empty="No disk is free.", data=data)
+
+
+@click.command(
+    cls=Command,
+    examples=("supervisor os datadisk move Samsung-SSD-870-S5Y1", "supervisor os datadisk move /dev/sdb"),
+)
+@click.argument("disk")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@pass_session
+def move(session: Session, disk: str, *, yes: bool) -> None:
+    """Move all data to DISK, an id or a path from the list, and reboot. What is on that disk is lost."""
+    confirm(f"Reboot, and move all data to {disk}? What is on that disk is lost.", yes=yes)
+    with session.busy(f"Preparing {disk}"):
+        data = session.client.post("/os/datadisk/move", {"device": disk})
+    session.output.done(f"The machine reboots, and moves the data to {disk}", name=disk, data=data)
+
+
+@click.command(cls=Command)
+@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@pass_session
+def wipe(session: Session, *, yes: bool) -> None:
+    """Remove all data and settings, add-ons and backups among them, and reboot as a new system."""
+    confirm("Reboot, and remove all data, settings, add-ons and backups on this machine?", yes=yes)
+    with session.busy("Stopping the add-ons"):
+        data = session.client.post("/os/datadisk/wipe")
+    session.output.done("The machine reboots, and wipes its data", data=data)
+
+
+data_disk = Group(
+    "datadisk",
+    default="list",
+    help="Move the data to another disk, or wipe it (Home Assistant Operating System).",
+    commands=[list_, move, wipe],
+)
