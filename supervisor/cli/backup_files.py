@@ -46,7 +46,7 @@ def download(session: Session, slug: str, *, file: str | None, location: str | N
         with (
             open(descriptor, "wb") as out,
             session.client.stream(route("backups", slug, "download") + query) as pieces,
-            _Shown(session, f"Fetching {slug}", total if isinstance(total, int) else None) as shown,
+            Transfer(session, f"Fetching {slug}", total if isinstance(total, int) else None) as shown,
         ):
             for piece in pieces:
                 out.write(piece)
@@ -73,15 +73,15 @@ def upload(session: Session, file: str, *, location: tuple[str, ...], name: str 
     path = "/backups/new/upload" + (f"?{urlencode(query)}" if query else "")
     with Path(file).open("rb") as source:
         length = os.fstat(source.fileno()).st_size
-        with _Shown(session, f"Sending {Path(file).name}", length) as shown:
+        with Transfer(session, f"Sending {Path(file).name}", length) as shown:
             body = _Multipart(source, shown.add)
             answer = mapping(session.client.upload(path, body, length + body.around, media_type=body.media_type))
     slug = str(answer.get("slug"))
     session.output.done(f"The backup {slug} is here", name=slug, data=answer)
 
 
-class _Shown:
-    """The progress of a transfer."""
+class Transfer:
+    """Shows how far a transfer is; without a `total` only how much it was."""
 
     def __init__(self, session: Session, title: str, total: int | None) -> None:
         self._reporter = reporter(session)
@@ -89,7 +89,7 @@ class _Shown:
         self._total = total
         self.done = 0
 
-    def __enter__(self) -> _Shown:  # noqa: PYI034 - nobody derives from it
+    def __enter__(self) -> Transfer:  # noqa: PYI034 - nobody derives from it
         self._reporter.__enter__()
         return self
 

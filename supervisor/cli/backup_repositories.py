@@ -13,8 +13,9 @@ import click
 from supervisor.cli import text
 from supervisor.cli.answers import mapping, mappings
 from supervisor.cli.arguments import BACKUP_REPOSITORY
+from supervisor.cli.backup_files import Transfer
 from supervisor.cli.client import route
-from supervisor.cli.columns import Column, Field, size
+from supervisor.cli.columns import Column, Field, moment, size
 from supervisor.cli.command import Command, Group, Session, confirm, pass_session
 from supervisor.cli.failures import Failure
 from supervisor.cli.progress import follow
@@ -52,14 +53,14 @@ _FIELDS = (
 _BACKUP_COLUMNS = (
     Column("SLUG", "slug"),
     Column("NAME", "name", flexible=True),
-    Column("DATE", "date"),
+    Column("DATE", lambda row: moment(row.get("date"))),
     Column("SIZE", lambda row: size(row.get("size_bytes")), right=True),
     Column("PARTS", lambda row: [part.get("name") for part in mappings(row.get("parts"))], flexible=True),
 )
 _ENTRY_COLUMNS = (
     Column("KIND", "kind"),
     Column("SIZE", lambda row: size(row.get("size_bytes")) if row.get("kind") == "file" else "-", right=True),
-    Column("MODIFIED", "modified"),
+    Column("MODIFIED", lambda row: moment(row.get("modified"))),
     Column("PATH", "path", flexible=True),
 )
 
@@ -264,9 +265,14 @@ def get(session: Session, name: str, slug: str, path: str, target: Path) -> None
         raise click.UsageError(f"{target} exists already")
     try:
         content = f"{_base(name, 'backups', slug, 'content')}?path={quote(path)}"
-        with session.client.stream(content) as pieces, target.open("xb") as file:
+        with (
+            session.client.stream(content) as pieces,
+            target.open("xb") as file,
+            Transfer(session, f"Fetching {path}", None) as shown,
+        ):
             for piece in pieces:
                 file.write(piece)
+                shown.add(len(piece))
     except BaseException:
         target.unlink(missing_ok=True)
         raise

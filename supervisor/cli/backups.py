@@ -166,8 +166,10 @@ def new(session: Session, /, name: str, *, preview: bool, detach: bool, **option
     session.output.done(f"Made backup {slug} ({size(data.get('size_bytes'))})", name=slug, data=data)
 
 
-def _files(count: object) -> str:
-    return "1 file" if count == 1 else f"{count} files"
+def _counted(verdict: Mapping[str, Any]) -> str:
+    """Tell what was counted; the check of a repository counts nothing."""
+    count = verdict.get("files")
+    return f": {'1 file' if count == 1 else f'{count} files'}, {size(verdict.get('size'))}" if count else ""
 
 
 def _parts(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -270,9 +272,7 @@ def verify(session: Session, slug: str, *, location: str | None, password_file: 
     data = mapping(mapping(known.get("verification")).get(place or LOCAL))
     if not data.get("good"):
         raise Failure(f"backup {slug} is damaged:\n" + "\n".join(str(problem) for problem in data.get("problems", ())))
-    session.output.done(
-        f"Backup {slug} is good: {_files(data.get('files'))}, {size(data.get('size'))}", name=slug, data=data
-    )
+    session.output.done(f"Backup {slug} is good{_counted(data)}", name=slug, data=data)
 
 
 @click.command(cls=Command)

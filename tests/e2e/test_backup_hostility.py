@@ -9,6 +9,7 @@ import json
 import subprocess
 import tarfile
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,10 @@ async def test_dates_and_days_beyond_all_calendars_are_no_trouble(stage: Stage) 
     info = await stage.daemon.get("/backups/info")
     assert info["days_until_stale"] == 2**40
     assert len(info["backups"]) == 4
+    for backup in info["backups"]:
+        datetime.fromisoformat(backup["date"])
+        details = await stage.daemon.get(f"/backups/{backup['slug']}/info")
+        assert details["date"] == backup["date"], "clients have to read it"
 
 
 async def test_what_somebody_mounted_deep_in_a_folder_is_not_removed_with_it(stage: Stage, tmp_path: Path) -> None:

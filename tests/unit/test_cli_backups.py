@@ -142,6 +142,9 @@ def test_a_check_says_what_is_wrong(command: Run, daemon: FakeDaemon) -> None:
     daemon.answers[("POST", f"/backups/{SLUG}/verify")] = {"job_id": UUID}
     daemon.answers[("GET", f"/backups/{SLUG}/info")] = {**BACKUP, "verification": {".local": verdict}}
     assert command("backups", "verify", SLUG).out == f"Backup {SLUG} is good: 7 files, 2.0 KiB\n"
+    whole = {**verdict, "files": 0, "size": 0}
+    daemon.answers[("GET", f"/backups/{SLUG}/info")] = {**BACKUP, "verification": {".local": whole}}
+    assert command("backups", "verify", SLUG).out == f"Backup {SLUG} is good\n"
     bad = {**verdict, "good": False, "problems": ["ssl.tar.gz: cut off"]}
     daemon.answers[("GET", f"/backups/{SLUG}/info")] = {**BACKUP, "verification": {".local": bad}}
     result = command("backups", "verify", SLUG)

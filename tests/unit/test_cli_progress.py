@@ -65,6 +65,16 @@ def test_the_bytes_of_a_download_are_shown_while_there_are_more_to_come(extra: o
     assert view(job(stage="Downloading", extra=extra)).amount == amount
 
 
+def test_a_job_that_only_waits_shows_how_far_the_one_below_it_is() -> None:
+    amount = {"current": 1024, "total": 4096}
+    moving = job("b" * 32, name="backup", progress=25, extra=amount, stage="folders", child_jobs=[job(progress=90)])
+    waiting = job(name="schedule", child_jobs=[job("c" * 32, done=True, progress=100), moving])
+    shown = view(waiting)
+    assert (shown.uuid, shown.percent, shown.stage, shown.amount) == ("a" * 32, 25, "folders", "1.0 KiB of 4.0 KiB")
+    assert view({**waiting, "done": True}).percent == 0
+    assert view({**waiting, "progress": 3}).percent == 3
+
+
 def test_progress_stays_out_of_what_scripts_read(command: Run, installing: FakeDaemon) -> None:
     assert json.loads(command("addons", "install", "core_ssh", "-o", "json").out) == INSTALLED
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.cli import text
-from supervisor.cli.columns import show
+from supervisor.cli.columns import moment, show
 from supervisor.cli.output import dump_yaml, load_yaml
 
 ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -103,3 +103,13 @@ def test_values_are_shown_as_words() -> None:
         "-",
         '{"a": 1}',
     ]
+
+
+def test_times_are_shown_in_the_time_zone_that_they_belong_to() -> None:
+    told = "2026-07-01T01:30:00.123456Z"
+    assert moment(told) == "2026-07-01 01:30:00"
+    assert moment(told, "Europe/Berlin") == "2026-07-01 03:30:00"
+    assert moment(told, "Nowhere/Else") == told
+    assert moment("noon\x1b[31m") == show("noon\x1b[31m")
+    assert moment(None) == "-"
+    assert moment("0001-01-01T00:00:00+00:00", "America/New_York") == "0001-01-01T00:00:00+00:00"

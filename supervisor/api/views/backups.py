@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from supervisor.api.models import backups as wire
 from supervisor.managers.backups.backup import LOCAL_ATTRIBUTE, Backup
+from supervisor.managers.backups.metadata import Metadata
 from supervisor.managers.backups.settings import BackupSettings, Verdict
 
 
@@ -15,6 +18,15 @@ def verification(verdict: Verdict) -> wire.Verification:
         files=verdict.files,
         size=verdict.size,
     )
+
+
+def _date(metadata: Metadata) -> str:
+    """Return the date of the file, but always one that can be read: another would spoil the whole list for clients."""
+    try:
+        datetime.fromisoformat(metadata.date)
+    except ValueError:
+        return metadata.moment.isoformat()
+    return metadata.date
 
 
 def _attributes(backup: Backup) -> dict[str, wire.LocationAttributes]:
@@ -31,7 +43,7 @@ def item(backup: Backup) -> wire.BackupItem:
     return wire.BackupItem(
         slug=backup.slug,
         name=metadata.name,
-        date=metadata.date,
+        date=_date(metadata),
         type=metadata.type.value,
         size=backup.size,
         size_bytes=backup.copy.size,
@@ -55,7 +67,7 @@ def details(backup: Backup, settings: BackupSettings) -> wire.BackupDetails:
         slug=backup.slug,
         type=metadata.type.value,
         name=metadata.name,
-        date=metadata.date,
+        date=_date(metadata),
         size=backup.size,
         size_bytes=backup.copy.size,
         compressed=metadata.compressed,

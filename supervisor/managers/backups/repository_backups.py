@@ -134,12 +134,17 @@ class RepositorySource:
         return sum(part.size for name, part in self._backup.parts.items() if name in names)
 
     async def unpack(self, item: str, target: Path, rules: Rules, progress: ByteProgress) -> None:
-        del progress
-        name = item.replace("/", "_")
+        name, work = item.replace("/", "_"), progress.work()
         if self._backup.part(name).size > rules.limits.size:
             raise BackupError(f"{item} can't be restored: not enough space is left")
         try:
-            await self._contents.fetch(self._repository, self._backup.slug, name, target)
+            await self._contents.fetch(
+                self._repository,
+                self._backup.slug,
+                name,
+                target,
+                lambda heard: work.advance(max(0, heard.done - work.done)),
+            )
         except SupervisorError as err:
             raise BackupError(f"{item} can't be restored: {err}") from err
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -34,8 +34,12 @@ class RepositoryContents:
     _jobs: JobManager
     _paths: DataPaths
 
-    async def fetch(self, name: str, slug: str, part: str, target: Path) -> None:
+    async def fetch(
+        self, name: str, slug: str, part: str, target: Path, heard: Callable[[Progress], None] | None = None
+    ) -> None:
         """Restore a part of a backup into the empty folder `target`, each root under its own name.
+
+        The job of that shows how far it is; `heard` hears of it, too.
 
         Raises:
             NotFound: there is no such repository, backup or part.
@@ -43,7 +47,13 @@ class RepositoryContents:
         """
         kept = self._manager.get(name).backup(slug).part(part)
         async with self._manager.work(name, "backup_repository_fetch", reference=slug, cancellable=True) as (_, access):
-            told = partial(tell, self._jobs.current, total=kept.size)
+            job = self._jobs.current
+
+            def told(progress: Progress) -> None:
+                tell(job, progress, kept.size)
+                if heard is not None:
+                    heard(progress)
+
             inside = target / f".{secrets.token_hex(8)}"
             await asyncio.to_thread(inside.mkdir, mode=0o700)
             try:
