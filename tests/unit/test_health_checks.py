@@ -421,12 +421,14 @@ def test_every_remedy_has_a_fix_up_here_or_belongs_to_a_part_that_is_not_built_y
     of_others = {
         (SYSTEM, type_)
         for type_ in (
+            SuggestionType.ADOPT_DATA_DISK,
             SuggestionType.CLEAR_FULL_BACKUP,
             SuggestionType.CREATE_FULL_BACKUP,
             SuggestionType.ENABLE_NTP,
             SuggestionType.EXECUTE_REBOOT,
             SuggestionType.EXECUTE_RESET,
             SuggestionType.EXECUTE_RESTART,
+            SuggestionType.RENAME_DATA_DISK,
         )
     }
     ours = {known for known in REMEDIES if known[0] in (ADDON, STORE, SYSTEM)}
