@@ -158,6 +158,22 @@ async def test_a_service_that_carries_the_daemon_is_not_touched(host: BoxDaemon,
     assert await box.ask("systemctl", "show", "--property=ActiveState,MainPID", service) == before
 
 
+@pytest.mark.parametrize("service", ["nftables", "firewalld", "netfilter-persistent", "connman"])
+async def test_a_service_whose_end_cuts_the_networks_of_add_ons_off_is_not_touched(
+    host: BoxDaemon, box: Box, service: str
+) -> None:
+    unit = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n"
+    file = f"/run/systemd/system/{service}.service"
+    script = f"cat >{file} && systemctl daemon-reload && systemctl start {service}"
+    await box.ask("sh", "-c", script, stdin=unit)
+    try:
+        answer = await host.ask("POST", f"/host/service/{service}/stop")
+        assert (answer.status, "supervisor host services rules" in answer.body["message"]) == (403, True)
+        assert await box.ask("systemctl", "is-active", service) == "active"
+    finally:
+        await box.ask("sh", "-c", f"systemctl stop {service}; rm {file}; systemctl daemon-reload")
+
+
 async def test_an_alias_does_not_open_what_its_own_name_keeps_shut(host: BoxDaemon) -> None:
     rules = await host.get("/host/service/rules")
     try:
