@@ -182,6 +182,26 @@ async def test_a_move_that_fails_half_way_leaves_the_data_where_it_is(
     haos_agent.start(failing=[])
 
 
+async def test_a_disk_that_somebody_holds_without_udisks_knowing_is_not_touched(
+    haos_host: BoxDaemon, disks: Disks
+) -> None:
+    part = disks.with_data("busy", partition="pictures", label="pictures")
+    await until(lambda: in_list(haos_host, "busy"), 30)
+    hold = f"import os, time; os.open({part!r}, os.O_RDWR | os.O_EXCL); print(flush=True); time.sleep(600)"
+    disks.box.run("systemd-run", "--quiet", "--unit=holder", "--service-type=exec", "python3", "-c", hold)
+    try:
+        await until(lambda: holds(disks.box), 30)
+        await refused(haos_host, "hostbox-disk-busy", "in use", "holds it for itself")
+    finally:
+        disks.box.run("systemctl", "stop", "holder")
+    assert (disks.partitions(part.removesuffix("p1")), disks.label(part)) == (["pictures"], "pictures")
+    assert disks.partitions(disks.box.run("findmnt", "-no", "SOURCE", "/mnt/old").removesuffix("p1")) == [EXTERNAL]
+
+
+async def holds(box: Box) -> bool:
+    return "/dev/loop" in box.attempt("sh", "-c", "ls -l /proc/$(systemctl show -P MainPID holder)/fd").stdout
+
+
 async def has_agent(host: BoxDaemon) -> None:
     """Wait until the daemon knows an agent that was started anew."""
 

@@ -70,10 +70,11 @@ class _LabelCheck(Check):
         if not self._disks.available:
             return None
         block = self._disks.block(issue.reference or "")
-        return block is not None and self._concerns(block)
+        return False if block is None else self._concerns(block)
 
     @abstractmethod
-    def _concerns(self, block: BlockDevice) -> bool: ...
+    def _concerns(self, block: BlockDevice) -> bool | None:
+        """Tell whether this disk is a problem; None when nobody can tell."""
 
 
 class DisabledDataDiskCheck(_LabelCheck):
@@ -82,7 +83,7 @@ class DisabledDataDiskCheck(_LabelCheck):
     slug = "disabled_data_disk"
     issue = IssueType.DISABLED_DATA_DISK
 
-    def _concerns(self, block: BlockDevice) -> bool:
+    def _concerns(self, block: BlockDevice) -> bool | None:
         return block.label == DISABLED_LABEL
 
 
@@ -99,11 +100,13 @@ class MultipleDataDisksCheck(_LabelCheck):
         self._data_disk = data_disk
         self._system = system
 
-    def _concerns(self, block: BlockDevice) -> bool:
+    def _concerns(self, block: BlockDevice) -> bool | None:
+        if block.label != DATA_LABEL:
+            return False
         current = self._data_disk.current_block
         if not self._system.is_haos or current is None:
-            return False
-        return block.label == DATA_LABEL and block.key != current.key
+            return None
+        return block.key != current.key
 
 
 class DuplicateOsCheck(Check):
