@@ -165,7 +165,11 @@ class DataDiskManager:
 
     def _refuse_namesakes(self, current: BlockDevice, target: Candidate) -> None:
         own = {current.key, *(block.key for block in target.blocks)}
-        others = [block.device for block in self._disks.blocks() if _is_external(block) and block.key not in own]
+        others = [
+            block.device
+            for block in self._disks.blocks()
+            if _is_external(block) and not block.hidden and block.key not in own
+        ]
         if others:
             raise Invalid(
                 f"Partition {', '.join(others)} is called {EXTERNAL_NAME}, too: the system could not tell which one to "

@@ -58,7 +58,7 @@ class _LabelCheck(Check):
 
     async def run(self) -> None:
         for block in self._disks.blocks():
-            if self._concerns(block):
+            if not block.hidden and self._concerns(block):
                 self._resolution.raise_issue(
                     self.issue,
                     self.context,
@@ -133,7 +133,9 @@ class DuplicateOsCheck(Check):
     def _is_double(self) -> bool:
         if not self._system.is_haos:
             return False
-        partitions = [block.partition for block in self._disks.blocks() if block.partition is not None]
+        partitions = [
+            block.partition for block in self._disks.blocks() if block.partition is not None and not block.hidden
+        ]
         found = Counter(part.name for part in partitions if part.name in _SYSTEM_PARTITIONS)
         found += Counter(part.uuid for part in partitions if part.uuid in _SYSTEM_NUMBERS)
         return any(count > 1 for count in found.values())
@@ -248,7 +250,11 @@ class DataDiskWatch:
             await asyncio.gather(task, return_exceptions=True)
 
     def _found(self) -> frozenset[tuple[str, str]]:
-        return frozenset((block.label, block.key) for block in self._disks.blocks() if block.label in self._SLUGS)
+        return frozenset(
+            (block.label, block.key)
+            for block in self._disks.blocks()
+            if block.label in self._SLUGS and not block.hidden
+        )
 
     def _changed(self) -> None:
         found = self._found()
