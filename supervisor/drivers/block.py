@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from contextlib import suppress
@@ -57,6 +58,19 @@ def ask_for_events(root: Path = Path("/")) -> None:
                     refused = err
     if refused is not None and not told:
         raise Unsupported(f"The devices can't be asked for anew here: {refused.strerror}") from refused
+
+
+def is_claimed(device: str) -> bool:
+    """Tell whether a mount, a volume, an array or a program has a disk or a part of it for itself. Blocking.
+
+    False also where the disk can't be opened: then nobody here can tell.
+    """
+    try:
+        opened = os.open(device, os.O_RDONLY | os.O_EXCL | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as err:
+        return err.errno == errno.EBUSY
+    os.close(opened)
+    return False
 
 
 def _drive(disk: Device, folder: Path, boot: datetime, filesystems: tuple[FilesystemOnDrive, ...]) -> Drive:

@@ -51,7 +51,7 @@ class BlockDevice:
 
     `key` and `drive` name it and the drive it is on where it was read; `links` are other paths that lead to it,
     `number` is its device number, `label` that of the file system on it. It is `in_use` when something is mounted from
-    it, swapped to it, or made of it.
+    it, swapped to it, or made of it, and `hidden` when the machine's rules say that it is nobody's business.
     """
 
     key: str
@@ -60,6 +60,7 @@ class BlockDevice:
     number: int = 0
     size: int = 0
     read_only: bool = False
+    hidden: bool = False
     label: str = ""
     drive: str | None = None
     in_use: bool = False

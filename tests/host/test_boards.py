@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from test_data_disk import issues
+from data_disks import issues
 
 from box_daemon import AgentService, BoxDaemon
 from contract import models

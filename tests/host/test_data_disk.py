@@ -3,96 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
-import attrs
 import pytest
-import pytest_asyncio
+from data_disks import EXTERNAL, OLD_EXTERNAL, Disks, boot_id, disks, has_agent, issues
 
 from box_daemon import AgentService, BoxDaemon
 from contract import models
 from daemon import until
 from hostbox.box import Box
 
+__all__ = ["disks"]
+
 pytestmark = pytest.mark.timeout(240)
-
-EXTERNAL, OLD_EXTERNAL = "hassos-data-external", "hassos-data-external-old"
-SIZE = "96M"
-
-
-@attrs.define(eq=False)
-class Disks:
-    """The disks that a test plugs in; all are pulled out and erased after it."""
-
-    box: Box
-    names: list[str] = attrs.field(factory=list)
-
-    def plug(self, name: str, size: str = SIZE) -> str:
-        device = self.box.add_disk(name, size)
-        if name not in self.names:
-            self.names.append(name)
-        return device
-
-    def again(self, name: str) -> str:
-        """Plug in what a reboot has pulled out."""
-        self.box.remove_disk(name)
-        return self.plug(name)
-
-    def end(self) -> None:
-        for name in self.names:
-            self.box.remove_disk(name)
-            self.box.run("rm", "-f", f"/mnt/disks/{name}.img")
-
-    def with_data(self, name: str, *, partition: str = EXTERNAL, label: str = "hassos-data", size: str = SIZE) -> str:
-        """Plug in a disk with data in a partition; return the partition's node."""
-        device = self.plug(name, size)
-        self.box.run("sfdisk", "-q", device, stdin=f'label: gpt\ntype=L, name="{partition}"\n')
-        part = f"{device}p1"
-        self.box.run("mkfs.ext4", "-q", "-L", label, part)
-        self.box.run("udevadm", "trigger", "--settle", device, part)
-        return part
-
-    def partitions(self, device: str) -> list[str]:
-        """Return the names of the partitions in the table that is on a disk."""
-        done = self.box.attempt("sfdisk", "--json", device)
-        if done.returncode:
-            return []
-        return [part.get("name", "") for part in json.loads(done.stdout)["partitiontable"].get("partitions", [])]
-
-    def label(self, device: str) -> str:
-        return self.box.run("blkid", "-p", "-o", "value", "-s", "LABEL", device)
-
-
-@pytest_asyncio.fixture
-async def disks(haos: Box, haos_agent: AgentService, haos_host: BoxDaemon) -> AsyncIterator[Disks]:
-    """The disks of a system whose data is on one of them, `old`, mounted at /mnt/old."""
-    disks = Disks(haos)
-    part = disks.with_data("old")
-    haos.run("mkdir", "-p", "/mnt/old")
-    haos.run("mount", part, "/mnt/old")
-    haos_agent.start(current_device=part, calls=[])
-
-    async def known() -> bool:
-        return bool((await haos_host.get("/os/info"))["data_disk"] == "hostbox-disk-old")
-
-    await until(known, 30)
-    yield disks
-    haos.attempt("umount", "-l", "/mnt/old")
-    disks.end()
 
 
 async def listed(host: BoxDaemon) -> list[dict[str, Any]]:
     return list((await host.get("/os/datadisk/list"))["disks"])
-
-
-async def issues(host: BoxDaemon, type_: str) -> list[dict[str, Any]]:
-    found = (await host.get("/resolution/info"))["issues"]
-    return [issue for issue in found if issue["type"] == type_]
-
-
-async def boot_id(box: Box) -> str:
-    return await box.ask("cat", "/proc/sys/kernel/random/boot_id")
 
 
 async def in_list(host: BoxDaemon, name: str) -> dict[str, Any] | None:
@@ -182,14 +109,24 @@ async def test_a_move_that_fails_half_way_leaves_the_data_where_it_is(
     haos_agent.start(failing=[])
 
 
-async def has_agent(host: BoxDaemon) -> None:
-    """Wait until the daemon knows an agent that was started anew."""
+async def test_a_disk_that_somebody_holds_without_udisks_knowing_is_not_touched(
+    haos_host: BoxDaemon, disks: Disks
+) -> None:
+    part = disks.with_data("busy", partition="pictures", label="pictures")
+    await until(lambda: in_list(haos_host, "busy"), 30)
+    hold = f"import os, time; os.open({part!r}, os.O_RDWR | os.O_EXCL); print(flush=True); time.sleep(600)"
+    disks.box.run("systemd-run", "--quiet", "--unit=holder", "--service-type=exec", "python3", "-c", hold)
+    try:
+        await until(lambda: holds(disks.box), 30)
+        await refused(haos_host, "hostbox-disk-busy", "in use", "holds it for itself")
+    finally:
+        disks.box.run("systemctl", "stop", "holder")
+    assert (disks.partitions(part.removesuffix("p1")), disks.label(part)) == (["pictures"], "pictures")
+    assert disks.partitions(disks.box.run("findmnt", "-no", "SOURCE", "/mnt/old").removesuffix("p1")) == [EXTERNAL]
 
-    async def known() -> bool:
-        info = await host.get("/host/info")
-        return "os_agent" in info["features"] and (await host.get("/os/info"))["data_disk"] is not None
 
-    await until(known, 30)
+async def holds(box: Box) -> bool:
+    return "/dev/loop" in box.attempt("sh", "-c", "ls -l /proc/$(systemctl show -P MainPID holder)/fd").stdout
 
 
 async def test_the_data_is_moved_by_a_reboot_to_a_disk_that_was_made_ready(

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from test_data_disk import Disks, boot_id, disks, has_agent, issues
+from data_disks import Disks, boot_id, disks, has_agent, issues
 
 from box_daemon import AgentService, BoxDaemon
 from daemon import until

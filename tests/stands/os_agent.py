@@ -7,6 +7,7 @@ agent knows and what was asked of it. Tests read that file, and change it while 
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import re
 import sys
@@ -57,12 +58,17 @@ class OsAgent:
 
     def __init__(self, address: str, state: Path) -> None:
         self._state = state
-        self._known: dict[str, Any] = {**DEFAULTS, **(json.loads(state.read_text()) if state.exists() else {})}
+        before = json.loads(state.read_text()) if state.exists() else {}
+        self._known: dict[str, Any] = {**copy.deepcopy(DEFAULTS), **before}
         self.service = BusService(address, NAME)
         self._save()
 
     async def run(self) -> None:
         """Serve until the bus goes away."""
+        await self.start()
+        await self.service.end()
+
+    async def start(self) -> None:
         delay = self._known["objects_after"]
         if not delay:
             self._serve()
@@ -70,7 +76,6 @@ class OsAgent:
         if delay:
             await asyncio.sleep(delay)
             self._serve()
-        await self.service.end()
 
     def _save(self) -> None:
         temporary = self._state.with_suffix(".new")

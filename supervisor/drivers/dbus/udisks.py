@@ -73,6 +73,7 @@ class BlockObject(Interface):
     read_only = Property("ReadOnly", BOOL)
     label = Property("IdLabel", STRING)
     hint_system = Property("HintSystem", BOOL)
+    hint_ignore = Property("HintIgnore", BOOL)
     drive = Property("Drive", PATH)
     crypto_backing_device = Property("CryptoBackingDevice", PATH)
     raid_member = Property("MDRaidMember", PATH)
@@ -207,6 +208,7 @@ class DiskTree:
             number=block.device_number or 0,
             size=block.size or 0,
             read_only=block.read_only is True,
+            hidden=block.hint_ignore is True,
             label=(block.label or "") if filesystem is not None else "",
             drive=None if block.drive in (None, _NONE) else block.drive,
             in_use=used,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Final
 
+from supervisor.drivers.block import is_claimed
 from supervisor.drivers.dbus.os_agent import Agent, AgentSystem, DataDisk
 from supervisor.drivers.dbus.udisks import DiskTree
 from supervisor.errors import Invalid, SupervisorError, Unavailable
@@ -105,6 +106,9 @@ class DataDiskManager:
             current = self._known_current()
             target = self._target(name, current)
             self._refuse_namesakes(current, target)
+            # UDisks2 does not know of all that may use a disk, and would wipe it all the same.
+            if await asyncio.to_thread(is_claimed, target.block.device):
+                raise Invalid(f"The disk {target.disk.name} is in use: something on this machine holds it for itself")
             _LOGGER.warning("The data moves from %s to %s (%s)", current.device, target.block.device, target.disk.name)
             if at_least(self._agent.version, MARKS_MOVES):
                 await self._prepare(job, current, target)
@@ -161,7 +165,11 @@ class DataDiskManager:
 
     def _refuse_namesakes(self, current: BlockDevice, target: Candidate) -> None:
         own = {current.key, *(block.key for block in target.blocks)}
-        others = [block.device for block in self._disks.blocks() if _is_external(block) and block.key not in own]
+        others = [
+            block.device
+            for block in self._disks.blocks()
+            if _is_external(block) and not block.hidden and block.key not in own
+        ]
         if others:
             raise Invalid(
                 f"Partition {', '.join(others)} is called {EXTERNAL_NAME}, too: the system could not tell which one to "
@@ -189,7 +197,8 @@ class DataDiskManager:
         try:
             await self._disks.make_table(target.block.key)
         except SupervisorError as err:
-            raise _halted(current, f"making a partition table on {target.block.device}: {err}") from err
+            lost = f"{target.block.device} got no partition table, and may have lost what it had"
+            raise _halted(current, f"{lost}: {err}") from err
         try:
             if _is_external(current):
                 await self._disks.set_partition_name(current.key, OLD_EXTERNAL_NAME)

@@ -58,7 +58,7 @@ class _LabelCheck(Check):
 
     async def run(self) -> None:
         for block in self._disks.blocks():
-            if self._concerns(block):
+            if not block.hidden and self._concerns(block):
                 self._resolution.raise_issue(
                     self.issue,
                     self.context,
@@ -70,10 +70,11 @@ class _LabelCheck(Check):
         if not self._disks.available:
             return None
         block = self._disks.block(issue.reference or "")
-        return block is not None and self._concerns(block)
+        return False if block is None else self._concerns(block)
 
     @abstractmethod
-    def _concerns(self, block: BlockDevice) -> bool: ...
+    def _concerns(self, block: BlockDevice) -> bool | None:
+        """Tell whether this disk is a problem; None when nobody can tell."""
 
 
 class DisabledDataDiskCheck(_LabelCheck):
@@ -82,7 +83,7 @@ class DisabledDataDiskCheck(_LabelCheck):
     slug = "disabled_data_disk"
     issue = IssueType.DISABLED_DATA_DISK
 
-    def _concerns(self, block: BlockDevice) -> bool:
+    def _concerns(self, block: BlockDevice) -> bool | None:
         return block.label == DISABLED_LABEL
 
 
@@ -99,11 +100,13 @@ class MultipleDataDisksCheck(_LabelCheck):
         self._data_disk = data_disk
         self._system = system
 
-    def _concerns(self, block: BlockDevice) -> bool:
+    def _concerns(self, block: BlockDevice) -> bool | None:
+        if block.label != DATA_LABEL:
+            return False
         current = self._data_disk.current_block
         if not self._system.is_haos or current is None:
-            return False
-        return block.label == DATA_LABEL and block.key != current.key
+            return None
+        return block.key != current.key
 
 
 class DuplicateOsCheck(Check):
@@ -130,7 +133,9 @@ class DuplicateOsCheck(Check):
     def _is_double(self) -> bool:
         if not self._system.is_haos:
             return False
-        partitions = [block.partition for block in self._disks.blocks() if block.partition is not None]
+        partitions = [
+            block.partition for block in self._disks.blocks() if block.partition is not None and not block.hidden
+        ]
         found = Counter(part.name for part in partitions if part.name in _SYSTEM_PARTITIONS)
         found += Counter(part.uuid for part in partitions if part.uuid in _SYSTEM_NUMBERS)
         return any(count > 1 for count in found.values())
@@ -245,7 +250,11 @@ class DataDiskWatch:
             await asyncio.gather(task, return_exceptions=True)
 
     def _found(self) -> frozenset[tuple[str, str]]:
-        return frozenset((block.label, block.key) for block in self._disks.blocks() if block.label in self._SLUGS)
+        return frozenset(
+            (block.label, block.key)
+            for block in self._disks.blocks()
+            if block.label in self._SLUGS and not block.hidden
+        )
 
     def _changed(self) -> None:
         found = self._found()

@@ -73,7 +73,7 @@ def candidates(drives: Mapping[str, Drive], blocks: Iterable[BlockDevice]) -> li
     for key, drive in drives.items():
         own = tuple(of_drive.get(key, ()))
         primary = primary_block(own)
-        if primary is not None:
+        if primary is not None and not primary.hidden:
             found.append(Candidate(disk=described(drive, primary.device), block=primary, blocks=own))
     return found
 

@@ -48,6 +48,7 @@ def test_drives_and_their_block_devices_belong_together() -> None:
     table = attrs.evolve(DISK, has_table=True)
     (found,) = candidates({"stick": STICK}, [table, part(1), part(2, in_use=True)])
     assert found.in_use
+    assert candidates({"stick": STICK}, [attrs.evolve(DISK, hidden=True)]) == []
     (found,) = candidates({"stick": attrs.evolve(STICK, id="")}, [DISK])
     assert found.disk.id == "/dev/sda"
 
