@@ -68,6 +68,7 @@ def build_backups(
         manager.runner,
         addons.images,
         paths,
+        quiet,
         lambda: None,
     )
     kept = RepositoryBackups(
@@ -81,7 +82,9 @@ def build_backups(
         Imports(jobs, locations, catalogue, copies),
         jobs,
         creation,
-        Restoring(jobs, paths, base.host, parts.store, parts.docker, parts.mounts, manager, addon_restoring, version),
+        Restoring(
+            jobs, paths, base.host, parts.store, parts.docker, parts.mounts, manager, addon_restoring, quiet, version
+        ),
         kept,
         quiet,
         base.resolution,

@@ -26,6 +26,7 @@ HEALTH_SECONDS = 120
 HOST_RELOAD_SECONDS = 7600
 BACKUP_RELOAD_SECONDS = 72000
 CLOUD_SECONDS = 86200
+WAKE_SECONDS = 60
 MOUNT_RELOAD_SECONDS = 900
 
 
@@ -100,7 +101,7 @@ async def engine_up(house: House, server: ApiServer) -> None:
     await house.host.firewall.protect(await base.engine.network.gateways())
     if server.tcp_address is None:
         await server.bind_tcp(str(base.address), base.settings.api_port)
-    await house.backups.engine_reached()
+    await house.backups.wake_left()
 
 
 def begin_background(house: House, scheduler: Scheduler) -> None:
@@ -115,6 +116,7 @@ def begin_background(house: House, scheduler: Scheduler) -> None:
     jobs.spawn(house.repositories.manager.reload)
     scheduler.every(MOUNT_RELOAD_SECONDS, "mounts", parts.mounts.reload)
     scheduler.every(BACKUP_RELOAD_SECONDS, "backups", backups.reload)
+    scheduler.every(WAKE_SECONDS, "add-ons left quiet", backups.wake_left)
     scheduler.every(CLOUD_SECONDS, "backups on their way to a cloud", backups.clear_cloud)
     house.schedules.manager.begin()
     jobs.spawn(partial(parts.connectivity.check, force=True))

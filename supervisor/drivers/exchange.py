@@ -18,13 +18,17 @@ from typing import Any, Final
 import attrs
 
 from supervisor.drivers.folder import remove_tree
+from supervisor.drivers.mount_point import is_mount_point
 from supervisor.drivers.mountinfo import mounted_below
 from supervisor.state import sync_folder, write_atomic
 
 _PLAN: Final = "plan.json"
+# The plan as it was when the old moved out: going back to it takes no room on a disk that may be full.
+_WAY_BACK: Final = "plan.back.json"
 _OUT: Final = "out"
 _IN: Final = "in"
-_IN_THE_WAY: Final = (errno.EBUSY, errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR)
+_MOVING: Final = ".supervisor-moving"
+_IN_THE_WAY: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR)
 
 
 @attrs.frozen
@@ -43,10 +47,16 @@ class Exchange:
     staging: Path
     pairs: tuple[Pair, ...]
     note: dict[str, Any]
+    _moved: list[tuple[Path, Path]] = attrs.field(factory=list, init=False, eq=False, repr=False)
 
     @classmethod
     def prepare(cls, staging: Path) -> None:
-        """Make an empty staging folder; what an older try left there goes."""
+        """Make an empty staging folder. What an older try left there is brought to an end first.
+
+        Raises:
+            OSError: the disk refused; what was there before is still there.
+        """
+        cls.recover(staging)
         remove_tree(staging)
         staging.mkdir(parents=True, mode=0o700)
 
@@ -55,7 +65,8 @@ class Exchange:
 
         Raises:
             OSError: the disk refused, what is new is no folder, or something is mounted deep in what is there; all is
-                as it was before.
+                as it was before. When the disk refuses that, too, the staging folder holds what is not in place, and
+                `recover` goes on from there.
         """
         self._check()
         for pair in self.pairs:
@@ -65,13 +76,34 @@ class Exchange:
             pair.target.mkdir(parents=True, exist_ok=True)
         try:
             self._phase(_OUT)
+            os.link(self.staging / _PLAN, self.staging / _WAY_BACK)
             for number, pair in enumerate(self.pairs):
                 self._move_out(number, pair)
+            self._phase(_IN)
         except OSError:
             self._back()
+            self.finish()
             raise
-        self._phase(_IN)
-        self._forward()
+        try:
+            self._forward()
+        except OSError:
+            self.undo()
+            raise
+
+    def undo(self) -> None:
+        """Bring back the old after a `swap` of this object, in place of its `finish`.
+
+        Raises:
+            OSError: the disk refused; `recover` brings it to an end, forwards or back.
+        """
+        while self._moved:
+            entry, target = self._moved[-1]
+            _move(target, entry)
+            self._moved.pop()
+        (self.staging / _WAY_BACK).replace(self.staging / _PLAN)
+        sync_folder(self.staging)
+        self._back()
+        self.finish()
 
     def _check(self) -> None:
         for pair in self.pairs:
@@ -87,6 +119,8 @@ class Exchange:
 
     def finish(self) -> None:
         """Remove what was there before, with everything else of the staging folder."""
+        # First of all the plan: with a part of what it speaks of gone, nobody could go on from it.
+        (self.staging / _PLAN).unlink(missing_ok=True)
         remove_tree(self.staging)
 
     @classmethod
@@ -137,7 +171,8 @@ class Exchange:
         for pair in self.pairs:
             new = self.staging / pair.new
             for entry in _entries(new):
-                _move(entry, pair.target / entry.name)
+                if _move(entry, pair.target / entry.name):
+                    self._moved.append((entry, pair.target / entry.name))
             if new.is_dir():
                 _dress(pair.target, new.stat())
             sync_folder(pair.target)
@@ -145,35 +180,64 @@ class Exchange:
 
 def _entries(folder: Path) -> Sequence[Path]:
     try:
-        return list(folder.iterdir())
+        return [entry for entry in folder.iterdir() if not entry.name.endswith(_MOVING)]
     except FileNotFoundError:
         return ()
 
 
-def _move(entry: Path, target: Path) -> None:
-    """Move. What is mounted stays where it is, and so does what would go into the place of such a folder."""
+def _move(entry: Path, target: Path) -> bool:
+    """Move; what is in the way goes. What is mounted stays where it is, and so does what would go into its place.
+
+    Returns:
+        Whether it was moved.
+    """
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         target.unlink()
     try:
         entry.rename(target)
     except OSError as err:
         if err.errno == errno.EXDEV:
-            _copy_over(entry, target)
-        elif err.errno not in _IN_THE_WAY:
+            return _copy_over(entry, target)
+        if err.errno == errno.EBUSY or (err.errno in _IN_THE_WAY and _holds_mount(target)):
+            return False
+        if err.errno not in _IN_THE_WAY:
             raise
+        remove_tree(target)
+        entry.rename(target)
+    return True
 
 
-def _copy_over(entry: Path, target: Path) -> None:
-    """Move to another file system."""
+def _copy_over(entry: Path, target: Path) -> bool:
+    """Move to another file system: under its name there is the whole of it, or nothing."""
+    if _holds_mount(entry) or _holds_mount(target):
+        return False
+    copy = target.with_name(f".{target.name}{_MOVING}")
+    _remove(copy)
     done = subprocess.run(
-        ("cp", "--archive", "--no-target-directory", "--", str(entry), str(target)),
+        ("cp", "--archive", "--no-target-directory", "--", str(entry), str(copy)),
         check=False,
         capture_output=True,
         text=True,
+        env={**os.environ, "LC_ALL": "C"},
     )
     if done.returncode:
-        raise OSError(errno.EIO, done.stderr.strip()[:200])
-    remove_tree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        _remove(copy)
+        reason = done.stderr.strip() or f"cp ended with {done.returncode}"
+        raise OSError(errno.ENOSPC if os.strerror(errno.ENOSPC) in reason else errno.EIO, reason[:200])
+    _remove(target)
+    copy.rename(target)
+    sync_folder(target.parent)
+    _remove(entry)
+    return True
+
+
+def _remove(path: Path) -> None:
+    remove_tree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+
+
+def _holds_mount(path: Path) -> bool:
+    """Tell whether something is mounted there, or below."""
+    return is_mount_point(path) or bool(mounted_below(path))
 
 
 def _dress(folder: Path, looks: os.stat_result) -> None:

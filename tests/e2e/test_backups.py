@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import io
-import os
 import shutil
 import subprocess
 import tarfile
@@ -17,6 +15,7 @@ import docker
 import pytest
 
 from daemon import Daemon, container_id, until
+from file_trees import described, fill
 
 HOT, COLD = "local_hot", "local_cold"
 PASSWORD = "correct horse"
@@ -28,33 +27,6 @@ backup_pre: "sh -c 'echo before >> /data/hooks'"
 backup_post: "sh -c 'echo after >> /data/hooks'"
 backup_exclude: ["cache/*"]
 """
-
-
-def described(folder: Path) -> dict[str, Any]:
-    """Return everything about the files below a folder but the times of folders, which add-ons change."""
-    found: dict[str, Any] = {}
-    for path in folder.rglob("*"):
-        status = path.lstat()
-        if path.is_symlink():
-            content: object = str(path.readlink())
-        else:
-            content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-        mtime = None if path.is_dir() else status.st_mtime_ns
-        found[str(path.relative_to(folder))] = (content, status.st_mode, status.st_uid, status.st_gid, mtime)
-    return found
-
-
-def fill(folder: Path, word: str) -> None:
-    """Put files of all kinds into a folder."""
-    (folder / "sub" / "empty").mkdir(parents=True, exist_ok=True)
-    (folder / "text").write_text(f"{word}\n" * 50_000)
-    (folder / "sub" / "random").write_bytes(os.urandom(1_200_000))
-    (folder / "sub" / "script").write_text("#!/bin/sh\n")
-    (folder / "sub" / "script").chmod(0o751)
-    (folder / "link").symlink_to("sub/script")
-    os.chown(folder / "text", 1000, 1001)
-    os.chown(folder / "sub", 33, 44)
-    (folder / "sub").chmod(0o2770)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,8 +13,8 @@ import docker
 import pytest
 
 from daemon import BASE, DOCKER_URL, FOREVER, Daemon, clear, container_id, until
+from stepping_house import LAUNCHER
 
-LAUNCHER = [sys.executable, str(Path(__file__).parent / "crashing_daemon.py")]
 BYSTANDER = "bystander"
 SUBJECT = "subject"
 SLUG = f"local_{SUBJECT}"
@@ -83,7 +82,7 @@ class House:
     def __init__(self, folder: Path) -> None:
         self.steps = folder / "steps"
         self._armed = folder / "armed"
-        environment = {"CRASH_ARMED": str(self._armed), "CRASH_RECORD": str(self.steps)}
+        environment = {"STEPS_ARMED": str(self._armed), "STEPS_RECORD": str(self.steps)}
         self.daemon = Daemon(folder, LAUNCHER, environment=environment)
 
     async def open(self) -> None:

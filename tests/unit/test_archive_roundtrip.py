@@ -295,6 +295,32 @@ def test_a_full_disk_is_told_and_leaves_no_file(source: Path, tmp_path: Path, mo
     assert not (tmp_path / "a.tar").exists()
 
 
+@pytest.mark.parametrize(("compressed", "encryption"), [(True, None), (False, Encryption.AES)])
+def test_a_disk_that_is_full_at_the_very_end_of_an_item_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, compressed: bool, encryption: Encryption | None
+) -> None:
+    real, left = os.writev, 100
+
+    def full(descriptor: int, pieces: list[memoryview]) -> int:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(descriptor, pieces)
+
+    def attempt(room: int) -> None:
+        nonlocal left
+        left = room
+        pack(tmp_path / f"{room}.tar", [Text("a", b"1")], compressed=compressed, encryption=encryption)
+
+    monkeypatch.setattr(stream_module.os, "writev", full)
+    attempt(100)
+    for room in range(100 - left):
+        with pytest.raises(BackupFatalIOError, match="No space left"):
+            attempt(room)
+        assert not (tmp_path / f"{room}.tar").exists()
+
+
 @pytest.mark.parametrize("compressed", [True, False])
 async def test_cancelling_stops_at_once_and_leaves_nothing(tmp_path: Path, *, compressed: bool) -> None:
     source = tmp_path / "source"

@@ -165,6 +165,33 @@ async def test_halves_of_backups_are_never_listed_and_swept_away(house: House) -
     assert [entry.name for entry in house.paths.backup.iterdir()] == [".mine"]
 
 
+async def test_a_half_on_a_mount_that_went_is_removed_when_that_is_back(house: House, tmp_path: Path) -> None:
+    nas, away = tmp_path / "nas", tmp_path / "away"
+
+    async def fail() -> None:
+        async with house.catalogue.draft(nas / "x.tar") as draft:
+            draft.write_text("half")
+            nas.rename(away)
+            nas.mkdir()
+            raise BackupMountDownError("nas is down")
+
+    with pytest.raises(BackupMountDownError):
+        await fail()
+    house.mounts.down.add("nas")
+    await house.catalogue.reload()
+    nas.rmdir()
+    away.rename(nas)
+    (nas / ".y.tar.unfinished").write_text("of another machine")
+    house.mounts.down.clear()
+    async with house.catalogue.draft(nas / "x.tar") as draft:
+        await house.catalogue.reload()
+        assert draft.exists(), "it is being written anew"
+        draft.unlink()
+        draft.write_text("half")
+    await house.catalogue.reload()
+    assert [entry.name for entry in nas.iterdir()] == [".y.tar.unfinished"]
+
+
 async def test_locations_that_can_not_be_written_to_are_told_apart(house: House) -> None:
     locations = Locations(house.paths, house.mounts)
     house.mounts.down.add("nas")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,10 +23,19 @@ OLD = {"a": "old a", "sub": None, "sub/b": "old b", "keep.db": "kept"}
 NEW = {"a": "new a", "new": None, "new/c": "new c"}
 
 
+@pytest.fixture(params=["same disk", "other disk"])
+def staging(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    if request.param == "same disk":
+        yield tmp_path / "restore" / "x"
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        assert Path(other).stat().st_dev != tmp_path.stat().st_dev
+        yield Path(other) / "restore" / "x"
+
+
 @pytest.fixture
-def staged(tmp_path: Path) -> Exchange:
+def staged(staging: Path, tmp_path: Path) -> Exchange:
     """Two folders that shall get new contents, one of them keeping a file."""
-    staging = tmp_path / "restore" / "x"
     Exchange.prepare(staging)
     for number in (1, 2):
         target = tmp_path / f"target{number}"
@@ -77,9 +89,9 @@ class Cut:
         if self._left == 0:
             raise KeyboardInterrupt
 
-    def move(self, entry: Path, target: Path) -> None:
+    def move(self, entry: Path, target: Path) -> bool:
         self._step()
-        self._move(entry, target)
+        return self._move(entry, target)
 
     def write(self, path: Path, content: bytes, mode: int = 0o600) -> None:
         self._step()
@@ -131,20 +143,82 @@ def _restage(staged: Exchange, tmp_path: Path) -> None:
         (staged.staging / f"new{number}" / "new" / "c").write_text("new c")
 
 
-def test_a_disk_that_refuses_leaves_the_old(staged: Exchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, count = module._move, 0
+def test_a_disk_that_refuses_any_step_leaves_the_old(
+    staged: Exchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_move, real_write, left = module._move, module.write_atomic, 0
 
-    def move(entry: Path, target: Path) -> None:
-        nonlocal count
-        count += 1
-        if count == 3:
+    def step() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
             raise OSError(28, "No space left on device")
-        real(entry, target)
+
+    def move(entry: Path, target: Path) -> bool:
+        step()
+        return real_move(entry, target)
+
+    def write(path: Path, content: bytes) -> None:
+        step()
+        real_write(path, content)
 
     monkeypatch.setattr(module, "_move", move)
-    with pytest.raises(OSError, match="No space"):
-        staged.swap()
+    monkeypatch.setattr(module, "write_atomic", write)
+    at = 0
+    while True:
+        at = left = at + 1
+        try:
+            staged.swap()
+        except OSError:
+            pass
+        else:
+            break
+        assert (tree(tmp_path / "target1"), tree(tmp_path / "target2")) == (OLD, OLD), at
+        assert not staged.staging.exists()
+        _restage(staged, tmp_path)
+    assert at > 10, "there are more steps than that"
+    left = 0
+    staged.undo()
     assert (tree(tmp_path / "target1"), tree(tmp_path / "target2")) == (OLD, OLD)
+    assert not staged.staging.exists()
+
+
+@pytest.mark.parametrize("staging", ["other disk"], indirect=True)
+@pytest.mark.parametrize("large", ["target2/sub/b", "new2/new/c"])
+def test_a_disk_that_takes_half_of_a_copy_leaves_the_old(staged: Exchange, tmp_path: Path, large: str) -> None:
+    folder = tmp_path if large.startswith("target") else staged.staging
+    (folder / large).write_text("x" * 1_000_000)
+    before = (tree(tmp_path / "target1"), tree(tmp_path / "target2"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="cp ended with"):
+            staged.swap()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tree(tmp_path / "target1"), tree(tmp_path / "target2")) == before
+    assert not staged.staging.exists()
+
+
+def test_a_new_try_first_brings_back_what_the_last_one_could_not(staged: Exchange, tmp_path: Path) -> None:
+    at = 1
+    while cut_off(staged, at):
+        Exchange.prepare(staged.staging)
+        for name in ("target1", "target2"):
+            assert tree(tmp_path / name)["a"] in ("old a", "new a"), at
+            assert os.listdir(staged.staging) == []  # noqa: PTH208 - names alone
+        _restage(staged, tmp_path)
+        at += 1
+
+
+@pytest.mark.parametrize("staging", ["other disk"], indirect=True)
+def test_what_is_mounted_stays_where_it_is_also_on_another_disk(
+    staged: Exchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "is_mount_point", (tmp_path / "target1" / "sub").__eq__)
+    staged.swap()
+    staged.finish()
+    assert tree(tmp_path / "target1") == {**NEW, "sub": None, "sub/b": "old b"}
 
 
 @pytest.mark.parametrize("what", ["a link", "a file"])
@@ -153,7 +227,7 @@ def test_nothing_but_a_folder_is_put_in_place(staged: Exchange, tmp_path: Path, 
     elsewhere.mkdir()
     (elsewhere / "mine").write_text("mine")
     second = staged.staging / "new2"
-    second.rename(tmp_path / "put aside")
+    second.rename(staged.staging.parent / "put aside")
     second.symlink_to(elsewhere) if what == "a link" else second.write_text("no folder")
     with pytest.raises(NotADirectoryError):
         staged.swap()

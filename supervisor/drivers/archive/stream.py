@@ -128,6 +128,7 @@ class BlockWriter:
     def _drain(self) -> None:
         """Encrypt and write the blocks in their order; after a problem only let them pass."""
         checksum = Checksum()
+        ended = False
         try:
             if self._encryptor is not None:
                 self.stored += write_all(self._descriptor, (bytes(len(self._encryptor.header)),))
@@ -139,6 +140,8 @@ class BlockWriter:
                 self._put(deflated.pieces)
                 checksum.add(deflated)
                 self._free.put(block)
+            # What stands at the end may find the disk full, too, and no block comes any more then.
+            ended = True
             if self._pool is not None:
                 self._put((checksum.trailer(),))
             if self._encryptor is not None:
@@ -147,7 +150,7 @@ class BlockWriter:
             self._problem = err
             # Whoever waits for a free block gets one, and sees the problem with it.
             self._free.put(bytearray(BLOCK))
-            while (item := self._filled.get()) is not None:
+            while not ended and (item := self._filled.get()) is not None:
                 item[1].cancel()
                 self._free.put(item[0])
 

@@ -7,6 +7,7 @@ import tarfile
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -81,7 +82,9 @@ class ArchiveWriter:
             self._pool.shutdown(cancel_futures=True)
         os.close(self._descriptor)
         if not self._finished:
-            self._path.unlink(missing_ok=True)
+            # A disk that is gone can't hide why the archive was given up.
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
     def add(self, name: str, contents: Iterable[Content], work: Work) -> Written:
         """Write the inner archive `name` (its ending tells `compressed`). After an error it was never there.

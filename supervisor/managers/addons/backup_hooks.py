@@ -73,6 +73,17 @@ class BackupHooks:
                     _LOGGER.warning("%s: ended during its backup", addon.slug, extra={"ADDON": addon.slug})
             return None
 
+    async def bring_back(self, addon: Addon) -> None:
+        """Let one go on of which nobody knows how far it came between `begin` and `end`.
+
+        Raises:
+            SupervisorError: as `end`.
+        """
+        if addon.record.should_run and not addon.running and addon.container_id is None:
+            await self._runner.start(addon)
+        else:
+            await self.end(addon)
+
     async def _stop(self, addon: Addon) -> None:
         """Stop it; given up half-way, it may be stopped already and has to run again."""
         try:

@@ -20,7 +20,14 @@ from supervisor.drivers.docker.engine import Engine
 from supervisor.drivers.docker.image_archive import read_archive
 from supervisor.drivers.exchange import Exchange, Pair
 from supervisor.drivers.folder import open_plain_file
-from supervisor.errors import AppBackupMetadataInvalidError, BackupError, ErrorKind, Invalid, SupervisorError
+from supervisor.errors import (
+    AppBackupMetadataInvalidError,
+    BackupError,
+    ErrorKind,
+    Invalid,
+    SupervisorError,
+    Unavailable,
+)
 from supervisor.events import AddonTokenChanged, EventBus
 from supervisor.jobs import Job, JobManager
 from supervisor.managers.addons import Addon
@@ -34,6 +41,8 @@ from supervisor.managers.store import StoreManager
 from supervisor.model.machine import check_availability
 from supervisor.paths import DataPaths
 from supervisor.state import write_atomic
+
+from .quiet import Quiet
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -52,6 +61,7 @@ _SAVED: Final = vol.Schema(
     },
     extra=vol.REMOVE_EXTRA,
 )
+_PROFILE: Final = "apparmor.before"
 _MAX_SETTINGS: Final = 16 * 1024 * 1024
 
 
@@ -95,6 +105,7 @@ class AddonRestoring:
     _runner: AddonRunner
     _images: AddonImages
     _paths: DataPaths
+    _quiet: Quiet
     _core_version: Callable[[], str | None]
 
     def staging(self, slug: str) -> Path:
@@ -121,36 +132,56 @@ class AddonRestoring:
                 exchange = self._exchange(saved.record, unpacked)
                 # Waited for in any case: nobody may tidy up while it is at work.
                 await in_thread(Work(), partial(_swap, exchange))
+                try:
+                    addon = await self.take_over(saved, exchange)
+                except SupervisorError:
+                    await in_thread(Work(), partial(_undo, exchange))
+                    raise
             except BaseException:
                 if present is not None and was_running:
                     await asyncio.shield(self._go_on(present))
                 raise
-            addon = await self.take_over(saved, exchange)
             if not saved.started:
                 return None
-            await self._runner.start(addon)
+            try:
+                await self._runner.start(addon)
+            except SupervisorError as err:
+                self._quiet.leave(addon, err)
+                raise
         return addon
 
     async def take_over(self, saved: SavedState, exchange: Exchange) -> Addon:
-        """Write the record of an add-on whose folders are in place, and finish."""
+        """Write the record of an add-on whose folders are in place, and finish.
+
+        Raises:
+            SupervisorError: it can't be written; nothing of it was.
+        """
         record = saved.record
         present = self._registry.installed.get(record.slug)
-        profile = exchange.staging / "unpacked" / "apparmor.txt"
-        await asyncio.to_thread(self._keep_profile, record.slug, profile)
-        if present is None:
-            addon = await self._registry.add(record)
-        else:
-            fields = {field.name: getattr(record, field.name) for field in attrs.fields(AddonRecord)}
-            del fields["slug"], fields["ingress_token"]
-            await self._registry.change(present, **fields)
-            addon = present
+        try:
+            await asyncio.to_thread(self._keep_profile, record.slug, exchange.staging)
+        except OSError as err:
+            raise BackupError(f"The AppArmor profile of {record.slug} can't be written: {err.strerror}") from err
+        try:
+            addon = await self._write(record, present)
+        except SupervisorError:
+            await asyncio.to_thread(self._return_profile, record.slug, exchange.staging)
+            raise
         self._bus.publish(AddonTokenChanged(record.slug))
         # Without the engine nobody knows now; it will tell when it is back.
         with suppress(SupervisorError):
             await self._runner.attach(addon)
-        await asyncio.to_thread(exchange.finish)
+        await asyncio.to_thread(finish, exchange)
         _LOGGER.info("%s: restored at version %s", record.slug, record.version, extra={"ADDON": record.slug})
         return addon
+
+    async def _write(self, record: AddonRecord, present: Addon | None) -> Addon:
+        if present is None:
+            return await self._registry.add(record)
+        fields = {field.name: getattr(record, field.name) for field in attrs.fields(AddonRecord)}
+        del fields["slug"], fields["ingress_token"]
+        await self._registry.change(present, **fields)
+        return present
 
     async def recover(self, exchange: Exchange) -> None:
         """Finish a restore that a crash cut off after its folders were in place."""
@@ -186,11 +217,18 @@ class AddonRestoring:
         return Exchange(unpacked.parent, tuple(pairs), {"slug": record.slug})
 
     async def _image(self, record: AddonRecord, saved_image: Path, job: Job) -> None:
-        """Make the image present. An add-on without one is restored all the same, and an issue tells."""
+        """Make the image present. An add-on without one is restored all the same, and an issue tells.
+
+        Raises:
+            Unavailable: there is no engine.
+        """
         try:
             if not await self._engine.images.exists(record.image_reference):
                 await self._fetch(record, saved_image, job)
-        except SupervisorError as err:
+        except Unavailable:
+            # Nobody knows what images there are. What is there now stays, until the engine is back.
+            raise
+        except (SupervisorError, OSError) as err:
             _LOGGER.error("%s: its image can't be had: %s", record.slug, err, extra={"ADDON": record.slug})
             self._resolution.raise_issue(
                 IssueType.MISSING_IMAGE,
@@ -224,19 +262,45 @@ class AddonRestoring:
                 raise Invalid(f"The saved image holds {len(archive.images)} images")
             await self._engine.images.load_single(file, archive, archive.images[0], record.image_reference)
 
-    def _keep_profile(self, slug: str, profile: Path) -> None:
+    def _keep_profile(self, slug: str, staging: Path) -> None:
         try:
-            with open_plain_file(profile) as file:
+            with open_plain_file(staging / "unpacked" / "apparmor.txt") as file:
                 content = file.read(_MAX_SETTINGS)
         except OSError:
             return
-        write_atomic(self._paths.apparmor / slug, content)
+        kept = self._paths.apparmor / slug
+        with suppress(FileNotFoundError, FileExistsError):
+            os.link(kept, staging / _PROFILE)
+        write_atomic(kept, content)
+
+    def _return_profile(self, slug: str, staging: Path) -> None:
+        before = staging / _PROFILE
+        if before.exists():
+            before.replace(self._paths.apparmor / slug)
+        elif (staging / "unpacked" / "apparmor.txt").is_file():
+            (self._paths.apparmor / slug).unlink(missing_ok=True)
 
     async def _go_on(self, addon: Addon) -> None:
         try:
             await self._runner.start(addon)
         except SupervisorError as err:
             _LOGGER.error("%s: does not run again: %s", addon.slug, err, extra={"ADDON": addon.slug})
+            self._quiet.leave(addon, err)
+
+
+def finish(exchange: Exchange) -> None:
+    """Let the old go; where the disk refuses that, what is new counts all the same."""
+    try:
+        exchange.finish()
+    except OSError as err:
+        _LOGGER.warning("What %s held before its restore can't be removed: %s", exchange.staging.name, err)
+
+
+def _undo(exchange: Exchange) -> None:
+    try:
+        exchange.undo()
+    except OSError as err:
+        _LOGGER.error("What %s held before its restore waits for the next start: %s", exchange.staging.name, err)
 
 
 def _swap(exchange: Exchange) -> None:

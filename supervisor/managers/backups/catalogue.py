@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -44,6 +44,9 @@ class Catalogue:
         self._resolution = resolution
         self._backups: dict[str, Backup] = {}
         self._scanning = asyncio.Lock()
+        # Where backups are being written, and where one was that failed: the removal may have met no mount there.
+        self._drafts: set[Path] = set()
+        self._left: set[Path] = set()
         self._elsewhere: dict[Location, tuple[Backup, ...]] = {}
         self.backups: Mapping[str, Backup] = MappingProxyType(self._backups)
 
@@ -56,6 +59,28 @@ class Catalogue:
     def find(self, slug: str) -> Backup | None:
         return self._backups.get(slug)
 
+    @asynccontextmanager
+    async def draft(self, path: Path) -> AsyncIterator[Path]:
+        """Yield where a backup is while it is not whole. When it fails nothing is left there.
+
+        Where that can't be removed, as when the mount has gone, it is when the mount is back.
+        """
+        draft = unfinished(path)
+        self._drafts.add(draft)
+        try:
+            yield draft
+        except BaseException:
+            self._left.add(draft)
+            await asyncio.shield(asyncio.to_thread(_remove, [draft]))
+            raise
+        finally:
+            self._drafts.discard(draft)
+
+    async def _remove_left(self) -> None:
+        folders = set(self._locations.usable.values())
+        left = [draft for draft in self._left - self._drafts if draft.parent in folders]
+        await asyncio.to_thread(_remove, left)
+
     async def sweep(self) -> None:
         """Remove what a crash left of backups that were being made or received."""
         for folder in self._locations.usable.values():
@@ -64,6 +89,7 @@ class Catalogue:
     async def reload(self) -> None:
         """Read all locations anew."""
         async with self._scanning:
+            await self._remove_left()
             found: dict[str, Backup] = {}
             for location, folder in self._locations.usable.items():
                 await self._scan(location, folder, found)
@@ -187,6 +213,12 @@ def _archives(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if path.suffix == ".tar" and not path.name.startswith("."))
     except FileNotFoundError:
         return []
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _sweep(folder: Path) -> None:

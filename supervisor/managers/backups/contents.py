@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -51,7 +52,7 @@ class Contents:
     async def folder(self, folder: str) -> Item | None:
         """Return None when there is no such folder."""
         path = folder_path(self._paths, folder)
-        if not await asyncio.to_thread(path.is_dir):
+        if not await asyncio.to_thread(_is_there, path):
             return None
         # What lies on a server is the server's to keep.
         far = self._mounts.given(path)
@@ -74,13 +75,13 @@ class Contents:
         if image is not None:
             contents.append(File("./image.tar", image))
         profile = self._paths.apparmor / addon.slug
-        if await asyncio.to_thread(profile.is_file):
+        if await asyncio.to_thread(_is_there, profile, stat.S_ISREG):
             contents.append(File("./apparmor.txt", profile))
         data = self._tree(addon, "data", self._paths.addons_data)
-        contents.append(data if await asyncio.to_thread(data.path.is_dir) else Folder("data"))
+        contents.append(data if await asyncio.to_thread(_is_there, data.path) else Folder("data"))
         if addon.manifest.public_config is not None:
             config = self._tree(addon, "config", self._paths.addon_configs)
-            if await asyncio.to_thread(config.path.is_dir):
+            if await asyncio.to_thread(_is_there, config.path):
                 contents.append(config)
         return Item(addon.slug, tuple(contents))
 
@@ -119,6 +120,16 @@ def addon_json(addon: Addon, state: AddonState) -> dict[str, Any]:
         "version": addon.record.version,
         "state": "started" if running else "stopped",
     }
+
+
+def _is_there(path: Path, is_kind: Callable[[int], bool] = stat.S_ISDIR) -> bool:
+    """Tell whether there is such a folder. What can't be looked at is there: reading it will tell what ails it."""
+    try:
+        return is_kind(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def _json(data: Any) -> bytes:

@@ -16,7 +16,7 @@ from supervisor.jobs import Job, JobManager
 from supervisor.jobs.job import JobError
 
 from .backup import Backup, Location
-from .catalogue import Catalogue, unfinished
+from .catalogue import Catalogue
 from .locations import Locations
 from .progress import ByteProgress
 
@@ -47,12 +47,13 @@ class Copies:
         folder = await self._locations.target(location)
         source = backup.copy
         target = folder / source.path.name
-        draft = unfinished(target)
         try:
-            await in_thread(work, lambda: copy_file(source.path, draft, work))
-            await asyncio.to_thread(put_in_place, draft, target)
+            async with self._catalogue.draft(target) as draft:
+                await in_thread(work, lambda: copy_file(source.path, draft, work))
+                # Written where the mount is, and not where it has been.
+                await self._locations.target(location)
+                await asyncio.to_thread(put_in_place, draft, target)
         except FileExistsError:
-            await asyncio.to_thread(draft.unlink, missing_ok=True)
             raise BackupFileExistError(f"There is a file {target.name} already; it is left alone") from None
         except OSError as err:
             self._catalogue.judge(location, err)

@@ -53,9 +53,9 @@ def read_core(paths: DataPaths) -> CoreData:
         HomeAssistantBackupError: it can't be read.
     """
     try:
-        text = settings_file(paths).read_text(encoding="utf-8")
+        text = settings_file(paths).read_bytes()
     except FileNotFoundError:
-        text = "{}"
+        text = b"{}"
     except OSError as err:
         raise HomeAssistantBackupError(f"Home Assistant's settings can't be read: {err.strerror}") from err
     try:
@@ -66,6 +66,8 @@ def read_core(paths: DataPaths) -> CoreData:
         raise HomeAssistantBackupError("Home Assistant's settings are no object")
     try:
         filled = any(paths.homeassistant.iterdir())
-    except OSError:
+    except FileNotFoundError:
         filled = False
+    except OSError as err:
+        raise HomeAssistantBackupError(f"Home Assistant's folder can't be read: {err.strerror}") from err
     return CoreData(settings, bool(settings) or filled)

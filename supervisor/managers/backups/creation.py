@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -34,7 +35,7 @@ from supervisor.managers.store import StoreManager
 from supervisor.paths import DataPaths
 
 from .backup import Backup, Location
-from .catalogue import Catalogue, unfinished
+from .catalogue import Catalogue
 from .contents import Contents, Item
 from .copies import Copies
 from .core_data import CoreData, read_core
@@ -105,7 +106,7 @@ class Creation:
             # One that is down now may be there by then; if not, the backup is worth having without that copy.
             self._locations.check(location)
         name = check_file_name(order.file_name) if order.file_name else None
-        if name is not None and await asyncio.to_thread((folder / name).exists):
+        if name is not None and await asyncio.to_thread(os.path.lexists, folder / name):
             raise BackupFileExistError(f"There is a backup {name} already; it is left alone")
         return Target(locations, folder, name)
 
@@ -189,30 +190,40 @@ class Creation:
         """
         path = target.folder / (target.file_name or f"{metadata.slug}.tar")
         progress = ByteProgress(job, sum(item.extent.size for item in await self.preview(chosen)))
-        writer = ArchiveWriter(
-            unfinished(path),
-            compressed=order.compressed,
-            password=order.password,
-            encryption=chosen.core_data.encryption,
-        )
-        draft = ArchiveDraft(metadata, progress, writer=writer)
+        location = target.locations[0]
+        restarted: list[Addon] = []
         try:
-            async with self._file(writer, target.locations[0]):
-                await self.fill(draft, chosen, job)
-                job.stage("finishing_file")
-                # Waited for in any case: the file must not be closed under it.
-                size = await in_thread(Work(), lambda: writer.finish(draft.metadata.packed()))
-            await _publish(unfinished(path), path)
-            backup = self._catalogue.add(draft.metadata, target.locations[0], path, size)
+            async with self._catalogue.draft(path) as file:
+                writer = ArchiveWriter(
+                    file,
+                    compressed=order.compressed,
+                    password=order.password,
+                    encryption=chosen.core_data.encryption,
+                )
+                draft = ArchiveDraft(metadata, progress, restarted, writer=writer)
+                size = await self._write(draft, chosen, location, job)
+                await _publish(file, path)
+            backup = self._catalogue.add(draft.metadata, location, path, size)
             if len(target.locations) > 1:
                 job.stage("copy_additional_locations")
                 await self._copies.make(backup, target.locations[1:], job)
         finally:
-            if draft.restarted:
+            if restarted:
                 job.stage("await_addon_restarts")
-                await asyncio.gather(*(addon.settle(_RESTART_SECONDS) for addon in draft.restarted))
+                await asyncio.gather(*(addon.settle(_RESTART_SECONDS) for addon in restarted))
         _LOGGER.info("Backup %s is made: %s, %.1f MB", backup.slug, path, size / 1e6)
         return backup
+
+    async def _write(self, draft: ArchiveDraft, chosen: Chosen, location: Location, job: Job) -> int:
+        """Write the whole file; return its size."""
+        async with self._file(draft.writer, location):
+            # Written where the mount is, and not where it has been: this is asked once the file is open.
+            await self._locations.target(location)
+            await self.fill(draft, chosen, job)
+            job.stage("finishing_file")
+            await self._locations.target(location)
+            # Waited for in any case: the file must not be closed under it.
+            return await in_thread(Work(), lambda: draft.writer.finish(draft.metadata.packed()))
 
     async def fill(self, draft: Draft, chosen: Chosen, job: Job) -> None:
         """Save everything that was chosen, one after the other.
@@ -254,10 +265,8 @@ async def _publish(draft: Path, path: Path) -> None:
     try:
         await asyncio.to_thread(put_in_place, draft, path)
     except FileExistsError:
-        await asyncio.to_thread(draft.unlink, missing_ok=True)
         raise BackupFileExistError(f"There is a backup {path.name} already; it is left alone") from None
     except OSError as err:
-        await asyncio.to_thread(draft.unlink, missing_ok=True)
         raise BackupFatalIOError(f"The finished backup can't be put in place: {err.strerror}") from err
 
 

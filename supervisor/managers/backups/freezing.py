@@ -56,6 +56,10 @@ class Freezer:
         self._frozen: _Frozen | None = None
         self._waiter: asyncio.Task[None] | None = None
 
+    @property
+    def is_frozen(self) -> bool:
+        return self._state.get() is CoreState.FREEZE
+
     @asynccontextmanager
     async def frozen(self) -> AsyncIterator[None]:
         """Keep the daemon in state freeze inside the block."""
@@ -67,8 +71,10 @@ class Freezer:
 
     async def _back(self) -> None:
         # A daemon that ends meanwhile is not called back to life.
-        if self._state.get() is CoreState.FREEZE:
+        if self.is_frozen:
             await self._state.set(CoreState.RUNNING)
+            # Who could not go on with the disk full of half a backup may do so now.
+            await self._quiet.wake_left()
 
     async def freeze(self, seconds: float) -> None:
         """Make everything quiet until `thaw`, or until the time is over.

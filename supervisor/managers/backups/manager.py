@@ -83,9 +83,10 @@ class BackupManager:
         await self.catalogue.reload()
         self.judge()
 
-    async def engine_reached(self) -> None:
-        """Wake whom a crash left quiet."""
-        await self._quiet.wake_left()
+    async def wake_left(self) -> None:
+        """Bring back who was left quiet, unless all is to be quiet now; needs the engine."""
+        if not self.freezer.is_frozen:
+            await self._quiet.wake_left()
 
     async def stop(self) -> None:
         await self.freezer.stop()

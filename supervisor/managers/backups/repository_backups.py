@@ -82,7 +82,11 @@ class RepositoryDraft(Draft):
         if item.name in _AT_THE_END:
             self._waiting.append(part)
             return Written(0, 0, Packed())
-        stored = (await self.writer.store([part], self._tell))[part.name]
+        try:
+            stored = (await self.writer.store([part], self._tell))[part.name]
+        except SupervisorError as err:
+            # It is the repository: the next add-on would be stopped for nothing, and wait as long for it.
+            raise BackupFatalIOError(str(err)) from err
         if isinstance(stored, SupervisorError):
             raise BackupError(str(stored)) from stored
         self._done += stored.size
@@ -98,6 +102,8 @@ class RepositoryDraft(Draft):
             stored = await self.writer.finish(self._described, self._waiting, self._tell)
         except SupervisorError as err:
             raise BackupFatalIOError(str(err)) from err
+        except OSError as err:
+            raise BackupFatalIOError(f"The description of the backup can't be written: {err.strerror}") from err
         for name, one in stored.items():
             if isinstance(one, SupervisorError):
                 _LOGGER.error("%s is not in backup %s: %s", name, self.metadata.slug, one)

@@ -19,7 +19,7 @@ from supervisor.drivers.archive.reader import ArchiveReader
 from supervisor.drivers.archive.rules import ForeignLinks, Limits, Rules
 from supervisor.drivers.archive.work import Work, in_thread
 from supervisor.drivers.exchange import Exchange, Pair
-from supervisor.drivers.folder import open_plain_file, remove_tree
+from supervisor.drivers.folder import open_plain_file
 from supervisor.errors import BackupError, BackupInvalidError, SupervisorError, WrongPassword
 from supervisor.jobs import Job, JobManager
 from supervisor.jobs.job import JobError
@@ -32,7 +32,7 @@ from supervisor.model.validators import port
 from supervisor.paths import DataPaths
 from supervisor.state import write_atomic
 
-from .addon_restoring import AddonRestoring
+from .addon_restoring import AddonRestoring, finish
 from .backup import Backup, Copy
 from .contents import CORE, SUPERVISOR, folder_path
 from .core_data import settings_file
@@ -40,6 +40,7 @@ from .exclusions import DATABASE_PATTERNS, anchored
 from .metadata import Metadata
 from .opening import NOT_OPENED, check_opens
 from .progress import ByteProgress
+from .quiet import Quiet
 from .sources import Source
 
 _LOGGER = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ class Restoring:
     _mounts: MountManager
     _addons: AddonManager
     _addon_restoring: AddonRestoring
+    _quiet: Quiet
     _version: Callable[[], str]
 
     def wanted(self, backup: Backup, wanted: Wanted) -> Wanted:
@@ -157,15 +159,16 @@ class Restoring:
         Raises:
             BackupError: something was not restored; the job tells what.
         """
-        if wanted.full:
-            await self._addons.booter.shutdown()
-        async with opening as source:
-            run = _Run(backup, source, wanted, job, ByteProgress(job, source.size_of(_items_of(wanted))))
-            try:
+        try:
+            if wanted.full:
+                await self._addons.booter.shutdown()
+            async with opening as source:
+                run = _Run(backup, source, wanted, job, ByteProgress(job, source.size_of(_items_of(wanted))))
                 await self._items(run)
-            finally:
-                # What a full restore stopped and did not replace goes on.
-                await asyncio.shield(self._resume(run))
+        finally:
+            if wanted.full:
+                # What was stopped and not replaced goes on.
+                await asyncio.shield(self._resume())
         if run.started:
             job.stage("await_addon_restarts")
             await asyncio.gather(*(addon.settle(_RESTART_SECONDS) for addon in run.started))
@@ -218,8 +221,10 @@ class Restoring:
         """
         if not run.source.holds(item):
             raise BackupError(f"Can't find backup {item}")
-        free = await self._host.free_bytes()
-        rules = attrs.evolve(rules, limits=Limits(size=max(0, free - _RESERVE)))
+        room = await self._host.free_bytes() - _RESERVE
+        if room <= 0:
+            raise BackupError(f"{item} can't be unpacked: No space left on the disk of the data")
+        rules = attrs.evolve(rules, limits=Limits(size=room))
         target = staging / "unpacked"
 
         def prepare() -> None:
@@ -227,15 +232,13 @@ class Restoring:
             target.mkdir(mode=0o700)
 
         try:
-            await asyncio.to_thread(prepare)
-            await run.source.unpack(item, target, rules, run.progress)
-        except BaseException as err:
-            await asyncio.shield(asyncio.to_thread(remove_tree, staging))
-            if isinstance(err, WrongPassword):
-                raise BackupError(f"{item} {NOT_OPENED}") from err
-            if isinstance(err, OSError):
-                raise BackupError(f"{item} can't be unpacked: {err.strerror}") from err
-            raise
+            async with _cleared(staging):
+                await asyncio.to_thread(prepare)
+                await run.source.unpack(item, target, rules, run.progress)
+        except WrongPassword as err:
+            raise BackupError(f"{item} {NOT_OPENED}") from err
+        except OSError as err:
+            raise BackupError(f"{item} can't be unpacked: {err.strerror}") from err
         return target
 
     async def _folder(self, run: _Run, folder: str) -> None:
@@ -261,12 +264,15 @@ class Restoring:
                 kept = await asyncio.to_thread(_databases, self._paths.homeassistant)
             new = "unpacked/data" if has_data else "unpacked"
             await self._swap(Exchange(staging, (Pair(new, self._paths.homeassistant, kept),), {}))
-        await asyncio.to_thread(_take_over, settings_file(self._paths), settings)
+        try:
+            await asyncio.to_thread(_take_over, settings_file(self._paths), settings)
+        except OSError as err:
+            raise BackupError(f"The restored settings of Home Assistant can't be written: {err.strerror}") from err
 
     async def _swap(self, exchange: Exchange) -> None:
         def do() -> None:
             exchange.swap()
-            exchange.finish()
+            finish(exchange)
 
         try:
             # Waited for in any case: nobody may tidy up while it is at work.
@@ -339,15 +345,14 @@ class Restoring:
             except SupervisorError as err:
                 run.fail("the registries' logins", err, group)
 
-    async def _resume(self, run: _Run) -> None:
-        if not run.wanted.full:
-            return
+    async def _resume(self) -> None:
         for addon in list(self._addons.registry.installed.values()):
             if addon.record.should_run and not addon.running and not self._addons.runner.busy(addon):
                 try:
                     await self._addons.runner.start(addon)
                 except SupervisorError as err:
                     _LOGGER.error("%s: does not run again: %s", addon.slug, err, extra={"ADDON": addon.slug})
+                    self._quiet.leave(addon, err)
 
     async def recover(self) -> None:
         """Bring what a crash left of a restore to an end, forwards or back. Before add-ons are started."""
@@ -376,8 +381,8 @@ async def _cleared(staging: Path) -> AsyncIterator[None]:
     except BaseException:
         try:
             await asyncio.shield(asyncio.to_thread(Exchange.recover, staging))
-        except OSError as err:
-            _LOGGER.error("What was unpacked for %s can't be removed now: %s", staging.name, err.strerror)
+        except (OSError, ValueError) as err:
+            _LOGGER.error("What is left of the restore %s waits for the next start: %s", staging.name, err)
         raise
 
 

@@ -17,7 +17,7 @@ from supervisor.errors import BackupError, BackupFileExistError, NotFound
 from supervisor.jobs import Job, JobManager
 
 from .backup import Backup, Location
-from .catalogue import Catalogue, read_file, unfinished
+from .catalogue import Catalogue, read_file
 from .copies import Copies
 from .locations import Locations
 from .metadata import Metadata
@@ -50,13 +50,12 @@ class Imports:
         folder = await self._locations.target(locations[0])
         for location in locations[1:]:
             self._locations.check(location)
-        draft = unfinished(folder / f"{secrets.token_hex(8)}.tar")
-        try:
+        async with self._catalogue.draft(folder / f"{secrets.token_hex(8)}.tar") as draft:
             await self._write(draft, pieces, locations[0])
+            # Written where the mount is, and not where it has been.
+            await self._locations.target(locations[0])
             async with self._jobs.run("backup_manager_import_backup") as job:
                 return await self._take_in(draft, folder, name, locations, job)
-        finally:
-            await asyncio.shield(asyncio.to_thread(draft.unlink, missing_ok=True))
 
     async def _write(self, draft: Path, pieces: AsyncIterator[bytes], location: Location) -> None:
         try:
@@ -107,7 +106,10 @@ class Imports:
                 present = None
             if present is None or not present.same_as(metadata):
                 raise BackupFileExistError(f"There is another file {target.name} already; it is left alone") from None
-            await asyncio.to_thread(draft.replace, target)
+            try:
+                await asyncio.to_thread(draft.replace, target)
+            except OSError as err:
+                raise BackupError(f"The upload can't be put in place: {err.strerror}") from err
         except OSError as err:
             raise BackupError(f"The upload can't be put in place: {err.strerror}") from err
 
