@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -41,6 +43,9 @@ async def test_disks_of_which_nothing_is_in_use_are_listed(haos_host: BoxDaemon,
         "dev_path": device,
     }
     assert (await haos_host.get("/os/datadisk/list"))["devices"] == ["hostbox-disk-spare"], "the data is on the other"
+    command = (sys.executable, "-m", "supervisor", "--socket", str(haos_host.socket), "os", "datadisk", "-o", "name")
+    shown = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert (await shown.communicate())[0] == b"hostbox-disk-spare\n"
     disks.box.run("mkfs.ext4", "-q", device)
     disks.box.run("udevadm", "trigger", "--settle", device)
     disks.box.run("mount", "--mkdir", device, "/mnt/spare")
