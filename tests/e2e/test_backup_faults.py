@@ -120,12 +120,13 @@ async def test_what_can_not_be_read_costs_only_itself_and_the_job_tells(
     tmp_path: Path, disks: Path, docker_client: docker.APIClient
 ) -> None:
     house = House(tmp_path)
-    data = house.daemon.data
+    data, left = house.daemon.data, contextlib.ExitStack()
     try:
         await house.open()
         for item, places in ITEMS.items():
             dying = LoopDisk(disks / "small", data / places[0] / "dying").make(16 * MIB)
             dying.mount()
+            left.callback(dying.unmount)
             bad = dying.place / "bad"
             bad.write_bytes(os.urandom(MIB))
             dying.spoil(bad, MIB // 2, MIB // 4)
@@ -140,6 +141,7 @@ async def test_what_can_not_be_read_costs_only_itself_and_the_job_tells(
     finally:
         await house.daemon.kill()
         clear(docker_client)
+        left.close()
 
 
 async def unreadable(house: House, item: str) -> None:
