@@ -32,7 +32,7 @@ from supervisor.state import StateFile
 
 SYSTEMD = "org.freedesktop.systemd1"
 MANAGER = "/org/freedesktop/systemd1"
-EXISTING = Path(__file__).with_name("existing_installation") / "mounts.json"
+EXISTING = Path(__file__).parents[1] / "unit/existing_installation/mounts.json"
 VAULT = {"name": "vault", "type": "cifs", "usage": "backup", "server": "nas", "share": "vault"}
 LOGIN = {"username": "me", "password": "secret"}
 
