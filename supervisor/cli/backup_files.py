@@ -6,14 +6,14 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 from urllib.parse import urlencode
 
 import click
 
 from supervisor.cli import text
 from supervisor.cli.answers import mapping
-from supervisor.cli.arguments import BACKUP
+from supervisor.cli.arguments import BACKUP, LOCAL, LOCATION
 from supervisor.cli.client import route
 from supervisor.cli.columns import size
 from supervisor.cli.command import Command, Session, pass_session
@@ -21,13 +21,11 @@ from supervisor.cli.failures import ExitCode, Failure
 from supervisor.cli.job_view import JobView
 from supervisor.cli.progress import reporter
 
-LOCAL: Final = ".local"
-
 
 @click.command(cls=Command, examples=("supervisor backups download 1a2b3c4d", "supervisor backups download x -f x.tar"))
 @click.argument("slug", type=BACKUP)
 @click.option("-f", "--file", type=click.Path(dir_okay=False), help="Where to write it. [SLUG.tar]")
-@click.option("--location", help="The location whose copy is wanted.")
+@click.option("--location", type=LOCATION, help="The location whose copy is wanted.")
 @pass_session
 def download(session: Session, slug: str, *, file: str | None, location: str | None) -> None:
     """Fetch the file of a backup. A file that is there already is not overwritten."""
@@ -64,7 +62,9 @@ def download(session: Session, slug: str, *, file: str | None, location: str | N
 
 @click.command(cls=Command, examples=("supervisor backups upload 1a2b3c4d.tar",))
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, readable=True))
-@click.option("--location", multiple=True, help="Where to keep it; may be repeated, the first gets the file.")
+@click.option(
+    "--location", multiple=True, type=LOCATION, help="Where to keep it; may be repeated, the first gets the file."
+)
 @click.option("--name", help="The name of the file there, ending in .tar.")
 @pass_session
 def upload(session: Session, file: str, *, location: tuple[str, ...], name: str | None) -> None:

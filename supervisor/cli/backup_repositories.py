@@ -12,7 +12,7 @@ import click
 
 from supervisor.cli import text
 from supervisor.cli.answers import mapping, mappings
-from supervisor.cli.arguments import BACKUP_REPOSITORY
+from supervisor.cli.arguments import BACKUP, BACKUP_REPOSITORY
 from supervisor.cli.backup_files import Transfer
 from supervisor.cli.client import route
 from supervisor.cli.columns import Column, Field, moment, size
@@ -26,7 +26,7 @@ _COLUMNS = (
     Column("PLACE", "place", flexible=True),
     Column("BACKUPS", "backups", right=True),
     Column("KEPT", shown_retention, flexible=True),
-    Column("PROBLEM", "problem", flexible=True),
+    Column("PROBLEM", "problem", wraps=True),
 )
 
 
@@ -35,8 +35,9 @@ def _checked(row: Mapping[str, Any]) -> str:
     if not last:
         return "never"
     verdict = "good" if last.get("good") else f"bad: {last.get('reason')}"
-    share = f", share {last.get('part')} of {last.get('parts')} read" if last.get("parts") else ", data not read"
-    return f"{last.get('when')}: {verdict}{share}"
+    parts = last.get("parts")
+    share = ", data not read" if not parts else f", part {last.get('part')} of {parts} read" if parts != 1 else ""
+    return f"{verdict}{share}, {moment(last.get('when'))}"
 
 
 _FIELDS = (
@@ -44,7 +45,7 @@ _FIELDS = (
     Field("Place", "place"),
     Field("Location", "location"),
     Field("Backups", "backups"),
-    Field("Looked at", "looked"),
+    Field("Looked at", lambda row: moment(row.get("looked"))),
     Field("Problem", "problem", optional=True),
     Field("Kept", shown_retention),
     Field("Checked", _checked),
@@ -133,7 +134,9 @@ def _secret(file: Any, what: str, *, twice: bool = False) -> str:
     elif sys.stdin.isatty():
         secret = str(click.prompt(what, hide_input=True, confirmation_prompt=twice, err=True))
     else:
-        raise click.UsageError(f"nobody can be asked for the {what.lower()} here: give a file that holds it")
+        raise click.UsageError(
+            f"nobody can be asked for the {what.lower()} here: use --{what.lower().replace(' ', '-')}-file"
+        )
     if not secret:
         raise click.UsageError(f"the {what.lower()} is empty")
     return secret
@@ -198,7 +201,8 @@ def prune(session: Session, name: str, *, yes: bool) -> None:
     before = {row.get("slug") for row in _backups(session, name)}
     _job(session, _base(name, "prune"), {}, f"Pruning {name}")
     gone = sorted(str(slug) for slug in before - {row.get("slug") for row in _backups(session, name)})
-    session.output.done(f"Removed {len(gone)} backups from {name}", name=name, data={"removed": gone})
+    count = "1 backup" if len(gone) == 1 else f"{len(gone)} backups"
+    session.output.done(f"Removed {count} from {name}", name=name, data={"removed": gone})
 
 
 def _job(session: Session, path: str, body: Mapping[str, Any], title: str) -> None:
@@ -221,7 +225,7 @@ def backups(session: Session, name: str) -> None:
 
 @click.command(cls=Command)
 @click.argument("name", type=BACKUP_REPOSITORY)
-@click.argument("slug")
+@click.argument("slug", type=BACKUP)
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 @pass_session
 def forget(session: Session, name: str, slug: str, *, yes: bool) -> None:
@@ -243,8 +247,8 @@ def ssh_key(session: Session) -> None:
     cls=Command,
     examples=("supervisor backups browse nas 5f2e1c07", "supervisor backups browse nas 5f2e1c07 share/photos"),
 )
-@click.argument("name", type=BACKUP_REPOSITORY)
-@click.argument("slug")
+@click.argument("name", metavar="REPOSITORY", type=BACKUP_REPOSITORY)
+@click.argument("slug", type=BACKUP)
 @click.argument("path", default="")
 @pass_session
 def browse(session: Session, name: str, slug: str, path: str) -> None:
@@ -254,8 +258,8 @@ def browse(session: Session, name: str, slug: str, path: str) -> None:
 
 
 @click.command(cls=Command, examples=("supervisor backups get nas 5f2e1c07 share/photos/cat.jpg cat.jpg",))
-@click.argument("name", type=BACKUP_REPOSITORY)
-@click.argument("slug")
+@click.argument("name", metavar="REPOSITORY", type=BACKUP_REPOSITORY)
+@click.argument("slug", type=BACKUP)
 @click.argument("path")
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
 @pass_session
@@ -280,8 +284,8 @@ def get(session: Session, name: str, slug: str, path: str, target: Path) -> None
 
 
 @click.command("restore-file", cls=Command, examples=("supervisor backups restore-file nas 5f2e1c07 share/photos",))
-@click.argument("name", type=BACKUP_REPOSITORY)
-@click.argument("slug")
+@click.argument("name", metavar="REPOSITORY", type=BACKUP_REPOSITORY)
+@click.argument("slug", type=BACKUP)
 @click.argument("path")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 @pass_session

@@ -8,14 +8,16 @@ from typing import Any, Final, TypeVar
 import click
 
 from supervisor.cli.answers import mapping, mappings, match_uuid
+from supervisor.cli.arguments import LOCAL, LOCATION, SCHEDULE
 from supervisor.cli.client import route
 from supervisor.cli.columns import Column, Field, moment
 from supervisor.cli.command import Command, Group, Session, confirm, pass_session
-from supervisor.cli.failures import Failure
+from supervisor.cli.failures import ExitCode, Failure
 from supervisor.cli.progress import follow
 from supervisor.cli.retention_options import given_retention, retention_options, shown_retention
 
 F = TypeVar("F", bound=Callable[..., Any])
+_LOOK: Final = "see them with: supervisor backups schedule"
 _FOLDERS: Final = ("homeassistant", "share", "addons/local", "ssl", "media")
 
 
@@ -60,7 +62,7 @@ _COLUMNS = (
     Column("ON", "enabled"),
     Column("CRON", "cron"),
     Column("NEXT", _next),
-    Column("LAST", _last, flexible=True),
+    Column("LAST", _last, wraps=True),
 )
 _FIELDS = (
     Field("Name", "name"),
@@ -95,6 +97,7 @@ def wish_options(command: F) -> F:
             "--location",
             "locations",
             multiple=True,
+            type=LOCATION,
             metavar="LOCATION",
             help="A mount, local, or repository:NAME; may be repeated.",
         ),
@@ -117,7 +120,7 @@ def _wish(given: Mapping[str, Any]) -> dict[str, Any]:
         homeassistant = "homeassistant" in given["folders"]
         wish["contents"] = {"addons": addons, "folders": folders, "homeassistant": homeassistant}
     if given["locations"]:
-        wish["locations"] = [None if one == "local" else one for one in given["locations"]]
+        wish["locations"] = [None if one == LOCAL else one for one in given["locations"]]
     if given["password_file"] is not None:
         wish["password"] = str(given["password_file"].readline(65536)).rstrip("\r\n")
     if (rule := given_retention(given)) is not None:
@@ -133,7 +136,9 @@ def _id(session: Session, given: str) -> str:
     """Return the identifier that is meant: by its beginning, or by the schedule's name."""
     rows = _all(session)
     named = [str(row.get("id")) for row in rows if row.get("name") == given]
-    return named[0] if len(named) == 1 else match_uuid(given, [str(row.get("id")) for row in rows], "schedule")
+    if len(named) > 1:
+        raise Failure(f"{len(named)} schedules are called {given}: name an identifier", ExitCode.USAGE, hint=_LOOK)
+    return named[0] if named else match_uuid(given, [str(row.get("id")) for row in rows], "backup schedule")
 
 
 @click.command("list", cls=Command)
@@ -144,7 +149,7 @@ def list_(session: Session) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("schedule")
+@click.argument("schedule", type=SCHEDULE)
 @pass_session
 def info(session: Session, schedule: str) -> None:
     """Show a schedule, by its name or identifier."""
@@ -171,7 +176,7 @@ def add(session: Session, /, name: str, cron: str, **given: Any) -> None:
 
 
 @click.command(cls=Command, examples=("supervisor backups schedule change nightly --off",))
-@click.argument("schedule")
+@click.argument("schedule", type=SCHEDULE)
 @click.option("--name", help="Another name.")
 @click.option("--cron", help="Another time.")
 @click.option("--on/--off", "enabled", default=None, help="Whether it is done.")
@@ -188,7 +193,7 @@ def change(session: Session, /, schedule: str, **given: Any) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("schedule")
+@click.argument("schedule", type=SCHEDULE)
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 @pass_session
 def remove(session: Session, schedule: str, *, yes: bool) -> None:
@@ -200,7 +205,7 @@ def remove(session: Session, schedule: str, *, yes: bool) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("schedule")
+@click.argument("schedule", type=SCHEDULE)
 @pass_session
 def run(session: Session, schedule: str) -> None:
     """Make the backup of a schedule now."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from supervisor.cli.answers import mapping, mappings
-from supervisor.cli.arguments import BACKUP, INSTALLED
-from supervisor.cli.backup_files import LOCAL, download, upload
+from supervisor.cli.arguments import BACKUP, INSTALLED, LOCAL, LOCATION
+from supervisor.cli.backup_files import download, upload
 from supervisor.cli.backup_quiet import freeze, stale, thaw
 from supervisor.cli.backup_repositories import browse, get, repository, restore_file
 from supervisor.cli.backup_schedules import schedule
@@ -23,6 +23,7 @@ from supervisor.cli.job_view import all_errors
 from supervisor.cli.progress import fetch, follow
 
 PASSWORD_VARIABLE: Final = "SUPERVISOR_BACKUP_PASSWORD"  # noqa: S105 - the name of a variable
+PLACES: Final = "Where to keep it: local, the name of a mount, or repository:NAME"
 FOLDERS: Final = click.Choice(["share", "addons/local", "ssl", "media"])
 
 _COLUMNS = (
@@ -52,7 +53,7 @@ def _checked(row: Mapping[str, Any]) -> list[str]:
 _FIELDS = (
     Field("Name", "name"),
     Field("Slug", "slug"),
-    Field("Date", "date"),
+    Field("Date", lambda row: moment(row.get("date"))),
     Field("Type", "type"),
     Field("Size", lambda row: size(row.get("size_bytes"))),
     Field("Encrypted", "protected"),
@@ -135,7 +136,7 @@ def info(session: Session, slug: str) -> None:
 @click.option("--encrypt", is_flag=True, help="Encrypt it; asks for the password where none is given.")
 @_password_file
 @click.option("--no-compress", is_flag=True, help="Don't compress: faster for pictures and films.")
-@click.option("--location", "locations", multiple=True, help="Where to keep it; may be repeated.")
+@click.option("--location", "locations", multiple=True, type=LOCATION, help=f"{PLACES}; may be repeated.")
 @click.option("--file", "file_name", help="The name of the file, ending in .tar.")
 @click.option("--preview", is_flag=True, help="Only show how much would be read.")
 @click.option("--detach", is_flag=True, help="Don't wait for the end: print the job's identifier and return.")
@@ -143,6 +144,7 @@ def info(session: Session, slug: str) -> None:
 def new(session: Session, /, name: str, *, preview: bool, detach: bool, **options: Any) -> None:
     """Make a backup called NAME: of everything, or of the parts that are named."""
     parts = _parts(options)
+    _require_installed(session, parts.get("addons", ()))
     if options["no_database"]:
         parts["homeassistant_exclude_database"] = True
     if preview:
@@ -172,6 +174,16 @@ def _counted(verdict: Mapping[str, Any]) -> str:
     return f": {'1 file' if count == 1 else f'{count} files'}, {size(verdict.get('size'))}" if count else ""
 
 
+def _require_installed(session: Session, slugs: Sequence[str]) -> None:
+    """Refuse add-ons that are not installed: the daemon would leave them out, and make a backup that lacks them."""
+    if not slugs:
+        return
+    installed = {addon.get("slug") for addon in mappings(session.client.get("/addons"), "addons")}
+    if missing := [slug for slug in slugs if slug not in installed]:
+        hint = "see what is installed with: supervisor addons"
+        raise Failure(f"not installed: {', '.join(missing)}", ExitCode.NOT_FOUND, hint=hint)
+
+
 def _parts(options: Mapping[str, Any]) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     if options["addons"]:
@@ -184,7 +196,7 @@ def _parts(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _place(name: str) -> str | None:
-    return None if name in ("local", LOCAL) else name
+    return None if name == LOCAL else name
 
 
 def _show_preview(session: Session, parts: Mapping[str, Any]) -> None:
@@ -229,10 +241,10 @@ def _follow_backup(session: Session, job: str) -> str:
     examples=("supervisor backups restore 1a2b3c4d", "supervisor backups restore 1a2b3c4d --addon core_ssh"),
 )
 @click.argument("slug", type=BACKUP)
-@click.option("--addon", "addons", multiple=True, help="Restore only this add-on; may be repeated.")
+@click.option("--addon", "addons", multiple=True, type=INSTALLED, help="Restore only this add-on; may be repeated.")
 @click.option("--folder", "folders", multiple=True, type=FOLDERS, help="Restore only this folder; may be repeated.")
 @click.option("--homeassistant", is_flag=True, help="Restore Home Assistant's configuration.")
-@click.option("--location", help="The location whose copy to use.")
+@click.option("--location", type=LOCATION, help="The location whose copy to use.")
 @_password_file
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 @pass_session
@@ -241,6 +253,7 @@ def restore(
 ) -> None:
     """Bring back everything of a full backup, or the parts that are named."""
     parts = _parts(options)
+    _require_held(mapping(session.client.get(route("backups", slug, "info"))), parts)
     what = "the named parts" if parts else "everything, removing add-ons that are not in it,"
     confirm(f"Replace what is here now: restore {what} from backup {slug}?", yes=yes)
     body: dict[str, Any] = {**parts, "background": True}
@@ -253,9 +266,32 @@ def restore(
     session.output.done(f"Restored backup {slug}", name=slug, data=answer)
 
 
+def _require_held(backup: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
+    """Refuse parts that a backup does not hold, and everything where it holds only parts, before anything is changed.
+
+    Raises:
+        Failure: with the parts that there are.
+    """
+    slug = backup.get("slug")
+    addons = [str(addon.get("slug")) for addon in mappings(backup, "addons")]
+    folders = backup.get("folders")
+    held = _as_options(addons, folders if isinstance(folders, list) else [], core=bool(backup.get("homeassistant")))
+    hint = f"it holds: {' '.join(held) or 'nothing'}"
+    if not parts and backup.get("type") == "partial":
+        raise Failure(f"backup {slug} holds only parts: name those to restore", ExitCode.USAGE, hint=hint)
+    wanted = _as_options(parts.get("addons", []), parts.get("folders", []), core=bool(parts.get("homeassistant")))
+    if missing := [part for part in wanted if part not in held]:
+        raise Failure(f"backup {slug} does not hold {' '.join(missing)}", ExitCode.NOT_FOUND, hint=hint)
+
+
+def _as_options(addons: Sequence[str], folders: Sequence[str], *, core: bool) -> list[str]:
+    named = [*(f"--addon {slug}" for slug in addons), *(f"--folder {folder}" for folder in folders)]
+    return [*named, "--homeassistant"] if core else named
+
+
 @click.command(cls=Command)
 @click.argument("slug", type=BACKUP)
-@click.option("--location", help="The location whose copy to check.")
+@click.option("--location", type=LOCATION, help="The location whose copy to check.")
 @_password_file
 @pass_session
 def verify(session: Session, slug: str, *, location: str | None, password_file: str | None) -> None:
@@ -277,7 +313,9 @@ def verify(session: Session, slug: str, *, location: str | None, password_file: 
 
 @click.command(cls=Command)
 @click.argument("slug", type=BACKUP)
-@click.option("--location", "locations", multiple=True, help="Remove only the copy there; may be repeated.")
+@click.option(
+    "--location", "locations", multiple=True, type=LOCATION, help="Remove only the copy there; may be repeated."
+)
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 @pass_session
 def remove(session: Session, slug: str, *, locations: tuple[str, ...], yes: bool) -> None:
@@ -289,17 +327,27 @@ def remove(session: Session, slug: str, *, locations: tuple[str, ...], yes: bool
 
 
 @click.command(cls=Command, examples=("supervisor backups exclude local_lamp 'data/cache' '*.log'",))
-@click.argument("addon", type=INSTALLED)
+@click.argument("addon", type=INSTALLED, required=False)
 @click.argument("patterns", nargs=-1)
 @click.option("--reset", is_flag=True, help="Leave nothing out any more.")
 @pass_session
-def exclude(session: Session, addon: str, patterns: tuple[str, ...], *, reset: bool) -> None:
-    """Choose what is left out of an add-on's backups, or show what is."""
-    if patterns or reset:
+def exclude(session: Session, addon: str | None, patterns: tuple[str, ...], *, reset: bool) -> None:
+    """Choose what is left out of an add-on's backups, or show what is: for ADDON, or for all."""
+    if reset and (addon is None or patterns):
+        raise click.UsageError("--reset goes with an add-on and without patterns")
+    if addon is not None and (patterns or reset):
+        _require_installed(session, () if reset else (addon,))
         session.client.post("/backups/excludes", {addon: list(patterns)})
-    known = mapping(mapping(session.client.get("/backups/excludes")).get("excludes")).get(addon, [])
-    rows = [{"pattern": pattern} for pattern in known if isinstance(pattern, str)]
-    session.output.rows(rows, (Column("PATTERN", "pattern"),), name="pattern", empty="Nothing is left out.", data=known)
+    known = mapping(mapping(session.client.get("/backups/excludes")).get("excludes"))
+    if addon is None:
+        every = [{"addon": slug, "patterns": chosen} for slug, chosen in known.items()]
+        columns = (Column("ADD-ON", "addon"), Column("PATTERNS", "patterns", wraps=True))
+        session.output.rows(every, columns, name="addon", empty="Nothing is left out.", data=known)
+        return
+    chosen = known.get(addon, [])
+    rows = [{"pattern": pattern} for pattern in chosen if isinstance(pattern, str)]
+    column = Column("PATTERN", "pattern")
+    session.output.rows(rows, (column,), name="pattern", empty="Nothing is left out.", data=chosen)
 
 
 @click.command(cls=Command)

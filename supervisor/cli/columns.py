@@ -14,12 +14,16 @@ from supervisor.cli import text
 
 @attrs.frozen
 class Column:
-    """One column: its title, where its value comes from, and how it may shrink on a narrow terminal."""
+    """One column: its title, where its value comes from, and how it may shrink on a narrow terminal.
+
+    A flexible column is cut short there; one that `wraps` takes more lines instead, for what has to be read to its end.
+    """
 
     title: str
     value: str | Callable[[Mapping[str, Any]], object]
     flexible: bool = False
     right: bool = False
+    wraps: bool = False
 
     def of(self, row: Mapping[str, Any]) -> str:
         value = row.get(self.value) if isinstance(self.value, str) else self.value(row)
@@ -51,12 +55,13 @@ def show(value: object) -> str:
 
 
 def moment(value: object, zone: object = None) -> str:
-    """Return a time as people read it, to the second: in the time zone of that name, else as it was told."""
+    """Return a time as people read it, to the second: in the time zone of that name, else in that of this machine."""
     from zoneinfo import ZoneInfo  # noqa: PLC0415 - most commands show no time, and start sooner without it
 
     try:
         told = datetime.fromisoformat(str(value))
-        told = told.astimezone(ZoneInfo(str(zone))) if zone and told.tzinfo is not None else told
+        if told.tzinfo is not None:
+            told = told.astimezone(ZoneInfo(str(zone)) if zone else None)
     except (ValueError, OverflowError, OSError, KeyError):
         # It is shown as it was told, whatever it is; KeyError stands for a time zone that this machine does not know.
         return show(value)

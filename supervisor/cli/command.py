@@ -17,6 +17,7 @@ from supervisor.cli.client import DEFAULT_SOCKET, DEFAULT_URL, Client, Target
 from supervisor.cli.output import FORMATS, Output, is_terminal
 
 _FORMAT = "supervisor.output_format"
+_LONGEST_SUMMARY = 300
 
 
 def _remember_format(context: click.Context, _option: click.Parameter, value: str | None) -> None:
@@ -80,6 +81,13 @@ class Group(click.Group):
         if ctx.invoked_subcommand is None and self.default is not None:
             return ctx.invoke(self.commands[self.default])
         return result
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands with the whole first sentence of each; click would cut it to one line."""
+        del ctx
+        rows = [(name, command.get_short_help_str(_LONGEST_SUMMARY)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Keep the order in which the commands were given: reading first, then doing."""

@@ -70,7 +70,10 @@ def updates(session: Session) -> None:
         for row in mappings(session.client.get("/available_updates"), "available_updates")
     ]
     data = [{key: value for key, value in row.items() if key != "target"} for row in rows]
-    session.output.rows(rows, _UPDATE_COLUMNS, name="target", empty="Everything is up to date.", data=data)
+    empty = "Everything is up to date."
+    if not rows and mapping(session.client.get("/network/info")).get("supervisor_internet") is False:
+        empty = "No update is known; what is new can't be learnt, for the internet can't be reached."
+    session.output.rows(rows, _UPDATE_COLUMNS, name="target", empty=empty, data=data)
 
 
 @click.command("info", cls=Command)

@@ -70,9 +70,15 @@ _PATH_HINTS = (
     ("/store/repositories/", "see your repositories with: supervisor store repositories"),
     ("/store/addons/", "see what there is with: supervisor store"),
     ("/jobs/", "a finished job is forgotten; see the others with: supervisor jobs"),
+    ("/backups/repositories/", "see your repositories of backups with: supervisor backups repository"),
+    ("/backups/schedules/", "see the schedules with: supervisor backups schedule"),
+    ("/backups/new/", "a place is local, the name of a mount for backups, or repository:NAME"),
+    ("/backups/", "see what there is with: supervisor backups"),
     ("/docker/registries/", "see the stored logins with: supervisor docker registries"),
     ("/docker/mirrors/", "see which registries have mirrors with: supervisor docker mirrors"),
 )
+# How the daemon says that a job may not run as things are.
+_CONDITION = "' blocked from execution, "
 
 
 class Failure(click.ClickException):
@@ -148,5 +154,7 @@ def failure_from_reply(status: int, path: str, body: object, plain: str, *, over
         )
     elif status == 404 and hint is None:
         hint = next((words for prefix, words in _PATH_HINTS if path.startswith(prefix)), None)
+    elif _CONDITION in message and hint is None:
+        hint = "see what this host lacks with: supervisor doctor"
     message = message or f"the daemon answered with status {status}"
     return Failure(message, exit_code_for(status, key), hint=hint, key=key)

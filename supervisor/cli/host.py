@@ -76,10 +76,10 @@ _USAGE_COLUMNS = (
 )
 _MARKS = {"ok": "ok", "limited": "limited", "missing": "MISSING"}
 _FINDING_COLUMNS = (
-    Column("WHAT", "name"),
+    Column("WHAT", "name", wraps=True),
     Column("", lambda row: _MARKS.get(str(row.get("condition")), row.get("condition"))),
-    Column("FOUND", "text", flexible=True),
-    Column("WHAT TO DO", "how", flexible=True),
+    Column("FOUND", "text", wraps=True),
+    Column("WHAT TO DO", "how", wraps=True),
 )
 
 

@@ -11,7 +11,7 @@ import click
 from supervisor.cli.answers import mapping, mappings, match_uuid, short
 from supervisor.cli.arguments import JOB
 from supervisor.cli.client import route
-from supervisor.cli.columns import Column, Field
+from supervisor.cli.columns import Column, Field, moment
 from supervisor.cli.command import Command, Group, Session, pass_session
 from supervisor.cli.job_view import all_errors, state, view
 from supervisor.cli.progress import POLL_SECONDS, follow, reporter
@@ -31,7 +31,7 @@ _FIELDS = (
     Field("State", state),
     Field("Progress", lambda row: f"{view(row).percent:.0f} %"),
     Field("Stage", lambda row: view(row).stage),
-    Field("Created", "created"),
+    Field("Created", lambda row: moment(row.get("created"))),
     Field("Extra", "extra", optional=True),
     Field("Errors", lambda row: [error.get("message") for error in all_errors(row)], optional=True),
 )
@@ -109,7 +109,8 @@ def forget(session: Session, uuid: str) -> None:
 def history(session: Session) -> None:
     """List the jobs that ended lately, with what went wrong."""
     jobs = mappings(session.client.get("/jobs/history"), "jobs")
-    columns = (*_COLUMNS[1:3], Column("ENDED AT STAGE", "stage"), Column("ERROR", _first_error, flexible=True))
+    begun = Column("BEGUN", lambda row: moment(row.get("created")))
+    columns = (*_COLUMNS[:3], begun, Column("LAST STAGE", "stage"), Column("ERROR", _first_error, wraps=True))
     rows = [{**job, "depth": 0} for job in jobs]
     session.output.rows(rows, columns, name="uuid", empty="No job has ended yet.", data=jobs)
 

@@ -50,6 +50,8 @@ def info(session: Session) -> None:
     """Show the Home Assistant Operating System, where the machine runs it; see supervisor host for any other."""
     data = mapping(session.client.get("/os/info"))
     session.output.record(data, _FIELDS, name=data.get("version"))
+    if not data.get("version") and session.output.format == "table":
+        click.echo("This machine does not run the Home Assistant Operating System; see: supervisor host", err=True)
 
 
 @click.command(cls=Command, examples=("supervisor os update", "supervisor os update 16.1 --detach"))

@@ -10,12 +10,13 @@ import click
 from supervisor.cli.answers import mapping
 
 _PERIODS: Final = {
-    "last": "the newest",
+    "last": "newest",
     "daily": "days",
     "weekly": "weeks",
     "monthly": "months",
     "yearly": "years",
 }
+_KINDS: Final = {period: "newest" if period == "last" else period for period in _PERIODS}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -37,5 +38,5 @@ def given_retention(values: Mapping[str, Any]) -> dict[str, int] | None:
 def shown_retention(row: Mapping[str, Any]) -> str:
     """Return the rule as one line."""
     rule = mapping(row.get("retention"))
-    counted = [f"{rule[period]} {words}" for period, words in _PERIODS.items() if rule.get(period)]
+    counted = [f"{rule[period]} {_KINDS[period]}" for period in _PERIODS if rule.get(period)]
     return ", ".join(counted) or "everything"

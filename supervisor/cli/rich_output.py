@@ -81,7 +81,8 @@ class LiveTable:
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], available: int) -> list[int]:
     """Decide how wide each column is: what identifies a row stays whole on a narrow terminal, the flexible give way."""
     widths = [max([len(column.title), *(cell_len(row[index]) for row in rows)]) for index, column in enumerate(columns)]
-    flexible = sorted((index for index, column in enumerate(columns) if column.flexible), key=lambda at: widths[at])
+    shrinking = (index for index, column in enumerate(columns) if column.flexible or column.wraps)
+    flexible = sorted(shrinking, key=lambda at: widths[at])
     spare = available - _GAP * (len(columns) - 1) - sum(widths) + sum(widths[index] for index in flexible)
     while flexible:
         # The narrowest first: what it does not need is left to the others.

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from supervisor.cli import text
 from supervisor.cli.addons import newer
 from supervisor.cli.answers import mapping, mappings
 from supervisor.cli.arguments import REPOSITORY, STORE_ADDON
@@ -94,7 +95,12 @@ def reload(session: Session) -> None:
     """Fetch all repositories again."""
     with session.busy("Fetching the repositories"):
         data = session.client.post("/store/reload")
-    session.output.done("Fetched the repositories", data=data)
+    issues = mappings(mapping(session.client.get("/resolution/info")), "issues")
+    failed = {str(row.get("reference")): None for row in issues if row.get("context") == "store"}
+    for slug in failed:
+        hint = "read why with: supervisor supervisor logs"
+        click.echo(f"Warning: the repository {text.line(slug)} could not be fetched; {hint}", err=True)
+    session.output.done("Fetched the other repositories" if failed else "Fetched the repositories", data=data)
 
 
 @click.command("list", cls=Command)

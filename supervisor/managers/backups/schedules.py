@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import attrs
 
-from supervisor.errors import Blocked, Busy, Invalid, NotFound, SupervisorError
+from supervisor.errors import Blocked, Busy, Conflict, Invalid, NotFound, SupervisorError
 from supervisor.events import BackupScheduleEnded, CoreState, EventBus
 from supervisor.jobs import JobManager
 from supervisor.managers.resolution import ContextType, IssueType, Resolution
@@ -157,11 +157,13 @@ class ScheduleManager:
 
         Raises:
             Invalid: something is missing, or there are too many.
+            Conflict: another one has that name.
         """
         if len(self._known) >= MAX_SCHEDULES:
             raise Invalid(f"There can't be more than {MAX_SCHEDULES} schedules")
         if "name" not in wish or "cron" not in wish:
             raise Invalid("A schedule needs a name and a cron expression")
+        self._require_free(wish["name"])
         timing = Timing(wish["cron"], wish.get("time_zone"), self._clock())
         added = _changed(Schedule(secrets.token_hex(8), wish["name"], timing), wish)
         await self._keep(added)
@@ -172,12 +174,20 @@ class ScheduleManager:
 
         Raises:
             NotFound: there is no such schedule.
+            Conflict: another one has that name.
         """
+        if "name" in wish and wish["name"] != self.get(identifier).name:
+            self._require_free(wish["name"])
         changed = _changed(self.get(identifier), wish)
         if wish.keys() & {"cron", "time_zone", "enabled"}:
             changed = attrs.evolve(changed, timing=attrs.evolve(changed.timing, since=self._clock()))
         await self._keep(changed)
         return changed
+
+    def _require_free(self, name: str) -> None:
+        # People go by names, and adding the same schedule again would make each of its backups twice.
+        if any(known.name == name for known in self._known.values()):
+            raise Conflict(f"There is a backup schedule {name} already")
 
     async def remove(self, identifier: str) -> None:
         """Remove a schedule; what it made stays.

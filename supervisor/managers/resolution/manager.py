@@ -95,7 +95,7 @@ class Resolution:
                 if any(_helps(suggestion, known) for suggestion in more):
                     self._bus.publish(IssueChanged(self._with_suggestions(known)))
                 return known
-        _LOGGER.info("Issue: %s of %s %s", type_.value, context.value, reference or "")
+        _LOGGER.info("Issue: %s of %s", type_.value, " ".join(filter(None, (context.value, reference))))
         self._issues.append(issue)
         self._bus.publish(IssueChanged(self._with_suggestions(issue)))
         return issue
