@@ -6,6 +6,7 @@ from functools import partial
 
 import attrs
 
+from supervisor.drivers.journal import HOW_TO_HAVE_IT
 from supervisor.drivers.mountinfo import takes_part_in_propagation
 from supervisor.events import CoreState
 from supervisor.jobs import JobCondition
@@ -63,7 +64,7 @@ def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper)
         HostFeature.JOURNAL,
         lambda: parts.logs.journal_available,
         title="systemd-journald",
-        how="Install systemd-journal-remote, or let the daemon read /var/log/journal",
+        how=HOW_TO_HAVE_IT,
     )
     propagates: list[bool] = []
 
@@ -76,8 +77,8 @@ def build_host(base: Base, parts: Parts, addons: AddonParts, state: StateKeeper)
         HostFeature.MOUNT,
         may_mount,
         title="systemd",
-        how="In a container, give the data folder with the propagation rslave; the Home Assistant Operating System can "
-        f"do it from version {MOUNTS_SINCE} on",
+        how="It takes systemd on the host; in a container, give the data folder with the propagation rslave; the Home "
+        f"Assistant Operating System can do it from version {MOUNTS_SINCE} on",
     )
     for condition, feature, text in (
         (JobCondition.MOUNT_AVAILABLE, HostFeature.MOUNT, "mounting not supported on system"),

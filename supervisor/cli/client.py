@@ -247,7 +247,7 @@ class Client:
             raise Failure(
                 f"no daemon is listening at {self.target}",
                 ExitCode.UNREACHABLE,
-                hint="start it with: systemctl start supervisor (script/run in a clone), or name its socket with --socket",
+                hint="start it with: systemctl start supervisor (in a clone: script/run), or use --socket",
             ) from err
         except PermissionError as err:
             raise Failure(

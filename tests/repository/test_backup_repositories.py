@@ -64,6 +64,9 @@ async def test_one_file_or_folder_is_found_by_walking_and_comes_back_alone(stage
     assert await names("local_x") == ["local_x/addon.json", "local_x/data"]
     assert await names("local_x/data/deep/") == ["local_x/data/deep/file"]
     assert "share/text.txt" in await names("share")
+    assert await names("share/text.txt") == ["share/text.txt"]
+    with pytest.raises(NotFound):
+        await names("share/missing")
     target = stage.folder / "one"
     target.mkdir(mode=0o700)
     found = await stage.contents(manager).fetch_path("nas", "aaaa1111", "local_x/data/deep", target)

@@ -15,7 +15,7 @@ import pytest_asyncio
 import voluptuous as vol
 
 from daemon import until
-from supervisor.errors import Busy, Invalid, NotFound, SupervisorError, Unavailable
+from supervisor.errors import Busy, Conflict, Invalid, NotFound, SupervisorError, Unavailable
 from supervisor.events import BackupScheduleEnded, CoreState, EventBus
 from supervisor.jobs import JobManager
 from supervisor.jobs.job import JobError
@@ -257,6 +257,16 @@ async def test_cancelling_the_job_ends_that_run_alone(clockwork: Clockwork) -> N
     assert clockwork.heard == [BackupScheduleEnded(made.id, None, "It was cancelled")]
     await clockwork.manager.run_due()
     assert len(clockwork.maker.made) == 1
+
+
+async def test_no_two_schedules_have_one_name(clockwork: Clockwork) -> None:
+    first = await nightly(clockwork)
+    with pytest.raises(Conflict):
+        await nightly(clockwork)
+    other = await nightly(clockwork, name="other")
+    with pytest.raises(Conflict):
+        await clockwork.manager.change(other.id, {"name": first.name})
+    assert (await clockwork.manager.change(first.id, {"name": first.name})).name == first.name
 
 
 async def test_a_schedule_that_is_being_run_is_not_begun_again(clockwork: Clockwork) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,13 +77,14 @@ def test_a_backup_of_everything_or_of_parts_is_asked_for(command: Run, daemon: F
     assert (result.code, result.out) == (0, f"Made backup {SLUG} (1.5 MiB)\n")
     assert body(daemon, "/backups/new/full") == {"name": "Before the move", "compressed": True, "background": True}
     command(
-        "backups", "new", "--addon", "x", "--folder", "ssl", "--homeassistant", "--location", "local", "--no-compress"
+        *("backups", "new", "--addon", "local_hello", "--folder", "ssl", "--homeassistant"),
+        *("--location", "local", "--no-compress"),
     )
     assert body(daemon, "/backups/new/partial") == {
         "name": "",
         "compressed": False,
         "background": True,
-        "addons": ["x"],
+        "addons": ["local_hello"],
         "folders": ["ssl"],
         "homeassistant": True,
         "location": [None],
@@ -189,9 +191,65 @@ def test_an_upload_is_a_form_with_the_file(command: Run, daemon: FakeDaemon, tmp
 
 def test_patterns_to_leave_out_are_chosen_and_shown(command: Run, daemon: FakeDaemon) -> None:
     daemon.answers[("POST", "/backups/excludes")] = {}
-    daemon.answers[("GET", "/backups/excludes")] = {"excludes": {"x": ["*.log"]}}
-    assert command("backups", "exclude", "x", "*.log").out.split() == ["PATTERN", "*.log"]
-    assert body(daemon, "/backups/excludes") == {"x": ["*.log"]}
+    daemon.answers[("GET", "/backups/excludes")] = {"excludes": {"local_hello": ["*.log", "b"]}}
+    assert command("backups", "exclude", "local_hello", "*.log").out.split() == ["PATTERN", "*.log", "b"]
+    assert body(daemon, "/backups/excludes") == {"local_hello": ["*.log"]}
+    assert command("backups", "exclude").out.splitlines()[1].split() == ["local_hello", "*.log,", "b"]
+
+
+@pytest.mark.parametrize("arguments", [("new", "--addon", "nosuch"), ("exclude", "nosuch", "*.log")])
+def test_an_addon_that_is_not_installed_is_refused_before_anything_is_done(
+    command: Run, daemon: FakeDaemon, arguments: tuple[str, ...]
+) -> None:
+    result = command("backups", *arguments)
+    assert (result.code, result.err.splitlines()[0]) == (4, "Error: not installed: nosuch")
+    assert daemon.requests() == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "code", "said"),
+    [
+        (("--folder", "media"), 4, "does not hold --folder media"),
+        (("--addon", "nosuch", "--folder", "ssl"), 4, "does not hold --addon nosuch"),
+        ((), 2, "holds only parts: name those to restore"),
+    ],
+)
+def test_a_restore_of_what_is_not_in_the_backup_is_refused_with_what_is(
+    command: Run, daemon: FakeDaemon, parts: tuple[str, ...], code: int, said: str
+) -> None:
+    daemon.answers[("GET", f"/backups/{SLUG}/info")] = {**BACKUP, "type": "partial"}
+    result = command("backups", "restore", SLUG, "-y", *parts)
+    assert (result.code, said in result.err) == (code, True)
+    assert "it holds: --addon local_hello --folder ssl --homeassistant" in result.err
+    assert daemon.requests() == []
+
+
+def test_the_password_of_the_copy_in_a_location_is_asked_for(command: Run, daemon: FakeDaemon) -> None:
+    attributes = {".local": {"protected": True, "size_bytes": 1}}
+    daemon.answers[("GET", f"/backups/{SLUG}/info")] = {**BACKUP, "location_attributes": attributes}
+    assert "is encrypted" in command("backups", "restore", SLUG, "-y", "--location", "local").err
+
+
+def test_two_schedules_of_one_name_are_told_apart_by_their_identifiers(command: Run, daemon: FakeDaemon) -> None:
+    rows = [{"id": letter * 16, "name": "nightly", "cron": "0 3 * * *"} for letter in "ab"]
+    daemon.answers[("GET", "/backups/schedules")] = {"schedules": rows}
+    daemon.answers[("GET", f"/backups/schedules/{'a' * 16}")] = rows[0]
+    refused = command("backups", "schedule", "info", "nightly")
+    assert (refused.code, "2 schedules are called nightly" in refused.err) == (2, True)
+    assert "a" * 16 in command("backups", "schedule", "info", "aaaa").out
+
+
+def test_times_are_shown_in_the_time_zone_of_the_terminal(
+    command: Run, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert "2026-11-20 19:11:12" in command("backups").out
+        assert "2026-11-20 19:11:12" in command("backups", "info", SLUG).out
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_preview_asks_for_sizes_only(command: Run, daemon: FakeDaemon) -> None:

@@ -136,10 +136,41 @@ def test_store_search_needs_every_word(command: Run) -> None:
 def test_a_command_makes_the_documented_request(
     command: Run, daemon: FakeDaemon, arguments: list[str], method: str, path: str, body: object
 ) -> None:
+    daemon.answers[("GET", "/resolution/info")] = {"issues": [], "suggestions": []}
     result = command(*arguments)
     assert result.code == 0, result.err
-    (seen,) = daemon.requests(method) if method == "POST" else daemon.requests("DELETE")
+    (seen,) = daemon.requests(method)
     assert (seen.path, seen.json if seen.body else None) == (path, body)
+
+
+def test_a_repository_that_could_not_be_fetched_is_told(command: Run, daemon: FakeDaemon) -> None:
+    daemon.answers[("GET", "/resolution/info")] = {
+        "issues": [{"uuid": U1, "type": "fatal_error", "context": "store", "reference": "core"}]
+    }
+    result = command("store", "reload")
+    assert "the repository core could not be fetched" in result.err
+    assert result.out == "Fetched the other repositories\n"
+
+
+def test_without_internet_nobody_says_that_everything_is_up_to_date(command: Run, daemon: FakeDaemon) -> None:
+    daemon.answers[("GET", "/available_updates")] = {"available_updates": []}
+    daemon.answers[("GET", "/network/info")] = {"supervisor_internet": False}
+    assert "the internet can't be reached" in command("updates").err
+    daemon.answers[("GET", "/network/info")] = {"supervisor_internet": True}
+    assert command("updates").err == "Everything is up to date.\n"
+
+
+def test_the_help_of_a_group_tells_the_whole_summary_of_each_command(command: Run) -> None:
+    out = " ".join(command("backups", "--help").out.split())
+    assert "Check a backup without restoring it: read it to its end, decrypt it, compare its checksums." in out
+    assert "..." not in out.partition("Commands:")[2].replace("[ARGS]...", "")
+
+
+def test_the_history_of_jobs_tells_when_each_began(command: Run, daemon: FakeDaemon) -> None:
+    daemon.answers[("GET", "/jobs/history")] = {"jobs": [job(U1, done=True, created="2026-11-25T19:55:43.377167")]}
+    out = command("jobs", "history").out
+    assert "2026-11-25 19:55:43" in out
+    assert U1[:12] in out
 
 
 def test_setting_an_option_sends_the_whole_merged_mapping(command: Run, daemon: FakeDaemon) -> None:

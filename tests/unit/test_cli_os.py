@@ -60,7 +60,15 @@ def test_another_operating_system_has_few_lines(command: Run, daemon: FakeDaemon
         "board": "supervised",
         "boot_slots": {},
     }
-    assert [line.split() for line in command("os").out.splitlines()] == [["Version", "-"], ["Board", "supervised"]]
+    shown = command("os")
+    assert [line.split() for line in shown.out.splitlines()] == [["Version", "-"], ["Board", "supervised"]]
+    assert "does not run the Home Assistant Operating System" in shown.err
+    refused = "'os_manager_update' blocked from execution, no Home Assistant OS available"
+    daemon.answers["POST", "/os/update"] = Error(400, refused)
+    assert command("os", "update").err.splitlines()[-2:] == [
+        f"Error: {refused}",
+        "Hint: see what this host lacks with: supervisor doctor",
+    ]
 
 
 def test_an_update_is_followed_until_it_is_installed(command: Run, daemon: FakeDaemon) -> None:

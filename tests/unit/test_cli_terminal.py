@@ -43,6 +43,16 @@ def test_a_table_that_can_not_fit_breaks_no_word_within_its_cell(daemon: FakeDae
     assert len(written.splitlines()) == 2
 
 
+def test_what_to_do_is_readable_to_its_end_on_a_narrow_terminal(daemon: FakeDaemon) -> None:
+    how = "Install network-manager, and leave it the interfaces: those in /etc/network/interfaces it does not touch"
+    finding = {"name": "Network settings", "condition": "missing", "text": "NetworkManager is not there", "how": how}
+    daemon.answers[("GET", "/host/doctor")] = {"findings": [finding]}
+    written = on_terminal(daemon, "doctor", "--no-color", columns=80)[1]
+    assert "…" not in written
+    assert {word for word in how.split() if len(word) < 20} <= set(written.split())
+    assert max(len(line) for line in written.splitlines()) <= 80
+
+
 @pytest.mark.parametrize(("arguments", "env"), [(["--no-color"], {}), ([], {"NO_COLOR": "1"}), ([], {"TERM": "dumb"})])
 def test_no_colour_means_no_escape_sequence_at_all(
     daemon: FakeDaemon, arguments: list[str], env: dict[str, str]
@@ -215,6 +225,17 @@ def test_completion_knows_the_live_slugs(daemon: FakeDaemon) -> None:
     assert _complete(daemon, "supervisor addons start local_hello ", 4) == ["plain,core_ssh"]
     assert _complete(daemon, "supervisor store remove ", 3) == ["plain,core"]
     assert "plain,rebuild" in _complete(daemon, "supervisor addons re", 2)
+
+
+def test_completion_knows_where_backups_may_go_and_the_schedules(daemon: FakeDaemon) -> None:
+    daemon.answers |= {
+        ("GET", "/mounts"): {"mounts": [{"name": "nas", "usage": "backup"}, {"name": "films", "usage": "media"}]},
+        ("GET", "/backups/repositories"): {"repositories": [{"name": "vault"}]},
+        ("GET", "/backups/schedules"): {"schedules": [{"name": "nightly", "cron": "0 3 * * *"}]},
+    }
+    offered = _complete(daemon, "supervisor backups new --location ", 4)
+    assert offered == ["plain,local", "plain,nas", "plain,repository:vault"]
+    assert _complete(daemon, "supervisor backups schedule run ", 4) == ["plain,nightly"]
 
 
 def test_completion_is_silent_when_the_daemon_is_away_or_refuses(daemon: FakeDaemon) -> None:

@@ -29,6 +29,11 @@ WANTED_FIELDS: Final = frozenset(
     {CURSOR, REALTIME, MESSAGE, IDENTIFIER, HOSTNAME, PID, BOOT_ID, CONTAINER_EPOCH, CONTAINER_ID}
 )
 
+HOW_TO_HAVE_IT: Final = (
+    "It takes systemd on the host: install systemd-journal-remote, or let the daemon read /var/log/journal"
+)
+NO_JOURNAL: Final = f"No systemd-journal-gatewayd Unix socket available. {HOW_TO_HAVE_IT}"
+
 UNLIMITED: Final = 2**64 - 1
 FURTHEST_SKIP: Final = 2**63 - 2  # one more is added on the way to the journal library, which takes signed 64 bits
 MAX_VALUE_BYTES: Final = 1024 * 1024

@@ -16,6 +16,7 @@ from supervisor.drivers.journal.entry import (
     FIRST_ENTRY,
     IDENTIFIER,
     LAST_ENTRY,
+    NO_JOURNAL,
     UNLIMITED,
     WANTED_FIELDS,
     WHOLE_LOG,
@@ -189,7 +190,7 @@ class JournalGateway(JournalSource):
         self, path: str, query: Filters, headers: Mapping[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None or not self._available:
-            raise Unavailable("No systemd-journal-gatewayd Unix socket available")
+            raise Unavailable(NO_JOURNAL)
         try:
             async with self._session.get(f"{self._url}{path}", params=list(query), headers=headers) as answer:
                 if answer.status != 200:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from supervisor.drivers.journal.entry import UNLIMITED, Batch, Detail, EntryRange, Filters, JournalSource
+from supervisor.drivers.journal.entry import NO_JOURNAL, UNLIMITED, Batch, Detail, EntryRange, Filters, JournalSource
 from supervisor.drivers.journal.narrowing import ANYTHING, Narrowing
 from supervisor.errors import Unavailable
 
@@ -84,7 +84,7 @@ class PreferredJournal(JournalSource):
         """Return the ways that are open, best first: for a search, those that can search."""
         found = [source for source in self._sources if source.available]
         if not found:
-            raise Unavailable("No systemd-journal-gatewayd Unix socket available")
+            raise Unavailable(NO_JOURNAL)
         return found if narrowing.is_any else sorted(found, key=lambda source: not source.narrows)
 
 

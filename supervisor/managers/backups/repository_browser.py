@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from supervisor.drivers.snapshot_engine import Entry, EntryKind, RepositoryAccess, SnapshotEngine
+from supervisor.errors import NotFound
 
 from .repository_backup import HERE, KeptPart, RepositoryBackup, split_path
 
@@ -25,7 +26,19 @@ async def listed(engine: SnapshotEngine, access: RepositoryAccess, backup: Repos
         return await _top(engine, access, backup.part(name), name)
     part, _, inside = backup.locate(path)
     found = await engine.entries(access, part.snapshot, inside)
+    if not found:
+        return await _itself(engine, access, backup, path)
     return [attrs.evolve(entry, path=f"{name}/{inner}/{entry.name}") for entry in found]
+
+
+async def _itself(engine: SnapshotEngine, access: RepositoryAccess, backup: RepositoryBackup, path: str) -> list[Entry]:
+    """Tell an empty folder, which holds nothing, from a file, which is listed itself, and from what is not there."""
+    part, _, inside = backup.locate(path)
+    parent, _, last = inside.rpartition("/")
+    for entry in await engine.entries(access, part.snapshot, parent or "/"):
+        if entry.name == last:
+            return [] if entry.kind is EntryKind.FOLDER else [attrs.evolve(entry, path="/".join(split_path(path)))]
+    raise NotFound(f"Backup {backup.slug} holds no {path}")
 
 
 async def _top(engine: SnapshotEngine, access: RepositoryAccess, part: KeptPart, name: str) -> list[Entry]:

@@ -22,6 +22,7 @@ from supervisor.drivers.journal import (
     CONTAINER_NAME,
     IDENTIFIER,
     LAST_ENTRY,
+    NO_JOURNAL,
     PRIORITY,
     Batch,
     Detail,
@@ -147,7 +148,7 @@ class LogManager:
         if await self._in_journal(target):
             return await self._journal_stream(target, request)
         if target.container is None:
-            raise Unavailable("No systemd-journal-gatewayd Unix socket available")
+            raise Unavailable(NO_JOURNAL)
         return await self._container_stream(target, target.container, request)
 
     async def boots(self) -> dict[str, str]:
@@ -191,7 +192,7 @@ class LogManager:
 
     def _require_journal(self) -> JournalSource:
         if self._journal is None or not self._journal.available:
-            raise Unavailable("No systemd-journal-gatewayd Unix socket available")
+            raise Unavailable(NO_JOURNAL)
         return self._journal
 
     async def _in_journal(self, target: LogTarget) -> bool:
