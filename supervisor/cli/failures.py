@@ -70,7 +70,10 @@ _PATH_HINTS = (
     ("/store/repositories/", "see your repositories with: supervisor store repositories"),
     ("/store/addons/", "see what there is with: supervisor store"),
     ("/jobs/", "a finished job is forgotten; see the others with: supervisor jobs"),
-    ("/backups/repositories/", "see your repositories of backups with: supervisor backups repository"),
+    (
+        "/backups/repositories/",
+        "see repositories with: supervisor backups repository, and what is in a backup with: supervisor backups browse",
+    ),
     ("/backups/schedules/", "see the schedules with: supervisor backups schedule"),
     ("/backups/new/", "a place is local, the name of a mount for backups, or repository:NAME"),
     ("/backups/", "see what there is with: supervisor backups"),

@@ -81,6 +81,6 @@ def test_what_is_saved_before_updates_is_shown_and_set(command: Run, daemon: Fak
     kept = {"retention": {"last": 3}, "automatic": False}
     daemon.answers |= {("GET", "/backups/update_retention"): kept, ("POST", "/backups/update_retention"): {}}
     out = command("backups", "schedule", "keep-updates", "--no-automatic").out
-    assert "3 the newest" in out
+    assert "3 newest" in out
     (sent,) = daemon.requests("POST")
     assert sent.json == {"automatic": False}
