@@ -164,6 +164,8 @@ def test_the_help_of_a_group_tells_the_whole_summary_of_each_command(command: Ru
     out = " ".join(command("backups", "--help").out.split())
     assert "Check a backup without restoring it: read it to its end, decrypt it, compare its checksums." in out
     assert "..." not in out.partition("Commands:")[2].replace("[ARGS]...", "")
+    root = " ".join(command("--help").out.split())
+    assert "backups Make, look at, check, restore and remove backups, and keep them in repositories." in root
 
 
 def test_the_history_of_jobs_tells_when_each_began(command: Run, daemon: FakeDaemon) -> None:
