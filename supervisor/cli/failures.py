@@ -80,8 +80,14 @@ _PATH_HINTS = (
     ("/docker/registries/", "see the stored logins with: supervisor docker registries"),
     ("/docker/mirrors/", "see which registries have mirrors with: supervisor docker mirrors"),
 )
-# How the daemon says that a job may not run as things are.
+# How the daemon says that a job may not run as things are, and where to read about the thing that is in the way.
 _CONDITION = "' blocked from execution, "
+_CONDITION_HINTS = (
+    ("system is not healthy", "see why with: supervisor resolution"),
+    ("internet connection", "see what this host lacks with: supervisor doctor"),
+    (" available", "see what this host lacks with: supervisor doctor"),
+    ("not supported on system", "see what this host lacks with: supervisor doctor"),
+)
 
 
 class Failure(click.ClickException):
@@ -157,7 +163,8 @@ def failure_from_reply(status: int, path: str, body: object, plain: str, *, over
         )
     elif status == 404 and hint is None:
         hint = next((words for prefix, words in _PATH_HINTS if path.startswith(prefix)), None)
-    elif _CONDITION in message and hint is None:
-        hint = "see what this host lacks with: supervisor doctor"
+    elif hint is None:
+        reason = message.partition(_CONDITION)[2]
+        hint = next((words for part, words in _CONDITION_HINTS if part in reason), None)
     message = message or f"the daemon answered with status {status}"
     return Failure(message, exit_code_for(status, key), hint=hint, key=key)

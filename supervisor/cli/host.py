@@ -92,7 +92,7 @@ def info(session: Session) -> None:
 
 
 @click.command(cls=Command, examples=("supervisor host options --hostname attic --timezone Europe/Berlin",))
-@click.option("--hostname", metavar="NAME")
+@click.option("--hostname", metavar="NAME", help="What the machine is called in its network.")
 @click.option("--timezone", metavar="ZONE", help="Such as Europe/Berlin.")
 @click.option("--ntp", type=click.Choice(list(_ON_OFF)), help="Whether time servers set the clock.")
 @pass_session

@@ -111,19 +111,23 @@ def _ip_options(command: Any) -> Any:
         [
             click.option("--ipv4", type=_METHODS, help="How it gets its IPv4 address."),
             click.option("--ipv4-address", multiple=True, metavar="ADDRESS/PREFIX", help="May be given again."),
-            click.option("--ipv4-gateway", metavar="ADDRESS"),
+            click.option("--ipv4-gateway", metavar="ADDRESS", help="The way to other networks."),
             click.option("--ipv4-nameserver", multiple=True, metavar="ADDRESS", help="May be given again."),
             click.option("--ipv4-metric", type=click.IntRange(min=0), help="The lower, the more it is preferred."),
             click.option("--ipv6", type=_METHODS, help="How it gets its IPv6 address."),
             click.option("--ipv6-address", multiple=True, metavar="ADDRESS/PREFIX", help="May be given again."),
-            click.option("--ipv6-gateway", metavar="ADDRESS"),
+            click.option("--ipv6-gateway", metavar="ADDRESS", help="The way to other networks."),
             click.option("--ipv6-nameserver", multiple=True, metavar="ADDRESS", help="May be given again."),
             click.option("--ipv6-metric", type=click.IntRange(min=0), help="The lower, the more it is preferred."),
             click.option(
-                "--ipv6-generation", type=click.Choice(["eui64", "stable-privacy", "default-or-eui64", "default"])
+                "--ipv6-generation",
+                type=click.Choice(["eui64", "stable-privacy", "default-or-eui64", "default"]),
+                help="What its own part of an automatic address is made from.",
             ),
             click.option(
-                "--ipv6-privacy", type=click.Choice(["default", "disabled", "enabled-prefer-public", "enabled"])
+                "--ipv6-privacy",
+                type=click.Choice(["default", "disabled", "enabled-prefer-public", "enabled"]),
+                help="Temporary addresses for what leaves the machine.",
             ),
             click.option("--mdns", type=_BROADCASTS, help="Names of the local network by multicast DNS."),
             click.option("--llmnr", type=_BROADCASTS, help="Names of the local network by LLMNR."),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -166,6 +166,20 @@ def test_the_help_of_a_group_tells_the_whole_summary_of_each_command(command: Ru
     assert "..." not in out.partition("Commands:")[2].replace("[ARGS]...", "")
     root = " ".join(command("--help").out.split())
     assert "backups Make, look at, check, restore and remove backups, and keep them in repositories." in root
+
+
+def _options(group: click.Group, context: click.Context) -> Iterator[tuple[str, click.Option]]:
+    for name in group.list_commands(context):
+        inner = group.get_command(context, name)
+        if isinstance(inner, click.Group):
+            yield from ((f"{name} {path}", option) for path, option in _options(inner, context))
+        elif inner is not None:
+            yield from ((name, option) for option in inner.params if isinstance(option, click.Option))
+
+
+def test_every_option_of_every_command_says_what_it_is_for() -> None:
+    root = build(lambda _: 0)
+    assert [(path, option.opts) for path, option in _options(root, click.Context(root)) if not option.help] == []
 
 
 def test_the_history_of_jobs_tells_when_each_began(command: Run, daemon: FakeDaemon) -> None:

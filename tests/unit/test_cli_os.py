@@ -65,6 +65,9 @@ def test_another_operating_system_has_few_lines(command: Run, daemon: FakeDaemon
     assert "does not run the Home Assistant Operating System" in shown.err
     refused = "'os_manager_update' blocked from execution, no Home Assistant OS available"
     daemon.answers["POST", "/os/update"] = Error(400, refused)
+    thaw = "'backup_manager_signal_thaw' blocked from execution, system is not frozen - running"
+    daemon.answers["POST", "/backups/thaw"] = Error(400, thaw)
+    assert command("backups", "thaw").err.splitlines()[-1] == f"Error: {thaw}"
     assert command("os", "update").err.splitlines()[-2:] == [
         f"Error: {refused}",
         "Hint: see what this host lacks with: supervisor doctor",
