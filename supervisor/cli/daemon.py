@@ -90,14 +90,14 @@ def supervisor_info(session: Session) -> None:
 @click.option("--channel", type=click.Choice(["stable", "beta", "dev"]), help="Which versions are offered.")
 @click.option("--timezone", metavar="ZONE", help="Such as Europe/Berlin.")
 @click.option("--logging", type=click.Choice(["debug", "info", "warning", "error", "critical"]), help="The log level.")
-@click.option("--debug/--no-debug", default=None, help="Kept for other clients; --logging debug makes it say more.")
+@click.option("--debug/--no-debug", default=None, help="Kept for other clients; see --logging debug.")
 @click.option("--diagnostics/--no-diagnostics", default=None, help="Kept for other clients; nothing is sent.")
 @click.option("--auto-update/--no-auto-update", default=None, help="Install its own updates by itself.")
 @click.option("--country", metavar="CODE", help="Two letters.")
 @click.option(
     "--detect-blocking-io",
     type=click.Choice(["off", "on", "on-at-startup"]),
-    help="For developers: log what holds the daemon up.",
+    help="Kept for other clients.",
 )
 @pass_session
 def options(session: Session, /, **settings: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -12,6 +12,7 @@ from supervisor.cli.arguments import CHECK, ISSUE, SUGGESTION
 from supervisor.cli.client import route
 from supervisor.cli.columns import Column, show
 from supervisor.cli.command import Command, Group, Session, pass_session
+from supervisor.cli.issue_words import words_for
 
 _COLUMNS = (
     Column("UUID", short),
@@ -19,7 +20,9 @@ _COLUMNS = (
     Column("WHAT", "type"),
     Column("BY ITSELF", lambda row: True if row.get("auto") else None),
     Column("ABOUT", lambda row: f"{row.get('context')} {row.get('reference') or ''}"),
+    Column("MEANS", words_for, wraps=True),
 )
+_MORE: Final = "https://www.home-assistant.io/more-info"
 _CHECK_COLUMNS = (Column("CHECK", "slug"), Column("ON", "enabled"))
 
 
@@ -37,7 +40,7 @@ def info(session: Session) -> None:
     if output.format == "table":
         for key in ("unhealthy", "unsupported"):
             if reasons := data.get(key):
-                click.echo(f"The system is {key}: {show(reasons)}", err=True)
+                click.echo(f"The system is {key}: {show(reasons)} (see {_MORE}/{key}/REASON)", err=True)
 
 
 @click.command(cls=Command)
