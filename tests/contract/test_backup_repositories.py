@@ -105,10 +105,10 @@ async def test_the_command_makes_and_shows_a_repository(household: Household, pl
     assert "Created" in await run(
         "repository", "add", "box", place, "--password-file", str(secret), "--keep-daily", "7", "--keep-last", "2"
     )
-    assert "2 the newest, 7 days" in await run("repository", "info", "box")
+    assert "2 newest, 7 daily" in await run("repository", "info", "box")
     assert place in await run("repository")
     assert "good" in await run("repository", "verify", "box")
-    assert "good, share 1 of 1 read" in await run("repository", "info", "box")
+    assert "Checked    good, 20" in await run("repository", "info", "box")
     assert "Removed 0" in await run("repository", "prune", "box", "--yes")
     assert (await run("repository", "ssh-key")).startswith("ssh-ed25519 ")
     assert "Forgot" in await run("repository", "remove", "box", "--yes")
@@ -137,7 +137,7 @@ async def test_the_command_makes_changes_and_removes_a_schedule(household: House
     assert "10 %" in await run("verification")
     assert "25 %" in await run("verification", "--share", "25", "--on")
     await run("verification", "--off")
-    assert "2 the newest" in await run("keep-updates", "--keep-last", "2")
+    assert "2 newest" in await run("keep-updates", "--keep-last", "2")
     await daemon.close_session()
 
 
