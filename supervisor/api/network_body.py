@@ -47,10 +47,15 @@ def _written(kind: type[T], example: str) -> Validator:
     """Accept an address as text; numbers, which these classes take as well, mean nothing here."""
 
     def check(value: Any) -> T:
+        written = text(value)
+        wrong = vol.Invalid(f"expected an address such as {example}")
+        if "%" in written:
+            # The interface is the one that is changed, so what is said of one would be lost.
+            raise wrong
         try:
-            return kind(text(value))  # type: ignore[call-arg]  # the classes of ipaddress
+            return kind(written)  # type: ignore[call-arg]  # the classes of ipaddress
         except ValueError:
-            raise vol.Invalid(f"expected an address such as {example}") from None
+            raise wrong from None
 
     return check
 

@@ -15,6 +15,8 @@ from supervisor.model.validators import lenient_bool, lenient_int
 
 MAX_TEXT: Final = 1024
 
+# The kernel is given both as words between commas.
+_COMMA: Final = "commas can't be part of it"
 _NAME: Final = re.compile(r"[A-Za-z0-9_]{1,64}")
 # What would end a line of the credentials, or a word of a unit: nothing that a server or a share can be called.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")
@@ -96,8 +98,12 @@ class Mount:
         return cls(type=MountType(values.pop("type")), usage=MountUsage(values.pop("usage")), **values)
 
 
+def is_mount_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
+
+
 def mount_name(value: Any) -> str:
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
+    if not isinstance(value, str) or not is_mount_name(value):
         raise vol.Invalid("expected up to 64 letters, digits and underscores")
     return value
 
@@ -117,6 +123,8 @@ def _text(value: Any) -> str:
 def _server(value: Any) -> str:
     """Only the start is looked at for slashes: what is in use stays in use (§41)."""
     server = _text(value)
+    if "," in server:
+        raise vol.Invalid(_COMMA)
     if server[0] in "\\/-" or any(character.isspace() for character in server):
         raise vol.Invalid("expected the name or address of a server, without slashes before it and without spaces")
     return server
@@ -124,6 +132,8 @@ def _server(value: Any) -> str:
 
 def _share(value: Any) -> str:
     share = _text(value)
+    if "," in share:
+        raise vol.Invalid(_COMMA)
     if share[0] in "\\/":
         raise vol.Invalid("expected the name of a share, without slashes before it")
     return share

@@ -8,6 +8,7 @@ from typing import Final
 
 import attrs
 
+from supervisor.const import NETWORK_SUBNET
 from supervisor.errors import Invalid
 
 IpAddress = IPv4Address | IPv6Address
@@ -152,6 +153,13 @@ class IpChange:
             return
         if not self.address:
             raise Invalid(f"A static {which} needs an address, such as 192.0.2.10/24; or set its method to auto")
+        for address in self.address:
+            if address.ip.is_unspecified or address.ip.is_loopback or address.ip.is_multicast:
+                raise Invalid(f"The address {address} of {which} is none that a machine can have in a network")
+            if address.network.prefixlen == 0:
+                raise Invalid(f"The address {address} of {which} would have the whole internet in its network")
+            if address.ip in NETWORK_SUBNET:
+                raise Invalid(f"The address {address} is one of {NETWORK_SUBNET}, which the add-ons have among them")
         if self.gateway is not None and any(self.gateway == address.ip for address in self.address):
             raise Invalid(f"The gateway {self.gateway} of {which} is another machine, not this one's own address")
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import voluptuous as vol
 from voluptuous.humanize import humanize_error
@@ -22,7 +23,10 @@ FALSE_WORDS: Final = frozenset({"0", "false", "no", "off", "disable"})
 MAX_VERSION_LENGTH: Final = 128
 MAX_IMAGE_LENGTH: Final = 255
 MAX_URL_LENGTH: Final = 4096
+MAX_TIME_ZONE_LENGTH: Final = 64
 
+# Zones with leap seconds, copies of zones, and names for a machine's own settings.
+_OTHER_CLOCKS = ("right/", "posix", "local")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _PORT_KEY = re.compile(r"[0-9]{1,5}(?:/tcp|/udp)?")
@@ -50,6 +54,23 @@ def non_empty_text(value: Any) -> str:
     if not text(value).strip():
         raise vol.LengthInvalid("expected a text that is not empty")
     return str(value)
+
+
+def time_zone(value: Any) -> str:
+    """Accept the name of a time zone such as Europe/Berlin."""
+    written = text(value)
+    if len(written) > MAX_TIME_ZONE_LENGTH or written.startswith(_OTHER_CLOCKS) or not _is_zone(written):
+        raise vol.Invalid("expected the name of a time zone such as Europe/Berlin")
+    return written
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        # Reads one file, and remembers it; a list of all zones would be a walk through hundreds.
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def strict_bool(value: Any) -> bool:

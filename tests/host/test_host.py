@@ -82,7 +82,7 @@ async def test_the_host_name_is_set(settled: BoxDaemon, box: Box) -> None:
     await until(known, 5)
 
 
-@pytest.mark.parametrize("name", ["not a name", "under_score", "x" * 65, "-", "a\0b", "\ud800"])
+@pytest.mark.parametrize("name", ["", "not a name", "under_score", "x" * 65, "-", "a\0b", "\ud800"])
 async def test_a_name_that_no_host_can_have_is_refused(host: BoxDaemon, box: Box, name: str) -> None:
     answer = await host.ask("POST", "/host/options", {"hostname": name})
     assert answer.status == 400
@@ -148,7 +148,16 @@ async def test_a_service_is_stopped_started_restarted_and_reloaded(settled: BoxD
 
 
 @pytest.mark.parametrize(
-    "service", ["docker", "dbus", "NetworkManager", "systemd-journald", "supervisor", "dbus-org.freedesktop.login1"]
+    "service",
+    [
+        "docker",
+        "dbus",
+        "NetworkManager",
+        "debug-shell",
+        "systemd-journald",
+        "supervisor",
+        "dbus-org.freedesktop.login1",
+    ],
 )
 async def test_a_service_that_carries_the_daemon_is_not_touched(host: BoxDaemon, box: Box, service: str) -> None:
     before = await box.ask("systemctl", "show", "--property=ActiveState,MainPID", service)

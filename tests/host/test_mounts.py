@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import attrs
+import pytest
 import pytest_asyncio
 
 from box_daemon import BoxDaemon
@@ -182,6 +184,41 @@ async def test_mounts_come_back_with_the_daemon(host: BoxDaemon, servers: Server
         return await servers.mounted(f"{DATA}/media/films") is not None
 
     await until(back, 20)
+
+
+async def test_a_daemon_that_is_killed_while_it_mounts_leaves_nothing(
+    host: BoxDaemon, servers: Servers, box: Box
+) -> None:
+    await servers.shell(f"touch {STORAGE}/nas/hanging")
+    creating = asyncio.create_task(host.ask("POST", "/mounts", {**CIFS, **LOGIN, "usage": "media"}))
+    unit = "mnt-data-supervisor-mounts-vault.mount"
+
+    async def state() -> str:
+        return await box.ask("systemctl", "show", "--property=ActiveState", "--value", unit)
+
+    async def mounting() -> bool:
+        return await state() == "activating"
+
+    await until(mounting, 20)
+    await box.ask("systemctl", "kill", "--signal=KILL", "supervisor")
+    with pytest.raises(aiohttp.ClientError):
+        await creating
+    await servers.shell(f"rm {STORAGE}/nas/hanging")
+
+    async def done() -> bool:
+        return await state() == "active"
+
+    await until(done, 20)
+    await until(host.socket.exists, 20)
+    await host.ready()
+
+    async def gone() -> bool:
+        return await servers.mounted(f"{DATA}/mounts/vault") is None
+
+    await until(gone, 20)
+    assert await state() == "inactive"
+    assert not (host.data / ".mounts_credentials/vault").exists()
+    assert (await host.get("/mounts"))["mounts"] == []
 
 
 async def test_a_server_that_says_nothing_holds_nobody_else(host: BoxDaemon, servers: Servers) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -107,6 +108,34 @@ def test_case_counts_when_the_pattern_holds_a_capital_letter() -> None:
 def test_a_search_that_would_never_end_is_given_up() -> None:
     with pytest.raises(Invalid, match="takes too long"):
         MessagePattern(r"(a|aa)+\Z").search("a" * 300 + "b")
+
+
+@pytest.mark.parametrize("text", ["a{1000000000}", "(?:(?:a{99}){99}){99}", "(?x)(?:a{999}) {999}", "x{ 99999}"])
+def test_a_pattern_that_would_become_huge_is_refused_at_once(text: str) -> None:
+    began = time.thread_time()
+    with pytest.raises(Invalid, match="too often"):
+        MessagePattern(text)
+    assert time.thread_time() - began < 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "3c51b2a6-90d1-4d1e-8c39-0a1b2c3d4e5f"),
+        (r"(?:\d{1,3}\.){3}\d{1,3}", "from 192.0.2.17"),
+        ("x{,99999}", "x"),
+    ],
+)
+def test_a_pattern_may_count(text: str, message: str) -> None:
+    assert MessagePattern(text).search(message)
+
+
+def test_a_search_that_is_hard_in_every_message_is_given_up_as_a_whole() -> None:
+    pattern, message = MessagePattern(r"(a|aa)+\Z"), "a" * 24 + "b"
+    began = time.thread_time()
+    with pytest.raises(Invalid, match="takes too long"):
+        any(pattern.search(message) for _ in range(1000))
+    assert time.thread_time() - began < 10
 
 
 def ask(follow: bool = False, **query: str) -> LogRequest:

@@ -68,7 +68,7 @@ class Units:
             raise Refusal(f"{SYSTEMD}.NoSuchUnit", f"Unit {unit} not loaded.")
         return [self._path(unit)]
 
-    def _show(self, unit: str, state: str, description: str = "") -> None:
+    def show(self, unit: str, state: str, description: str = "") -> None:
         self.active[unit] = state
         self.service.objects[self._path(unit)] = {
             f"{SYSTEMD}.Unit": Served({"ActiveState": ("s", state), "Description": ("s", description)})
@@ -83,13 +83,13 @@ class Units:
         values = {name: value.value for name, value in properties}
         self.asked.append(["start", unit, mode, values])
         down = self.dead and "Type" in values
-        self._show(unit, "failed" if down else "active", values["Description"])
+        self.show(unit, "failed" if down else "active", values["Description"])
         return self._ended(unit, "failed" if down else "done")
 
     def _again(self, unit: str, mode: str) -> list[str]:
         self._get(unit)
         self.asked.append(["again", unit, mode])
-        self._show(unit, "failed" if self.dead else "active")
+        self.show(unit, "failed" if self.dead else "active")
         return self._ended(unit, "failed" if self.dead else "done")
 
     def _stop(self, unit: str, mode: str) -> list[str]:
@@ -109,6 +109,8 @@ class Stage:
     units: Units
     manager: MountManager
     resolution: Resolution
+    mounting: Mounting
+    jobs: JobManager
     state: Path
     refused: list[StateEntryRefused]
 
@@ -148,7 +150,7 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     manager = MountManager(state, works, jobs, resolution, events)
     refused: list[StateEntryRefused] = []
     events.subscribe(StateEntryRefused, refused.append)
-    yield Stage(paths, units, manager, resolution, state.path, refused)
+    yield Stage(paths, units, manager, resolution, works, jobs, state.path, refused)
     await manager.stop()
     await jobs.stop()
     await systemd.close()
@@ -241,6 +243,34 @@ async def test_what_a_crash_left_of_another_mount_of_the_name_is_not_taken_for_i
     await stage.manager.create(mount(VAULT))
     assert [asked[0] for asked in stage.units.asked] == ["stop", "start"]
     assert stage.units.asked[-1][3]["What"] == "//nas/vault"
+
+
+async def test_what_a_daemon_that_died_had_begun_with_is_unmounted(stage: Stage) -> None:
+    await stage.manager.create(mount(VAULT, LOGIN))
+    ghost = mount(VAULT, LOGIN, name="ghost", usage="media")
+    await stage.manager.create(ghost)
+    # All that was written down of it, last of all, is not.
+    stored = json.loads(stage.state.read_text())
+    stored["mounts"] = [entry for entry in stored["mounts"] if entry["name"] != "ghost"]
+    stage.state.write_text(json.dumps(stored))
+    (stage.paths.mounts / "mine").mkdir()
+    (stage.paths.mounts / "mine" / "file").touch()
+    again = MountManager(
+        StateFile(stage.state, MOUNTS_SCHEMA, EventBus()), stage.mounting, stage.jobs, stage.resolution, EventBus()
+    )
+    await again.load()
+    assert set(stage.units.active) == {UNIT}
+    assert [path.name for path in stage.paths.mounts_credentials.iterdir()] == ["vault"]
+    assert (stage.paths.mounts / "mine" / "file").exists()
+    assert list(again.mounts) == ["vault"]
+
+
+async def test_what_others_mount_there_stays(stage: Stage) -> None:
+    (stage.paths.mounts / "fstab").mkdir(parents=True)
+    unit = "mnt-my\\x2ddata-mounts-fstab.mount"
+    stage.units.show(unit, "active", "/mnt/my-data/mounts/fstab")
+    await stage.manager.load()
+    assert stage.units.active == {unit: "active"}
 
 
 async def test_the_file_of_an_existing_installation_is_read_and_nothing_in_it_is_lost(stage: Stage) -> None:

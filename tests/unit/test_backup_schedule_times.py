@@ -11,7 +11,8 @@ import voluptuous as vol
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from supervisor.managers.backups.schedule_times import cron, due_after, latest_due, time_zone
+from supervisor.managers.backups.schedule_times import cron, due_after, latest_due
+from supervisor.model.validators import time_zone
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"]).map(
@@ -121,7 +122,20 @@ def test_any_text_is_a_sound_expression_or_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["", "Berlin", "../etc/passwd", "/etc/localtime", 3, None, "Europe/Berlin\0", "x" * 400]
+    "wrong",
+    [
+        "",
+        "Berlin",
+        "../etc/passwd",
+        "/etc/localtime",
+        3,
+        None,
+        "Europe/Berlin\0",
+        "x" * 400,
+        "right/Europe/Berlin",
+        "localtime",
+        "Europe",
+    ],
 )
 def test_a_time_zone_that_nobody_knows_is_refused(wrong: object) -> None:
     with pytest.raises(vol.Invalid):

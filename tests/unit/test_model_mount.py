@@ -55,6 +55,8 @@ def test_the_options_are_those_of_the_contract() -> None:
         {"port": 0},
         {"port": 65536},
         {"share": "/x"},
+        {"share": "x,uid=0"},
+        {"server": "nas,soft"},
         {"share": ""},
         {"share": 1},
         {"username": "me"},

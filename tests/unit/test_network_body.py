@@ -58,6 +58,8 @@ def test_wireless_networks_are_open_unless_told_otherwise() -> None:
         {"ipv4": {"route_metric": -1}},
         {"ipv4": {"addr_gen_mode": "eui64"}},
         {"ipv4": {"address": ["192.0.2.1/24"] * 65}},
+        {"ipv6": {"address": ["fe80::1%eth0/64"]}},
+        {"ipv6": {"method": "auto", "nameservers": ["fe80::1%eth0"]}},
         {"wifi": {"ssid": "x" * 33}},
         {"wifi": {"psk": 12345678}},
         {"mdns": "yes"},

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import zoneinfo
-from typing import Any
-
 import attrs
 import msgspec
 import voluptuous as vol
@@ -22,22 +19,16 @@ from supervisor.managers.host import (
 )
 from supervisor.managers.host.units import PATTERNS
 from supervisor.managers.mounts import MountManager
-from supervisor.model.validators import lenient_bool
+from supervisor.model.validators import lenient_bool, time_zone
 
 DEFAULT_DISK = "default"
 DEEPEST = 32
 
 
-def _timezone(value: Any) -> str:
-    if not isinstance(value, str) or value not in zoneinfo.available_timezones():
-        raise vol.Invalid("expected the name of a time zone such as Europe/Berlin")
-    return value
-
-
 OPTIONS = vol.Schema(
     {
         vol.Optional("hostname"): str,
-        vol.Optional("timezone"): _timezone,
+        vol.Optional("timezone"): time_zone,
         vol.Optional("use_ntp"): lenient_bool,
     }
 )

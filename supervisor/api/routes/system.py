@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Any
@@ -28,15 +27,9 @@ from supervisor.managers.repair import SystemRepair
 from supervisor.managers.resolution import HealthCheck, Resolution
 from supervisor.managers.store import StoreManager
 from supervisor.managers.updater import CHANNELS, Updater
-from supervisor.model.validators import lenient_bool, lenient_int, non_empty_text, unique_list
+from supervisor.model.validators import lenient_bool, lenient_int, non_empty_text, time_zone, unique_list
 
 LOG_IDENTIFIER = "hassio_supervisor"
-
-
-def _timezone(value: Any) -> str:
-    if not isinstance(value, str) or value not in zoneinfo.available_timezones():
-        raise vol.Invalid("expected the name of a time zone such as Europe/Berlin")
-    return value
 
 
 def _blocking_io(value: Any) -> str:
@@ -48,7 +41,7 @@ def _blocking_io(value: Any) -> str:
 OPTIONS = vol.Schema(
     {
         vol.Optional("channel"): vol.In(CHANNELS),
-        vol.Optional("timezone"): _timezone,
+        vol.Optional("timezone"): time_zone,
         vol.Optional("logging"): vol.In(LOG_LEVELS),
         vol.Optional("debug"): lenient_bool,
         vol.Optional("debug_block"): lenient_bool,

@@ -263,8 +263,12 @@ class Interface:
 
     def properties_changed(self, signal: Signalled) -> None:
         """Take what a signal of the service says of this interface."""
-        _, changed, invalidated = signal.arguments
-        self._take(changed, all_of_them=False)
+        match signal.arguments:
+            case [_, dict() as changed, list() as invalidated]:
+                self._take(changed, all_of_them=False)
+            case _:
+                _LOGGER.debug("%s announces changes of %s in an unknown form", self.service.title, self.interface)
+                return
         if not self._properties.keys().isdisjoint(invalidated) and not self._stale:
             self._stale = True
             self.bus.spawn(self._read_again(), f"read {self.interface} again")

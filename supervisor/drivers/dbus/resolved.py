@@ -37,6 +37,10 @@ def _server(link: int, family: int, raw: bytes) -> DnsServer:
     return DnsServer(link, IPv6Address(bytes(raw)))
 
 
+def _server_if_any(link: int, family: int, raw: bytes) -> DnsServer | None:
+    return _server(link, family, raw) if raw else None
+
+
 class Resolved(Interface):
     service = RESOLVED
     interface = "org.freedesktop.resolve1.Manager"
@@ -52,4 +56,4 @@ class Resolved(Interface):
     resolv_conf_mode = Property("ResolvConfMode", STRING)
     dns = Property("DNS", array(struct("iiay", _server)))
     fallback_dns = Property("FallbackDNS", array(struct("iiay", _server)))
-    current_dns_server = Property("CurrentDNSServer", struct("iiay", _server))
+    current_dns_server = Property("CurrentDNSServer", struct("iiay", _server_if_any))

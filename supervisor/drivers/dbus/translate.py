@@ -60,7 +60,7 @@ _MEANINGS: Final[dict[str, type[SupervisorError]]] = {
     _NETWORK + "Settings.InvalidConnection": Invalid,
     _NETWORK + "Settings.PermissionDenied": Unsupported,
     _NETWORK + "Settings.Failed": Unavailable,
-    **{f"{_NETWORK}Connection.{fault}": Invalid for fault in _FAULTS_OF_SETTINGS},
+    **{f"{_NETWORK}{of}Connection.{fault}": Invalid for of in ("", "Settings.") for fault in _FAULTS_OF_SETTINGS},
     # It is there and does not answer.
     _STANDARD + "NoReply": Timeout,
     _STANDARD + "Timeout": Timeout,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -12,6 +14,14 @@ from supervisor.errors import Invalid
 
 _LONGEST_PATTERN: Final = 1000
 _SEARCH_SECONDS: Final = 0.5  # for one message; an honest search takes microseconds
+# Work beyond that is held against the pattern, until there was too much of it in all.
+_EASY_SECONDS: Final = 0.01
+_EASY_SECONDS_PER_CHARACTER: Final = 1e-7
+_HARD_SECONDS: Final = 2.0
+# Compiling writes what is repeated a fixed number of times out in full, without letting anything else run.
+_MOST_WRITTEN_OUT: Final = 10_000
+_TOO_HARD: Final = "The pattern to search for takes too long; write a simpler one"
+_REPEATED: Final = re.compile(r"(.?)\{\s*(\d+)", re.DOTALL)
 
 
 class MessagePattern:
@@ -25,10 +35,12 @@ class MessagePattern:
         """Compile a pattern.
 
         Raises:
-            Invalid: it is none, or too long.
+            Invalid: it is none, too long, or would become too large.
         """
         if len(text) > _LONGEST_PATTERN:
             raise Invalid(f"The pattern to search for is longer than {_LONGEST_PATTERN} characters")
+        if _written_out(text) > _MOST_WRITTEN_OUT:
+            raise Invalid("The pattern to search for repeats something too often")
         flags = regex.VERSION0 if any(char.isupper() for char in text) else regex.VERSION0 | regex.IGNORECASE
         try:
             self._compiled = regex.compile(text, flags, cache_pattern=False)
@@ -37,6 +49,7 @@ class MessagePattern:
         except (RecursionError, OverflowError, MemoryError, ValueError, IndexError) as err:
             raise Invalid("The pattern to search for can't be understood: it is too complicated") from err
         self.text = text
+        self._hard_seconds = 0.0
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, MessagePattern) and other.text == self.text
@@ -48,12 +61,31 @@ class MessagePattern:
         """Tell whether the message holds the pattern.
 
         Raises:
-            Invalid: looking took too long.
+            Invalid: looking took too long, here or in all messages so far.
         """
+        began = time.thread_time()
         try:
-            return self._compiled.search(message, timeout=_SEARCH_SECONDS, concurrent=True) is not None
+            found = self._compiled.search(message, timeout=_SEARCH_SECONDS, concurrent=True) is not None
         except TimeoutError as err:
-            raise Invalid("The pattern to search for takes too long; write a simpler one") from err
+            raise Invalid(_TOO_HARD) from err
+        hard = time.thread_time() - began - _EASY_SECONDS - len(message) * _EASY_SECONDS_PER_CHARACTER
+        if hard > 0:
+            self._hard_seconds += hard
+            if self._hard_seconds > _HARD_SECONDS:
+                raise Invalid(_TOO_HARD)
+        return found
+
+
+def _written_out(text: str) -> int:
+    """Return about how long a pattern is, at most, with everything in it that has a fixed count written out."""
+    length, times = len(text), 1
+    for before, digits in _REPEATED.findall(text):
+        # Only what stands in a group can be repeated once more.
+        if before == ")" or before.isspace():
+            times *= max(1, int(digits))
+        else:
+            length += int(digits)
+    return length * times
 
 
 @attrs.frozen

@@ -10,11 +10,11 @@ from typing import Any, Final
 import attrs
 import voluptuous as vol
 
-from supervisor.model.validators import non_empty_text, strict_bool, strict_int, text
+from supervisor.model.validators import non_empty_text, strict_bool, strict_int, text, time_zone
 
 from .repository_record import iso, moment
 from .retention import RETENTION_SCHEMA, Retention
-from .schedule_times import cron, time_zone
+from .schedule_times import cron
 
 FOLDERS: Final = ("homeassistant", "share", "addons/local", "ssl", "media")
 ALL: Final = "ALL"

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-import zoneinfo
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import attrs
+import voluptuous as vol
 
 from supervisor.drivers.dbus.systemd import StartMode
 from supervisor.drivers.http import HttpClient
 from supervisor.errors import SupervisorError, Unavailable
 from supervisor.managers.configuration import Configuration
 from supervisor.managers.resolution import ContextType, IssueType, Resolution, SuggestionType
+from supervisor.model.validators import time_zone
 
 from .control import HostControl
 from .features import Features, HostFeature
@@ -46,8 +47,15 @@ class Whereabouts:
         if not isinstance(now, int | float) or isinstance(now, bool) or not 0 < now < LATEST:
             raise Unavailable("The server that knows the time answered something else")
         zone = answer.get("timezone")
-        known = isinstance(zone, str) and zone != "UTC" and zone in zoneinfo.available_timezones()
-        return cls(zone if known else None, float(now))
+        return cls(zone if zone != "UTC" and _is_zone(zone) else None, float(now))
+
+
+def _is_zone(name: Any) -> bool:
+    try:
+        time_zone(name)
+    except vol.Invalid:
+        return False
+    return True
 
 
 @attrs.frozen(eq=False)

@@ -38,10 +38,13 @@ class HostControl:
         """Name the machine.
 
         Raises:
-            Invalid: hostnamed finds that this is no name (`host_invalid_hostname`).
+            Invalid: there is none, or hostnamed finds that this is no name (`host_invalid_hostname`).
             Unsupported: there is no hostnamed. Unavailable, Timeout: it does not answer.
         """
         self._features.require(HostFeature.HOSTNAME)
+        if not hostname:
+            # hostnamed would take the name away.
+            raise HOST_INVALID_HOSTNAME(hostname=hostname)
         try:
             await self._services.hostname.set_static_hostname(hostname)
         except Invalid as err:

@@ -53,6 +53,7 @@ REFUSED: Final = (
     "user@*",
     "user-runtime-dir@*",
     "polkit",
+    "debug-shell",
     "emergency",
     "rescue",
     "kexec*",

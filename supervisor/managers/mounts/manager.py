@@ -80,9 +80,8 @@ class MountManager:
         default = data["default_backup_mount"]
         if default is not None and self.is_backup_mount(default):
             self.default_backup_mount = default
-        if self._mounts:
-            work = self._jobs.spawn(self.reload)
-            await asyncio.wait({work.task}, timeout=START_SECONDS)
+        work = self._jobs.spawn(self.reload)
+        await asyncio.wait({work.task}, timeout=START_SECONDS)
 
     def _take(self, entry: dict[str, Any]) -> None:
         try:
@@ -304,13 +303,18 @@ class MountManager:
             await self._up(mount, self._mounting.reload)
 
     async def reload(self) -> None:
-        """Look at all mounts, and bring up those that are away. What fails becomes an issue."""
-        if not self._mounts:
+        """Look at all mounts, and bring up those that are away. What fails becomes an issue.
+
+        What is left of mounts that are not described is unmounted: a daemon that died had begun with them.
+        """
+        left = await self._left()
+        if not self._mounts and not left:
             return
         try:
             async with self._jobs.run("mount_manager_reload", conditions=_CONDITIONS):
                 before = set(self.active)
-                await asyncio.gather(*(self._keep_up(mount) for mount in tuple(self._mounts.values())))
+                work = [*map(self._clear, left), *map(self._keep_up, tuple(self._mounts.values()))]
+                await asyncio.gather(*work)
                 if set(self.active) != before:
                     await self._backups_changed()
         except Blocked as err:
@@ -333,6 +337,26 @@ class MountManager:
                 await self._up(mount, self._mounting.up)
             except SupervisorError as err:
                 _LOGGER.error("Mount %s is away: %s", mount.name, err)
+
+    async def _left(self) -> set[str]:
+        try:
+            names = await self._mounting.names()
+        except SupervisorError as err:
+            _LOGGER.warning("%s", err)
+            return set()
+        return names - self._mounts.keys() - {entry.get("name") for entry in self._foreign}
+
+    async def _clear(self, name: str) -> None:
+        """Unmount what is left of a mount, unless somebody is just making it."""
+        lock = f"mount_{name}"
+        async with self._jobs.run("mount_manager_look", reference=name, lock=lock, wait=True, internal=True):
+            if name in self._mounts:
+                return
+            try:
+                if await self._mounting.clear(name):
+                    _LOGGER.warning("Mount %s was begun and never finished: it is unmounted", name)
+            except SupervisorError as err:
+                _LOGGER.warning("Mount %s: something of it is left: %s", name, err)
 
     async def _up(self, mount: Mount, work: Callable[[Mount], Awaitable[None]]) -> None:
         """Do what should bring a mount up; tell of a failure by an issue, of success by its end."""

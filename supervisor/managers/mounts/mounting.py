@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -31,7 +32,7 @@ from supervisor.errors import (
     Timeout,
     Unavailable,
 )
-from supervisor.model.mount import Mount, MountType, MountUsage
+from supervisor.model.mount import Mount, MountType, MountUsage, is_mount_name
 from supervisor.paths import DataPaths
 from supervisor.state import write_atomic
 
@@ -144,7 +145,7 @@ class Mounting:
             Invalid: something is.
         """
         for target in filter(None, (self.folder(mount), self.bound_folder(mount))):
-            await self._local(mount, partial(check_target, target))
+            await self._local(mount.name, partial(check_target, target))
 
     async def up(self, mount: Mount) -> None:
         """Have it mounted, and given to add-ons. What is mounted already stays so.
@@ -170,9 +171,36 @@ class Mounting:
         """
         bound = self.bound_folder(mount)
         if bound is not None:
-            await self._unmount(mount, self.bind_plan(mount, bound).unit)
-        await self._unmount(mount, self.plan(mount).unit)
-        await self._local(mount, partial(self._clear, mount))
+            await self._unmount(mount.name, self.bind_plan(mount, bound).unit)
+        await self._unmount(mount.name, self.plan(mount).unit)
+        await self._local(mount.name, partial(self._clear, mount))
+
+    async def names(self) -> set[str]:
+        """Return the names of all mounts that there are traces of, here and not in systemd.
+
+        Raises:
+            Timeout, Internal: the folders can't be read.
+        """
+        folders = (self._paths.mounts, self._paths.mounts_credentials)
+        return {name for name in await self._local("mounts", partial(_names, folders)) if is_mount_name(name)}
+
+    async def clear(self, name: str) -> bool:
+        """Unmount what a daemon that died, or lost systemd, had begun to mount; tell whether there was anything.
+
+        Raises:
+            SupervisorError: it can't be unmounted, as when it is in use.
+        """
+        ghosts = [Mount(name=name, type=kind, usage=usage, server="") for kind in MountType for usage in MountUsage]
+        bound = [(ghost, folder) for ghost in ghosts if (folder := self.bound_folder(ghost)) is not None]
+        plans = [self.bind_plan(ghost, folder, emergency=closed) for ghost, folder in bound for closed in (False, True)]
+        found = False
+        for plan in (*plans, *map(self.plan, ghosts)):
+            if await self._units.describes(plan):
+                found = True
+                await self._unmount(name, plan.unit)
+        for ghost in ghosts:
+            await self._local(name, partial(self._clear, ghost))
+        return found
 
     async def set_aside(self, mount: Mount) -> None:
         """Move local data that are in the way of the mount to where people find them.
@@ -185,7 +213,7 @@ class Mounting:
         )
         recovery = root / f"{mount.name}_local_recovery"
         for target in filter(None, (self.folder(mount), self.bound_folder(mount))):
-            place = await self._local(mount, partial(set_aside, target, recovery))
+            place = await self._local(mount.name, partial(set_aside, target, recovery))
             if place is not None:
                 _LOGGER.warning("Mount %s: local data from %s were moved to %s", mount.name, target, place)
 
@@ -214,8 +242,8 @@ class Mounting:
         return True
 
     async def _mount(self, mount: Mount) -> None:
-        await self._local(mount, partial(make_target, self.folder(mount)))
-        await self._local(mount, partial(self._write_credentials, mount))
+        await self._local(mount.name, partial(make_target, self.folder(mount)))
+        await self._local(mount.name, partial(self._write_credentials, mount))
         plan = self.plan(mount)
         done = await self._units.start(plan)
         await self._require(mount, plan, done=done)
@@ -225,7 +253,7 @@ class Mounting:
         if (await self.examine(mount)).usable:
             return False
         plan = self.plan(mount)
-        await self._local(mount, partial(self._write_credentials, mount))
+        await self._local(mount.name, partial(self._write_credentials, mount))
         try:
             done = await self._units.reload(plan.unit)
         except NotFound:
@@ -261,37 +289,37 @@ class Mounting:
 
     async def _bind(self, mount: Mount, plan: Plan, bound: Path) -> None:
         """Give add-ons what `plan` says, in place of what they have been given."""
-        await self._unmount(mount, plan.unit)
-        await self._local(mount, partial(make_target, bound))
+        await self._unmount(mount.name, plan.unit)
+        await self._local(mount.name, partial(make_target, bound))
         done = await self._units.start(plan)
-        if not done or not await self._local(mount, partial(is_mount_point, bound)):
+        if not done or not await self._local(mount.name, partial(is_mount_point, bound)):
             raise Unavailable(f"Mount {mount.name} can't be given to add-ons at {mount.user_path}; {_see(plan)}")
 
     async def _bind_emergency(self, mount: Mount, bound: Path) -> None:
         """Keep add-ons from filling this machine's disk in place of the server's; whatever fails is logged."""
         try:
-            await self._local(mount, partial(_make_emergency, self._paths.emergency / mount.name))
+            await self._local(mount.name, partial(_make_emergency, self._paths.emergency / mount.name))
             plan = self.bind_plan(mount, bound, emergency=True)
             if not await self._units.holds(plan):
                 await self._bind(mount, plan, bound)
         except SupervisorError as err:
             _LOGGER.error("Mount %s: its folder can't be closed while it is away: %s", mount.name, err)
 
-    async def _unmount(self, mount: Mount, unit: str) -> None:
+    async def _unmount(self, name: str, unit: str) -> None:
         if not await self._units.stop(unit):
-            raise Unavailable(f"Mount {mount.name} can't be unmounted; is it in use? See journalctl -u {unit}")
+            raise Unavailable(f"Mount {name} can't be unmounted; is it in use? See journalctl -u {unit}")
 
-    async def _local(self, mount: Mount, work: Callable[[], T]) -> T:
+    async def _local(self, name: str, work: Callable[[], T]) -> T:
         """Work on this machine's own folders, where a mount in the way could still hold us."""
         try:
-            return await detached(work, name=f"folders of {mount.name}", seconds=_LOCAL_SECONDS)
+            return await detached(work, name=f"folders of {name}", seconds=_LOCAL_SECONDS)
         except TargetTaken as err:
             kind = MOUNT_TARGET_NOT_EMPTY if err.is_folder else MOUNT_TARGET_NOT_DIRECTORY
-            raise kind(name=mount.name, path=str(err.path)) from err
+            raise kind(name=name, path=str(err.path)) from err
         except TimeoutError:
-            raise Timeout(f"The folders of mount {mount.name} do not answer") from None
+            raise Timeout(f"The folders of mount {name} do not answer") from None
         except OSError as err:
-            raise Internal(f"The folders of mount {mount.name}: {err.strerror or err}") from err
+            raise Internal(f"The folders of mount {name}: {err.strerror or err}") from err
 
     def _credentials(self, mount: Mount) -> Path:
         return self._paths.mounts_credentials / mount.name
@@ -310,6 +338,14 @@ class Mounting:
         for target in filter(None, (self.bound_folder(mount), self.folder(mount))):
             drop_target(target)
         drop_target(self._paths.emergency / mount.name)
+
+
+def _names(folders: Iterable[Path]) -> set[str]:
+    found: set[str] = set()
+    for folder in folders:
+        with suppress(FileNotFoundError):
+            found.update(path.name for path in folder.iterdir())
+    return found
 
 
 def _make_emergency(folder: Path) -> None:

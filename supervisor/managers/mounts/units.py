@@ -73,6 +73,15 @@ class MountUnits:
         known = await self._known(plan.unit)
         return known is not None and (known.active_state, known.description) == (UnitState.ACTIVE, plan.description)
 
+    async def describes(self, plan: Plan) -> bool:
+        """Tell whether systemd has a unit of this description, mounted or not.
+
+        Raises:
+            Unavailable, Timeout: systemd can't be asked.
+        """
+        known = await self._known(plan.unit)
+        return known is not None and known.description == plan.description
+
     async def _known(self, unit: str) -> Unit | None:
         try:
             known = Unit(self._bus, await self._systemd.get_unit(unit))
