@@ -228,7 +228,6 @@ async def test_what_makes_no_sense_changes_nothing(network: BoxDaemon, box: Box)
         {"ipv4": {"address": ["10.99.0.50/0"]}},
         {"ipv4": {"address": ["172.30.32.1/23"]}, "confirm": 60},
         {"ipv6": {"address": ["ff02::1/64"]}},
-        {"ipv6": {"address": ["fd99::5/64"], "gateway": "::"}},
         {"wifi": {"ssid": "attic"}},
         {"ipv4": AUTO, "confirm": 1},
     ):

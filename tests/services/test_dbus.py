@@ -194,6 +194,16 @@ async def test_announced_changes_are_seen_without_asking(proxy: Lamp, service: B
     assert (told, service.calls) == ([frozenset({"Level"})], [])
 
 
+async def test_changes_that_are_announced_in_another_form_change_nothing(
+    proxy: Lamp, service: BusService, caplog: pytest.LogCaptureFixture
+) -> None:
+    for signature, body in (("s", [NAME]), ("sss", [NAME, "Level", "x"]), ("sa{sv}", [NAME, {}])):
+        await service.emit(PATH, "org.freedesktop.DBus.Properties", "PropertiesChanged", signature, body)
+    await service.change(PATH, NAME, Level=9)
+    await until(lambda: proxy.level == 9)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_an_invalidated_property_is_read_again(proxy: Lamp, service: BusService) -> None:
     await service.invalidate(PATH, NAME, Level=21)
     await until(lambda: proxy.level == 21)
@@ -254,6 +264,7 @@ async def test_a_text_that_the_bus_would_cut_us_off_for_is_refused(proxy: Lamp, 
         ("org.freedesktop.DBus.Error.NoReply", Timeout),
         ("org.freedesktop.DBus.Error.Spawn.ChildExited", Unavailable),
         ("org.freedesktop.systemd1.NoSuchUnit", NotFound),
+        ("org.freedesktop.NetworkManager.Settings.Connection.InvalidProperty", Invalid),
         ("org.example.Burnt", Internal),
     ],
 )
