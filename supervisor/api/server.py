@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,10 @@ STOP_SECONDS: Final = 5.0
 BODY_SECONDS: Final = 120.0
 # How long the rest of a body that nobody wants is read, so that its sender gets to see the answer.
 LINGER_SECONDS: Final = 2.0
+# A connection on which no request comes is closed after that.
+IDLE_SECONDS: Final = 75.0
+# At a time, from one address: each takes a file of this process, and those are for all.
+MOST_CONNECTIONS: Final = 256
 _BACKLOG: Final = 256
 
 
@@ -73,10 +78,41 @@ class _Listener(web.Server):
             self,
             loop=self._loop,
             access_log=None,  # type: ignore[arg-type]  # None is how aiohttp turns the access log off
+            keepalive_timeout=IDLE_SECONDS,
             lingering_time=LINGER_SECONDS,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
         )
+
+
+class _TcpListener(_Listener):
+    """Closes what is too much for one address."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__(dispatcher)
+        self._addresses: dict[web.RequestHandler, str] = {}
+        self._open: Counter[str] = Counter()
+        self._told: set[str] = set()
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        address = str((transport.get_extra_info("peername") or ("",))[0])
+        self._addresses[handler] = address
+        self._open[address] += 1
+        if self._open[address] > MOST_CONNECTIONS:
+            if address not in self._told:
+                self._told.add(address)
+                _LOGGER.warning("%s has %d connections open, and gets no more", address, MOST_CONNECTIONS)
+            transport.abort()
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        address = self._addresses.pop(handler, None)
+        if address is not None:
+            self._open[address] -= 1
+            if not self._open[address]:
+                del self._open[address]
+                self._told.discard(address)
+        super().connection_lost(handler, exc)
 
 
 class _PeerListener(_Listener):
@@ -155,7 +191,7 @@ class ApiServer:
         if self._tcp is not None:
             self._tcp.close()
             self._tcp = None
-        listener = _Listener(self._dispatcher(by_token(self._callers), guarded=False))
+        listener = _TcpListener(self._dispatcher(by_token(self._callers), guarded=False))
         try:
             self._tcp = await asyncio.get_running_loop().create_server(
                 listener, host, port, backlog=_BACKLOG, reuse_address=True

@@ -6,10 +6,12 @@ import asyncio
 import fcntl
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from supervisor import __version__
 from supervisor.drivers.logs_setup import Logging, configure_logging
@@ -39,6 +41,8 @@ from .steps import begin_background, closing_steps, engine_up, setup_steps, star
 
 _LOGGER = logging.getLogger(__name__)
 
+OPEN_FILES: Final = 65536
+
 
 def run_daemon(settings: Settings) -> int:
     """Run the daemon in this process until it is told to stop; return the exit code."""
@@ -53,6 +57,7 @@ def run_daemon(settings: Settings) -> int:
 
 
 def _run_alone(settings: Settings) -> int:
+    _allow_files()
     own_log = SupervisorLog(settings.data / "logs" / "supervisor.log")
     output = configure_logging(settings.log_level or "info", settings.log_format, handlers=[own_log])
     try:
@@ -60,6 +65,14 @@ def _run_alone(settings: Settings) -> int:
             return runner.run(_run(settings, own_log, output))
     finally:
         output.stop()
+
+
+def _allow_files() -> None:
+    """Have enough open files for many connections, where the machine allows that; a process begins with few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -51,5 +51,9 @@ def test_the_sound_server_has_two_outputs(box: Box) -> None:
     assert box.run("pactl", "list", "short", "sinks").count("\n") == 1
 
 
-async def test_the_daemon_runs_in_it_as_a_service(host: BoxDaemon) -> None:
+async def test_the_daemon_runs_in_it_as_a_service(host: BoxDaemon, box: Box) -> None:
     assert (await host.get("/info"))["state"] == "running"
+    pid = await box.ask("systemctl", "show", "--property=MainPID", "--value", "supervisor")
+    limit = await box.ask("awk", "/^Max open files/ { print $4, $5 }", f"/proc/{pid}/limits")
+    soft, hard = map(int, limit.split())
+    assert soft == min(hard, 65536), "room for many connections"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from toy_api import CALLERS, Toy, serving, token_of
 
+from supervisor.api import server
 from supervisor.api.caller import Caller
 from supervisor.api.route import Access, Call, Route
 from supervisor.api.server import ApiServer
@@ -47,6 +48,39 @@ async def test_a_request_being_answered_is_finished_before_the_end(tmp_path: Pat
         idle_writer.close()
         assert not toy.socket.exists()
         assert toy.server.tcp_address is None
+
+
+async def test_one_address_can_not_take_all_connections(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(ROUTES, tmp_path) as toy:
+        assert toy.server.tcp_address is not None
+        host, port = toy.server.tcp_address
+        opened = [await asyncio.open_connection(host, port, local_addr=("127.0.0.2", 0)) for _ in range(270)]
+        await asyncio.wait_for(opened[-1][0].read(), 10)
+        assert (await toy.ask("GET", "/supervisor/ping")).status == 200, "others have theirs"
+        closed = [reader.at_eof() or reader.exception() is not None for reader, _ in opened]
+        assert closed == [False] * 256 + [True] * 14
+        assert len([record for record in caplog.records if "gets no more" in record.message]) == 1
+        for _, writer in opened:
+            writer.close()
+        await asyncio.sleep(0.1)
+        reader, writer = await asyncio.open_connection(host, port, local_addr=("127.0.0.2", 0))
+        writer.write(b"GET /supervisor/ping HTTP/1.1\r\nHost: supervisor\r\n\r\n")
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        writer.close()
+
+
+async def test_a_connection_on_which_no_request_comes_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "IDLE_SECONDS", 0.2)
+    async with serving(ROUTES, tmp_path) as toy:
+        silent, writer = await toy.connect()
+        half, half_writer = await toy.connect()
+        half_writer.write(b"GET /supervisor/ping HTTP/1.1\r\nHost:")
+        assert await asyncio.wait_for(silent.read(), 5) == b""
+        assert await asyncio.wait_for(half.read(), 5) == b""
+        writer.close()
+        half_writer.close()
 
 
 async def test_the_server_can_be_started_again(tmp_path: Path) -> None:
