@@ -267,10 +267,12 @@ async def test_what_a_daemon_that_died_had_begun_with_is_unmounted(stage: Stage)
 
 async def test_what_others_mount_there_stays(stage: Stage) -> None:
     (stage.paths.mounts / "fstab").mkdir(parents=True)
+    (stage.paths.share / "fstab").mkdir(parents=True)
     unit = "mnt-my\\x2ddata-mounts-fstab.mount"
     stage.units.show(unit, "active", "/mnt/my-data/mounts/fstab")
     await stage.manager.load()
     assert stage.units.active == {unit: "active"}
+    assert (stage.paths.share / "fstab").exists()
 
 
 async def test_the_file_of_an_existing_installation_is_read_and_nothing_in_it_is_lost(stage: Stage) -> None:

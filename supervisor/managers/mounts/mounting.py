@@ -199,7 +199,9 @@ class Mounting:
                 found = True
                 await self._unmount(name, plan.unit)
         for ghost in ghosts:
-            await self._local(name, partial(self._clear, ghost))
+            # Where nothing was given to add-ons, an empty folder of theirs is somebody's own.
+            if found or self.bound_folder(ghost) is None:
+                await self._local(name, partial(self._clear, ghost))
         return found
 
     async def set_aside(self, mount: Mount) -> None:
