@@ -205,12 +205,14 @@ _LAST: Final = vol.Any(
         extra=vol.REMOVE_EXTRA,
     ),
 )
+# A zone that is not known any more must not cost all schedules; which counts then is decided when it is asked for.
+_STORED_ZONE: Final = vol.Any(None, text)
 _START: Final = "1970-01-01T00:00:00+00:00"
 _STORED: Final = vol.Schema(
     {
         vol.Required("name"): NAME,
         vol.Required("cron"): cron,
-        vol.Optional("time_zone", default=None): _ZONE,
+        vol.Optional("time_zone", default=None): _STORED_ZONE,
         vol.Required("since"): iso,
         vol.Optional("contents", default=FULL): CONTENTS,
         vol.Optional("locations", default=list): _LOCATIONS,
@@ -225,7 +227,7 @@ _STORED: Final = vol.Schema(
 _STORED_PLAN: Final = vol.Schema(
     {
         vol.Optional("cron", default="0 4 * * 0"): cron,
-        vol.Optional("time_zone", default=None): _ZONE,
+        vol.Optional("time_zone", default=None): _STORED_ZONE,
         vol.Optional("since", default=_START): iso,
         vol.Optional("share", default=10): vol.All(int, vol.Range(1, 100)),
         vol.Optional("enabled", default=False): strict_bool,
