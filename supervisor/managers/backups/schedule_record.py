@@ -12,6 +12,7 @@ import voluptuous as vol
 
 from supervisor.model.validators import non_empty_text, strict_bool, strict_int, text, time_zone
 
+from .metadata import SLUG
 from .repository_record import iso, moment
 from .retention import RETENTION_SCHEMA, Retention
 from .schedule_times import cron
@@ -19,7 +20,6 @@ from .schedule_times import cron
 FOLDERS: Final = ("homeassistant", "share", "addons/local", "ssl", "media")
 ALL: Final = "ALL"
 _ID: Final = re.compile(r"[0-9a-f]{16}")
-_SLUG: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 
 
 def _unique(values: list[Any]) -> list[Any]:
@@ -41,7 +41,7 @@ def _location(value: Any) -> str | None:
 
 
 def _slug(value: Any) -> str:
-    if not isinstance(value, str) or not _SLUG.fullmatch(value):
+    if not isinstance(value, str) or not SLUG.fullmatch(value):
         raise vol.Invalid("expected the slug of an add-on")
     return value
 
