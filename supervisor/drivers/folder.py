@@ -66,6 +66,15 @@ def remove_tree(folder: Path) -> None:
         return
     except (RecursionError, OSError):
         # Levels beyond what the interpreter or a path's length can hold are no trouble for rm.
-        done = subprocess.run(("rm", "-rf", "--", str(folder)), check=False, capture_output=True, text=True)
-        if done.returncode:
-            raise OSError(done.stderr.strip()[:300]) from None
+        if (said := _rm(folder)) is not None and shutil.which("chattr"):
+            # What somebody marked as immutable can't even be removed by root.
+            subprocess.run(("chattr", "-R", "-f", "-ia", "--", str(folder)), check=False, capture_output=True)
+            said = _rm(folder)
+        if said is not None:
+            raise OSError(said) from None
+
+
+def _rm(folder: Path) -> str | None:
+    """Return why not all of it is gone, None when it is."""
+    done = subprocess.run(("rm", "-rf", "--", str(folder)), check=False, capture_output=True, text=True)
+    return done.stderr.strip()[:300] if done.returncode else None

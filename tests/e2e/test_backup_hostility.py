@@ -227,3 +227,65 @@ async def test_what_somebody_mounted_deep_in_a_folder_is_not_removed_with_it(sta
     assert (nas / "film").read_text() == "irreplaceable"
     await daemon.post(f"/backups/{made['slug']}/restore/partial", {"folders": ["media"]})
     assert not deep.exists()
+
+
+async def test_what_can_not_be_restored_is_told_when_it_is_saved(stage: Stage) -> None:
+    share = stage.daemon.data / "share"
+    (share / "/".join(["d"] * 130)).mkdir(parents=True)
+    (share / "precious").write_text("saved")
+    made = await stage.daemon.post("/backups/new/partial", {"folders": ["share"]})
+    assert "not in the backup, for they lie deeper" in json.dumps(await stage.daemon.get(f"/jobs/{made['job_id']}"))
+    (share / "precious").unlink()
+    await stage.daemon.post(f"/backups/{made['slug']}/restore/partial", {"folders": ["share"]})
+    assert (share / "precious").read_text() == "saved"
+
+
+def chattr(*arguments: str | Path) -> None:
+    subprocess.run(("chattr", *arguments), check=False)
+
+
+async def test_files_marked_as_immutable_hold_no_restore_up(stage: Stage) -> None:
+    data = stage.daemon.data
+    # A file of its own can't be moved away: nothing happens. One deeper goes with its folder.
+    own, deep = data / "addons" / "data" / LAMP / "fixed", data / "addons" / "data" / LAMP / "sub" / "fixed"
+    deep.parent.mkdir()
+    for file in (own, deep):
+        file.write_text("fixed")
+        chattr("+i", file)
+    try:
+        refused = await stage.restored(addons=[LAMP])
+        assert refused.status == 400, refused.text
+        await stage.assert_untouched()
+        chattr("-i", own)
+        restored = await stage.restored(addons=[LAMP])
+    finally:
+        chattr("-R", "-f", "-i", data)
+    assert restored.status == 200, restored.text
+    assert (data / "addons" / "data" / LAMP / "note").read_text() == "saved"
+    assert not deep.exists()
+    assert list((data / "restore").iterdir()) == []
+    assert await stage.daemon.state_of(LAMP) == "started"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"--XX\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\nx\r\n--XX--\r\n",
+        b"--XX" + b"".join(b"\r\nX%d: a" % number for number in range(20_000)) + b"\r\n\r\nx\r\n--XX--\r\n",
+        b"--XX\r\n\xff\xfe\r\n\r\nx\r\n--XX--\r\n",
+        b"a" * 3_000_000,
+    ],
+    ids=["long header", "many headers", "no header", "no part"],
+)
+async def test_an_upload_that_is_no_form_is_refused(running: Daemon, body: bytes) -> None:
+    reader, writer = await asyncio.open_unix_connection(running.socket)
+    try:
+        head = f"POST /backups/new/upload HTTP/1.1\r\nHost: s\r\nContent-Length: {len(body)}\r\n"
+        writer.write(f"{head}Content-Type: multipart/form-data; boundary=XX\r\n\r\n".encode() + body)
+        answer = await asyncio.wait_for(reader.read(4096), 10)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 400"), answer
+    assert b"Improperly formatted upload" in answer
+    assert "Traceback" not in running.log

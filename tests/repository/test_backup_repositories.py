@@ -322,3 +322,22 @@ async def test_a_backup_that_fails_half_way_leaves_no_snapshot(stage: Stage) -> 
     await manager.reload("nas")
     assert manager.get("nas").snapshots == []
     assert not (stage.paths.tmp / "repositories" / "nas").exists()
+
+
+async def test_a_link_among_the_backups_leads_no_repository_elsewhere(stage: Stage) -> None:
+    """Add-ons may write there; root must not write for them wherever they like."""
+    manager = stage.manager()
+    await manager.load()
+    outside = stage.folder / "outside"
+    outside.mkdir()
+    (stage.paths.backup / "link").symlink_to(outside)
+    place = parse(str(stage.paths.backup / "link" / "deep" / "repository"))
+    with pytest.raises(Unavailable, match="a link leads out of"):
+        await manager.add("evil", place, Secrets(PASSWORD), adopt=False)
+    assert list(outside.iterdir()) == []
+    folder = stage.paths.backup / "good"
+    await manager.add("good", parse(str(folder)), Secrets(PASSWORD), adopt=False)
+    folder.rename(outside / "good")
+    folder.symlink_to(outside / "good")
+    with pytest.raises(Unavailable, match="a link leads out of"):
+        await manager.prune("good", UTC)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import io
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -210,6 +211,55 @@ def test_sockets_and_pipes_are_left_out(source: Path, tmp_path: Path) -> None:
         server.bind(str(source / "sock"))
         written = pack(tmp_path / "a.tar", [Tree(".", source)])
     assert written.packed.left_out == 2
+
+
+@pytest.mark.parametrize(("name", "levels"), [("d", 140), ("n" * 200, 25), ("d", 700)])
+def test_what_lies_too_deep_to_be_read_back_is_left_out_and_told(tmp_path: Path, name: str, levels: int) -> None:
+    """Whoever may write into a shared folder could otherwise make a backup of it that nobody can restore."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    (source / "precious").write_text("here")
+    at = os.open(source, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=at)
+        deeper = os.open(name, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = deeper
+    os.close(at)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+    try:
+        written = pack(tmp_path / "a.tar", [Tree("data", source)])
+        measured = measure(Tree("data", source), Work())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (written.packed.beyond, written.packed.files, measured.files) == (1, 1, 1)
+    assert written.packed.example.startswith(f"{name}/{name}"[:50])
+    with ArchiveReader(tmp_path / "a.tar") as archive:
+        unpack(archive.inner["share.tar.gz"], None, target, Rules(), Work())
+    assert (target / "data" / "precious").read_text() == "here"
+
+
+def test_a_disk_image_of_zeros_comes_back_and_takes_no_room(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    size = 700 * 1024 * 1024
+    for name, island in (("ends in zeros", 5_000_000), ("ends in data", size - 3)):
+        with (source / name).open("wb") as file:
+            file.truncate(size)
+            file.seek(island)
+            file.write(b"abc")
+    pack(tmp_path / "a.tar", [Tree(".", source)])
+    with ArchiveReader(tmp_path / "a.tar") as archive:
+        unpack(archive.inner["share.tar.gz"], None, target, Rules(), Work())
+    for name, island in (("ends in zeros", 5_000_000), ("ends in data", size - 3)):
+        status = (target / name).stat()
+        assert (status.st_size, status.st_blocks * 512 < 4_000_000) == (size, True)
+        with (target / name).open("rb") as file:
+            file.seek(island - 10)
+            assert file.read(16)[:13] == bytes(10) + b"abc"
 
 
 def test_a_file_that_shrinks_while_it_is_read_spoils_nothing(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -25,11 +26,13 @@ from supervisor.errors import (
 from supervisor.events import EventBus
 from supervisor.jobs import JobManager
 from supervisor.jobs.manager import JOBS_SCHEMA
+from supervisor.managers.backups import catalogue as catalogue_module
 from supervisor.managers.backups.backup import CLOUD
-from supervisor.managers.backups.catalogue import Catalogue, unfinished
+from supervisor.managers.backups.catalogue import Catalogue, read_file, unfinished
 from supervisor.managers.backups.copies import Copies
 from supervisor.managers.backups.locations import Locations
 from supervisor.managers.backups.metadata import BackupType, Metadata
+from supervisor.managers.backups.order import check_file_name
 from supervisor.managers.backups.transfer import Imports
 from supervisor.managers.resolution import Resolution
 from supervisor.paths import DataPaths
@@ -280,3 +283,57 @@ async def test_a_broken_or_cut_off_upload_leaves_nothing(house: House, tmp_path:
     with pytest.raises(BackupError):
         await house.imports.receive(broken(), (None,), None)
     assert list(house.paths.backup.iterdir()) == []
+
+
+async def test_what_changes_while_all_is_read_anew_counts(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    for slug in ("00000001", "00000002"):
+        house.write(house.paths.backup, described(slug))
+    await house.catalogue.reload()
+    seen, go_on = threading.Event(), threading.Event()
+
+    def slowly(path: Path) -> tuple[Metadata, int]:
+        found = read_file(path)
+        seen.set()
+        assert go_on.wait(10)
+        return found
+
+    monkeypatch.setattr(catalogue_module, "read_file", slowly)
+    for again in (house.catalogue.reload, lambda: house.catalogue.reload_location(None)):
+        seen.clear()
+        go_on.clear()
+        reading = asyncio.create_task(again())
+        await asyncio.to_thread(seen.wait, 10)
+        path = house.write(house.paths.backup, described("00000003"))
+        house.catalogue.add(described("00000003"), None, path, 1)
+        await house.catalogue.remove(house.catalogue.get("00000001"), [None])
+        go_on.set()
+        await reading
+        assert sorted(house.catalogue.backups) == ["00000002", "00000003"]
+        await house.catalogue.remove(house.catalogue.get("00000003"), [None])
+        house.catalogue.add(described("00000001"), None, house.write(house.paths.backup, described("00000001")), 1)
+
+
+async def test_a_backup_that_a_scan_finds_gone_while_it_is_removed_is_no_trouble(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.write(house.paths.backup, described())
+    await house.catalogue.reload()
+    unlink = Path.unlink
+
+    def unlinked(path: Path, **more: bool) -> None:
+        unlink(path, **more)
+        asyncio.run_coroutine_threadsafe(house.catalogue.reload(), loop).result(10)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(Path, "unlink", unlinked)
+    await house.catalogue.remove(house.catalogue.get("00000001"), [None])
+    assert dict(house.catalogue.backups) == {}
+
+
+@pytest.mark.parametrize("name", ["é" * 130 + ".tar", "a" * 240 + ".tar", ".tar", "a\nb.tar", "a/b.tar", "a.TAR"])
+async def test_a_name_that_no_disk_takes_is_refused_before_anything_is_done(house: House, name: str) -> None:
+    with pytest.raises(Invalid, match="no name for the file"):
+        await house.imports.receive(sent(b""), (None,), name)
+    longest = "é" * 118 + ".tar"
+    assert check_file_name(longest) == longest
+    unfinished(house.paths.backup / longest).write_text("")

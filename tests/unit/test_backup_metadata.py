@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.errors import BackupInvalidError
+from supervisor.api.body import MAX_DEPTH, parse_object
+from supervisor.errors import BackupInvalidError, Invalid
 from supervisor.managers.backups.metadata import (
     BackupType,
     Metadata,
@@ -20,6 +21,7 @@ from supervisor.managers.backups.metadata import (
     new_slug,
     read_metadata,
 )
+from supervisor.model.repository import parse_source
 
 READ_KEYS: Final = (
     "version",
@@ -85,13 +87,11 @@ def test_old_files_get_the_defaults_of_their_time() -> None:
         {"addons": [{"slug": ".x", "name": "x", "version": "1"}]},
         {"addons": [{"slug": "x", "name": "x", "version": "1"}] * 2},
         {"addons": [{"slug": "x"}]},
-        {"repositories": ["file:///etc"]},
-        {"repositories": ["https://a/b", "https://a/b"]},
+        {"repositories": "https://a/b"},
         {"compressed": "yes"},
         {"extra": []},
         {"crypto": "rot13"},
         {"slug": "abcd\n"},
-        {"repositories": ["https://a/b\n"]},
         {"addons": [{"slug": "x", "name": "x", "version": "1", "size": float("nan")}]},
         {"addons": [{"slug": "x", "name": "x", "version": "1", "size": 10**400}]},
         {"addons": [{"slug": "x", "name": "x", "version": "1", "size": -1}]},
@@ -182,3 +182,28 @@ def test_whatever_a_description_says_it_is_read_or_refused(changes: dict[str, An
         return
     assert metadata.moment.tzinfo is not None
     assert read_metadata(metadata.packed()) == metadata
+
+
+def test_whatever_the_store_holds_a_backup_can_be_read_again() -> None:
+    """A source that one day is no proper one any more must not hide the backup."""
+    sources = ["file:///srv/addons", "HTTPS://x.example/Y#main", "ssh://git@x.example/y", "core"]
+    assert list(read(repositories=sources).repositories) == sources
+    for source in sources[:3]:
+        parse_source(source)
+    longest = f"0a1b2c3d_{'x' * 128}"
+    assert [one.slug for one in read(addons=[{"slug": longest, "name": "x", "version": "1"}]).addons] == [longest]
+    odd = ["https://a/b", "https://a/b\n", "https://a/b", "--upload-pack=x", "ext::sh", "", None, 5, ["https://c/d"]]
+    assert read(repositories=odd).repositories == ("https://a/b",)
+
+
+def test_what_a_client_may_say_beside_a_backup_can_be_read_again() -> None:
+    said: Any = {"number": -(2**63), "float": 1e308, "text": "\x00\u2028\U0001f600"}
+    deepest = None
+    for _ in range(MAX_DEPTH):
+        said = {"a": said}
+        try:
+            deepest = parse_object(json.dumps({"extra": said}).encode())
+        except Invalid:
+            break
+    assert deepest is not None
+    assert read(**deepest, name="\x00\n\x1b[31m").extra == deepest["extra"]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from supervisor.managers.backups.retention import Retention, expired, retention
 
 BERLIN = ZoneInfo("Europe/Berlin")
+LATER = datetime(2030, 1, 1, tzinfo=UTC)
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Pacific/Kiritimati", "Australia/Lord_Howe"])
 COUNTS = st.integers(0, 6)
 RULES = st.builds(Retention, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
@@ -37,7 +38,7 @@ def daily(count: int, *, hour: int = 3, end: datetime = datetime(2026, 3, 31, tz
 
 
 def kept(backups: list[Made], rule: Retention, zone: ZoneInfo = BERLIN) -> list[datetime]:
-    gone = expired(backups, rule, zone)
+    gone = expired(backups, rule, zone, LATER)
     return sorted((b.date.astimezone(zone) for b in backups if b not in gone), reverse=True)
 
 
@@ -74,7 +75,7 @@ def test_times_without_backups_use_nothing_up() -> None:
 
 @given(HISTORIES, RULES, ZONES)
 def test_the_newest_is_never_removed(history: list[Made], rule: Retention, zone: str) -> None:
-    gone = expired(history, rule, ZoneInfo(zone))
+    gone = expired(history, rule, ZoneInfo(zone), LATER)
     if history:
         newest = max(history, key=lambda made: made.date)
         assert newest.date not in {made.date for made in gone} or sum(m.date == newest.date for m in history) > 1
@@ -85,16 +86,16 @@ def test_the_newest_is_never_removed(history: list[Made], rule: Retention, zone:
 def test_what_is_kept_stays_kept_when_the_rule_is_applied_again(
     history: list[Made], rule: Retention, zone: str
 ) -> None:
-    gone = expired(history, rule, ZoneInfo(zone))
+    gone = expired(history, rule, ZoneInfo(zone), LATER)
     left = [made for made in history if made not in gone]
-    assert expired(left, rule, ZoneInfo(zone)) == []
+    assert expired(left, rule, ZoneInfo(zone), LATER) == []
     assert gone == sorted(gone, key=lambda made: made.date)
     assert all(made in history for made in gone)
 
 
 @given(HISTORIES, RULES, ZONES)
 def test_no_more_is_kept_than_the_rule_adds_up_to(history: list[Made], rule: Retention, zone: str) -> None:
-    left = len(history) - len(expired(history, rule, ZoneInfo(zone)))
+    left = len(history) - len(expired(history, rule, ZoneInfo(zone), LATER))
     if rule.keeps_everything:
         assert left == len(history)
     else:
@@ -106,14 +107,15 @@ def test_no_more_is_kept_than_the_rule_adds_up_to(history: list[Made], rule: Ret
 def test_a_more_generous_rule_never_removes_more(history: list[Made], rule: Retention, zone: str, more: str) -> None:
     generous = attrs.evolve(rule, **{more: getattr(rule, more) + 1})
     if not rule.keeps_everything:
-        removed, removed_then = expired(history, rule, ZoneInfo(zone)), expired(history, generous, ZoneInfo(zone))
+        removed = expired(history, rule, ZoneInfo(zone), LATER)
+        removed_then = expired(history, generous, ZoneInfo(zone), LATER)
         assert set(removed_then) <= set(removed)
 
 
 @given(HISTORIES, COUNTS.filter(bool), ZONES)
 def test_each_kept_day_keeps_its_newest(history: list[Made], days: int, zone: str) -> None:
     where = ZoneInfo(zone)
-    gone = expired(history, Retention(daily=days), where)
+    gone = expired(history, Retention(daily=days), where, LATER)
     newest: dict[object, datetime] = {}
     for made in history:
         day = made.date.astimezone(where).date()
@@ -131,3 +133,14 @@ def test_a_rule_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None
 def test_a_rule_is_read_with_what_it_leaves_out() -> None:
     assert retention({"daily": 7}) == Retention(daily=7)
     assert retention({}).keeps_everything
+
+
+def test_what_another_clock_dates_into_the_future_neither_goes_nor_takes_the_place_of_another() -> None:
+    """A machine without a clock of its own may begin in any year; its backups must not cost any other."""
+    now = datetime(2026, 3, 31, 12, tzinfo=UTC)
+    astray = [Made(datetime(2099, 1, day, tzinfo=UTC), 99) for day in (1, 2, 3)]
+    honest = daily(5)
+    gone = expired([*astray, *honest], Retention(last=2), BERLIN, now)
+    assert gone == [honest[4], honest[3], honest[2]], "the ones that were just made stay"
+    long_ago = Made(datetime(1970, 1, 1, 0, 5, tzinfo=UTC), 70)
+    assert expired([long_ago, *honest], Retention(last=1), BERLIN, long_ago.date) == []

@@ -22,6 +22,7 @@ from supervisor.jobs.job import JobError
 from supervisor.jobs.manager import JOBS_SCHEMA
 from supervisor.managers.backups.retention import Retention
 from supervisor.managers.backups.schedule_record import PLAN, SCHEDULES_SCHEMA, WISH, BeforeUpdates, Schedule
+from supervisor.managers.backups.schedule_times import zone_named
 from supervisor.managers.backups.schedules import ScheduleManager
 from supervisor.managers.resolution import IssueType, Resolution
 from supervisor.state import StateFile
@@ -365,3 +366,19 @@ async def test_a_schedule_without_a_name_or_a_time_is_refused(clockwork: Clockwo
 def test_what_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(vol.Invalid):
         vol.Schema(WISH)(wrong)
+
+
+async def test_a_time_zone_that_a_system_no_longer_knows_costs_no_schedule(
+    clockwork: Clockwork, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Debian 13 has the old names, such as US/Pacific, in a package that need not be there."""
+    made = await nightly(clockwork)
+    file = clockwork.folder / "schedules.json"
+    file.write_text(file.read_text().replace("Europe/Berlin", "Lost/Zone"))
+    later = clockwork.again()
+    await later.load()
+    kept = later.get(made.id)
+    assert kept.timing.time_zone == "Lost/Zone", "it may come back"
+    assert later.next_due(kept.timing) == clockwork.manager.next_due(made.timing), "until then the daemon's own counts"
+    assert "nobody knows Lost/Zone here" in caplog.text
+    assert zone_named("Lost/Zone", None, "../etc/passwd", "Europe").key == "UTC"

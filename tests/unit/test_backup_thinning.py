@@ -12,7 +12,7 @@ import pytest
 from supervisor.errors import BackupError, BackupMountDownError, Unavailable
 from supervisor.managers.backups.backup import Backup, Copy, Location, RepositoryCopy
 from supervisor.managers.backups.manager import BEFORE_UPDATE, BackupManager
-from supervisor.managers.backups.metadata import BackupType, Metadata
+from supervisor.managers.backups.metadata import BackupType, Metadata, SavedAddon
 from supervisor.managers.backups.repositories import RepositoryManager
 from supervisor.managers.backups.retention import Retention
 from supervisor.managers.backups.schedule_backups import BY_SCHEDULE, ScheduledBackups
@@ -34,10 +34,15 @@ class Keeper:
     def catalogue(self) -> Keeper:
         return self
 
-    def add(self, day: int, extra: Mapping[str, Any], *locations: Location) -> None:
+    @property
+    def installed(self) -> tuple[str, ...]:
+        return ("local_lamp", "local_box")
+
+    def add(self, day: int, extra: Mapping[str, Any], *locations: Location, addons: str = "") -> None:
         slug = f"0000000{day}"
         date = f"2026-06-0{day}T12:00:00+00:00"
-        metadata = Metadata(slug=slug, name="n", date=date, type=BackupType.PARTIAL, extra=extra)
+        saved = tuple(SavedAddon(addon, addon, "1") for addon in addons.split())
+        metadata = Metadata(slug=slug, name="n", date=date, type=BackupType.PARTIAL, extra=extra, addons=saved)
         copies: dict[Location, Copy] = {}
         for location in locations:
             is_file = location is None or not location.startswith("repository:")
@@ -105,3 +110,15 @@ async def test_a_place_that_is_down_keeps_its_own_and_holds_up_no_other(
     keeper.down = {"nas", "repository:far"}
     with pytest.raises(BackupError, match=r"nas is down.*far does not answer"):
         await maker.thin_out(nightly(Retention(last=1)), UTC)
+
+
+async def test_the_last_copy_of_what_can_not_be_saved_any_more_stays(keeper: Keeper, maker: ScheduledBackups) -> None:
+    keeper.add(1, MINE, None, addons="local_lamp local_box local_gone")
+    keeper.add(2, MINE, None, addons="local_lamp local_box")
+    keeper.add(3, MINE, None, addons="local_lamp")
+    keeper.add(4, MINE, None, addons="local_lamp")
+    await maker.thin_out(nightly(Retention(last=1)), UTC)
+    assert keeper.kept(None) == [2, 4], "but not that of an add-on that nobody has any more"
+    keeper.add(5, MINE, None, addons="local_lamp local_box")
+    await maker.thin_out(nightly(Retention(last=1)), UTC)
+    assert keeper.kept(None) == [5]

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from zoneinfo import ZoneInfo
 
 import attrs
 import voluptuous as vol
@@ -28,6 +27,7 @@ from supervisor.managers.backups.repository_files import SECRETS_SCHEMA, Secrets
 from supervisor.managers.backups.repository_place import Place, PlaceKind, parse
 from supervisor.managers.backups.repository_record import Verification, repository_name
 from supervisor.managers.backups.retention import RETENTION_SCHEMA, Retention
+from supervisor.managers.backups.schedule_times import zone_named
 from supervisor.model.validators import non_empty_text, strict_bool, strict_int
 
 _BACKGROUND: dict[Any, Any] = {vol.Optional("background", default=False): strict_bool}
@@ -134,7 +134,7 @@ class BackupRepositoryRoutes:
 
     async def _prune(self, call: Call) -> wire.Pruned:
         name = self._one(call).name
-        spawned = self._jobs.spawn(lambda: self._repositories.prune(name, ZoneInfo(self._zone())))
+        spawned = self._jobs.spawn(lambda: self._repositories.prune(name, zone_named(self._zone())))
         if call.body["background"] and await spawned.accepted() and spawned.job is not None:
             return wire.Pruned(job_id=spawned.job.uuid)
         return wire.Pruned(removed=await spawned.result())

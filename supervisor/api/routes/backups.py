@@ -8,6 +8,7 @@ from typing import Any, Final
 import attrs
 import voluptuous as vol
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from supervisor.api.caller import CallerKind
 from supervisor.api.download import send_file
@@ -26,6 +27,8 @@ from supervisor.model.validators import lenient_bool
 ALL_ADDONS: Final = "ALL"
 TAR: Final = Raw("application/tar", description="The file of the backup; ranges can be asked for")
 _PIECE: Final = 65536
+# What a body is told by that is not what it says it is.
+_BROKEN: Final = (ValueError, web.RequestPayloadError, HttpProcessingError)
 
 
 def _location(value: Any) -> Location:
@@ -370,7 +373,7 @@ async def _first_part(request: web.BaseRequest) -> AsyncIterator[bytes]:
         raise Invalid(wrong)
     try:
         part = await (await request.multipart()).next()
-    except ValueError as err:
+    except _BROKEN as err:
         raise Invalid(wrong) from err
     if not isinstance(part, BodyPartReader):
         raise Invalid(wrong)
@@ -381,5 +384,5 @@ async def _pieces(part: BodyPartReader, wrong: str) -> AsyncIterator[bytes]:
     try:
         while piece := await part.read_chunk(_PIECE):
             yield piece
-    except (ValueError, web.RequestPayloadError) as err:
+    except _BROKEN as err:
         raise Invalid(wrong) from err

@@ -12,7 +12,7 @@ from typing import Final
 
 import attrs
 
-from supervisor.drivers.archive.names import shown
+from supervisor.drivers.archive.names import can_be_read, shown
 from supervisor.drivers.archive.stream import BlockWriter
 from supervisor.drivers.archive.tar import BLOCK, Kind, Member, header, padded
 from supervisor.drivers.archive.work import Work
@@ -75,11 +75,17 @@ Content = Text | Folder | File | Tree
 
 @attrs.define
 class Packed:
-    """What went into an inner archive. `changed` counts files that had another size when they were read."""
+    """What went into an inner archive. `changed` counts files that had another size when they were read.
+
+    `beyond` counts what lies so deep, or has so long a path, that no restore would take it, and that is left out;
+    `example` is the first of it.
+    """
 
     files: int = 0
     changed: int = 0
     left_out: int = 0
+    beyond: int = 0
+    example: str = ""
 
 
 class Packer:
@@ -124,7 +130,7 @@ class Packer:
             root = os.open(tree.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as err:
             raise _unreadable(str(tree.path), err) from err
-        with closing(_Walk(root, tree.exclude)) as walk:
+        with closing(_Walk(root, tree)) as walk:
             self._put(_member(tree.name, Kind.FOLDER, os.fstat(root)))
             for folder, name, path, status in walk:
                 self._work.check()
@@ -137,6 +143,9 @@ class Packer:
                     self._add_file(folder, name, archived)
                 else:
                     self.packed.left_out += 1
+        if walk.beyond:
+            self.packed.example = self.packed.example or shown(walk.example)
+            self.packed.beyond += walk.beyond
 
     def _add_link(self, folder: int, name: str, archived: str, status: os.stat_result) -> None:
         try:
@@ -207,10 +216,15 @@ class _Walk:
 
     Yields (descriptor of the folder, name in it, path below the root, status), a folder before what is in it. Takes
     over the descriptor `root`.
+
+    What can't be read back is passed over and counted: whoever may write here could otherwise spoil the whole archive.
+    That bounds how many folders are open at once, too.
     """
 
-    def __init__(self, root: int, exclude: Exclude) -> None:
-        self._exclude = exclude
+    def __init__(self, root: int, tree: Tree) -> None:
+        self._tree = tree
+        self.beyond = 0
+        self.example = ""
         self._open: list[tuple[int, str, Iterator[os.DirEntry[str]]]] = []
         self._enter(root, "")
 
@@ -223,7 +237,11 @@ class _Walk:
                 self._open.pop()
                 continue
             path = prefix + name
-            if self._exclude(path):
+            if self._tree.exclude(path):
+                continue
+            if not can_be_read(f"{self._tree.name}/{path}"):
+                self.example = self.example or path
+                self.beyond += 1
                 continue
             try:
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -284,7 +302,7 @@ def measure(content: Content, work: Work) -> Extent:
     except OSError:
         return Extent()
     files = size = 0
-    with suppress(SourceUnreadable), closing(_Walk(root, content.exclude)) as walk:
+    with suppress(SourceUnreadable), closing(_Walk(root, content)) as walk:
         for _, _, _, status in walk:
             work.check()
             if stat.S_ISREG(status.st_mode):

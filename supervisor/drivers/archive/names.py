@@ -45,6 +45,13 @@ def parts_of(name: str) -> tuple[str, ...]:
     return parts
 
 
+def can_be_read(name: str) -> bool:
+    """Tell whether `parts_of` takes the name that a file or folder of the disk would have in an archive."""
+    # The slash that ends the name of a folder counts, too.
+    raw = os.fsencode(name)
+    return raw.count(b"/") < MAX_DEPTH and len(raw) < MAX_NAME and len(raw.rpartition(b"/")[2]) <= MAX_PART
+
+
 def stays_inside(parts: tuple[str, ...], target: str) -> bool:
     """Tell whether a symbolic link at `parts` leads to something below the root, whatever else is there.
 

@@ -13,6 +13,7 @@ from typing import Final, Self
 
 import attrs
 
+from supervisor.drivers.archive.inflate import PIECE
 from supervisor.drivers.archive.keys import Keyring
 from supervisor.drivers.archive.names import parts_of, shown
 from supervisor.drivers.archive.reader import Inner, plain_stream
@@ -22,6 +23,8 @@ from supervisor.drivers.archive.work import Work
 from supervisor.errors import ArchiveDamaged, ArchiveRefused, BackupError
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_HOLE: Final = 64 * 1024
+_ZEROS: Final = memoryview(bytes(PIECE))
 MAX_KEPT: Final = 16 * 1024 * 1024
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -81,7 +84,7 @@ def _walk(
     part: Inner, keyring: Keyring | None, rules: Rules, work: Work
 ) -> Iterator[tuple[Member, tuple[str, ...], PlainStream, bool]]:
     """Yield each member of an inner archive with the stream standing at its content, and whether the rules want it."""
-    budget = Budget(rules.limits, part.size)
+    budget = Budget(rules.limits)
     with plain_stream(part, keyring, work) as pieces:
         stream = PlainStream(pieces, budget, work)
         for member in members(stream):
@@ -252,13 +255,14 @@ class _Place:
     def _write(self, folder: int, name: str, member: Member, stream: PlainStream) -> None:
         descriptor = _replacing(lambda: os.open(name, _NEW_FILE, 0o600, dir_fd=folder), folder, name, member)
         try:
-            missing = member.size
+            missing, hole = member.size, False
             for part in stream.parts(member.size):
                 missing -= len(part)
-                while part:
-                    part = part[os.write(descriptor, part) :]  # noqa: PLW2901 - the rest of it is written next
+                hole = _write_part(descriptor, part)
             if missing:
                 raise ArchiveDamaged("The archive is cut off in a file")
+            if hole:
+                os.ftruncate(descriptor, member.size)
             self._dress(descriptor, member)
         finally:
             os.close(descriptor)
@@ -298,6 +302,19 @@ class _Place:
                 name,
                 member,
             )
+
+
+def _write_part(descriptor: int, part: memoryview) -> bool:
+    """Write the next bytes of a file. Many zeros become a hole, as they were in most files that hold them.
+
+    Returns True after a hole: one at the end of the file wants its length to be set.
+    """
+    if len(part) >= _HOLE and part == _ZEROS[: len(part)]:
+        os.lseek(descriptor, len(part), os.SEEK_CUR)
+        return True
+    while part:
+        part = part[os.write(descriptor, part) :]
+    return False
 
 
 def _open_folder(name: str, above: int, member: Member) -> int:

@@ -48,6 +48,8 @@ class Catalogue:
         self._drafts: set[Path] = set()
         self._left: set[Path] = set()
         self._elsewhere: dict[Location, tuple[Backup, ...]] = {}
+        # What was added or removed since the scan that is under way began: it may have seen either.
+        self._changed: set[tuple[str, Location]] = set()
         self.backups: Mapping[str, Backup] = MappingProxyType(self._backups)
 
     def get(self, slug: str) -> Backup:
@@ -90,9 +92,12 @@ class Catalogue:
         """Read all locations anew."""
         async with self._scanning:
             await self._remove_left()
+            self._changed.clear()
             found: dict[str, Backup] = {}
             for location, folder in self._locations.usable.items():
                 await self._scan(location, folder, found)
+            for slug, location in self._changed:
+                self._keep_known(slug, location, found)
             for kept in self._elsewhere.values():
                 self._merge_all(kept, found)
             self._backups.clear()
@@ -104,14 +109,25 @@ class Catalogue:
         if location in self._elsewhere:
             return
         async with self._scanning:
+            self._changed.clear()
             folder = self._locations.usable.get(location)
             known: dict[str, Backup] = {}
             if folder is not None:
                 await self._scan(location, folder, known)
+            for slug, changed in self._changed:
+                if changed == location:
+                    self._keep_known(slug, location, known)
             for slug in list(self._backups):
-                self._drop_copy(slug, location)
+                _drop(self._backups, slug, location)
             for backup in known.values():
                 self._merge(backup, self._backups)
+
+    def _keep_known(self, slug: str, location: Location, found: dict[str, Backup]) -> None:
+        """Have what is known of a copy count, and not what a scan saw of it."""
+        _drop(found, slug, location)
+        backup = self._backups.get(slug)
+        if backup is not None and (copy := backup.copies.get(location)) is not None:
+            self._merge(Backup(backup.metadata, {location: copy}), found)
 
     async def _scan(self, location: Location, folder: Path, found: dict[str, Backup]) -> None:
         try:
@@ -137,7 +153,7 @@ class Catalogue:
         """Take over what a location holds that is no folder; it replaces what was known of it."""
         self._elsewhere[location] = tuple(backups)
         for slug in list(self._backups):
-            self._drop_copy(slug, location)
+            _drop(self._backups, slug, location)
         self._merge_all(self._elsewhere[location], self._backups)
 
     def forget_elsewhere(self, location: Location) -> None:
@@ -173,6 +189,7 @@ class Catalogue:
         """
         if not self._merge(Backup(metadata, {location: Copy(path, metadata.protected, size)}), self._backups):
             raise BackupError(f"Cannot import backup {metadata.slug} due to: another backup has the same slug")
+        self._changed.add((metadata.slug, location))
         return self._backups[metadata.slug]
 
     async def remove(self, backup: Backup, locations: Iterable[Location]) -> None:
@@ -194,18 +211,21 @@ class Catalogue:
             except OSError as err:
                 self.judge(location, err)
                 raise BackupError(f"Cannot delete backup at {copy.path}: {err.strerror}") from err
-            self._drop_copy(backup.slug, location)
-
-    def _drop_copy(self, slug: str, location: Location) -> None:
-        backup = self._backups[slug]
-        backup.copies.pop(location, None)
-        if not backup.copies:
-            del self._backups[slug]
+            self._changed.add((backup.slug, location))
+            _drop(self._backups, backup.slug, location)
 
     def judge(self, location: Location, err: OSError) -> None:
         """Take a sign of a dying disk for what it is."""
         if self._locations.is_on_data_disk(location):
             self._resolution.judge_disk(err.errno)
+
+
+def _drop(backups: dict[str, Backup], slug: str, location: Location) -> None:
+    """Forget a copy, and with the last one its backup; what is not there is fine."""
+    if (backup := backups.get(slug)) is not None:
+        backup.copies.pop(location, None)
+        if not backup.copies:
+            del backups[slug]
 
 
 def _archives(folder: Path) -> list[Path]:

@@ -23,8 +23,9 @@ CORE_FOLDER: Final = "homeassistant"
 FOLDERS: Final = ("share", "addons/local", "ssl", "media")
 _OLDEST: Final = "2022.08.3"
 _MOST_MIB: Final = 2**40
-_REPOSITORY: Final = re.compile(r"(?:https?|git|ssh)://\S+|[\w.-]+@\S+:\S+")
-_SLUG: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
+_REPOSITORY: Final = re.compile(r"(?:https?|git|ssh|file)://\S+|[\w.-]+@\S+:\S+", re.IGNORECASE)
+# With its repository's an add-on's slug is longer than the 128 characters of a manifest; it becomes a file's name, too.
+SLUG: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
 _VERY_OLD: Final = datetime.fromtimestamp(0, UTC)
 
 
@@ -125,7 +126,7 @@ def new_slug(date: str, name: str) -> str:
 
 def _slug(value: Any) -> str:
     # It becomes part of paths and of requests.
-    if not isinstance(value, str) or not _SLUG.fullmatch(value):
+    if not isinstance(value, str) or not SLUG.fullmatch(value):
         raise vol.Invalid("expected a slug")
     return value
 
@@ -138,20 +139,17 @@ def _folders(value: Any) -> list[str]:
     return folders
 
 
-def _repository(value: Any) -> str:
-    if isinstance(value, str) and (value in BUILTIN_REPOSITORIES or _REPOSITORY.fullmatch(value)):
-        return value
-    raise vol.Invalid("expected the URL of a repository")
+def _repositories(value: Any) -> list[str]:
+    """Drop what is no source of a repository: what is saved can be restored without it."""
+    sources: list[Any] = vol.Schema(list)(value)
+    known = (one for one in sources if isinstance(one, str))
+    return list(dict.fromkeys(one for one in known if one in BUILTIN_REPOSITORIES or _REPOSITORY.fullmatch(one)))
 
 
-def _unique(key: str) -> Any:
-    def check(entries: list[Any]) -> list[Any]:
-        names = [entry[key] if key else entry for entry in entries]
-        if len(set(names)) != len(names):
-            raise vol.Invalid("expected a unique list")
-        return entries
-
-    return check
+def _unique_addons(addons: list[Any]) -> list[Any]:
+    if len({addon["slug"] for addon in addons}) != len(addons):
+        raise vol.Invalid("expected a unique list")
+    return addons
 
 
 def _core(value: Any) -> Any:
@@ -201,8 +199,8 @@ _SCHEMA: Final = vol.Schema(
         vol.Optional("crypto"): vol.Any(None, "aes128"),
         vol.Optional("homeassistant", default=None): _core,
         vol.Optional("folders", default=list): _folders,
-        vol.Optional("addons", default=list): vol.All([_ADDON], _unique("slug")),
-        vol.Optional("repositories", default=list): vol.All([_repository], _unique("")),
+        vol.Optional("addons", default=list): vol.All([_ADDON], _unique_addons),
+        vol.Optional("repositories", default=list): _repositories,
         vol.Optional("extra", default=dict): dict,
     },
     extra=vol.ALLOW_EXTRA,

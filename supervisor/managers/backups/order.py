@@ -13,7 +13,9 @@ from supervisor.errors import Invalid
 from .backup import Location
 from .metadata import BackupType
 
-_FILE_NAME: Final = re.compile(r"[^\\/\x00-\x1f]{1,240}\.tar")
+_FILE_NAME: Final = re.compile(r"[^\\/\x00-\x1f]+\.tar")
+# A file system takes 255 bytes; while it is being written the name has a beginning and an ending more.
+_MOST_BYTES: Final = 240
 
 
 def check_file_name(name: str) -> str:
@@ -22,8 +24,12 @@ def check_file_name(name: str) -> str:
     Raises:
         Invalid: it is none.
     """
-    if not _FILE_NAME.fullmatch(name) or name.startswith("."):
-        raise Invalid(f"{name!r} is no name for the file of a backup; it ends in .tar and has no slashes")
+    size = len(name.encode(errors="replace"))
+    if not _FILE_NAME.fullmatch(name) or name.startswith(".") or size > _MOST_BYTES:
+        raise Invalid(
+            f"{name[:_MOST_BYTES]!r} is no name for the file of a backup; it ends in .tar, has no slashes, and at most "
+            f"{_MOST_BYTES} bytes"
+        )
     return name
 
 

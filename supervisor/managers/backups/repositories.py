@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -290,7 +291,7 @@ class RepositoryManager:
         """
         async with self.work(name, "backup_repository_prune", cancellable=True) as (repository, access):
             await self._look(repository)
-            going = expired(repository.backups.values(), repository.record.retention, zone)
+            going = expired(repository.backups.values(), repository.record.retention, zone, datetime.now(UTC))
             old = datetime.now(UTC) - _LEFTOVER_AGE
             gone = {snapshot for backup in going for snapshot in backup.snapshots}
             staying = {
@@ -359,6 +360,9 @@ class RepositoryManager:
 
     async def _check_reachable(self, name: str, place: Place) -> None:
         """Where a share is not mounted its folder is an empty one of this machine: nothing may be made there."""
+        if place.kind is PlaceKind.FOLDER and await asyncio.to_thread(_leads_away, place.path, self._paths.backup):
+            # Add-ons may write there. A link of theirs must not have root write into any folder of the machine.
+            raise REPOSITORY_UNREACHABLE(repository=name, reason=f"a link leads out of {self._paths.backup}")
         if place.kind is not PlaceKind.MOUNT:
             return
         folder = self._files.mounts / place.mount
@@ -399,3 +403,9 @@ class RepositoryManager:
         stored: dict[str, Any] = {name: repository.record.as_state() for name, repository in known.items()}
         await self._state.save({"repositories": stored})
         self._known = known
+
+
+def _leads_away(folder: str, shared: Path) -> bool:
+    """Tell whether a folder below `shared` really lies elsewhere. Blocking."""
+    below = Path(folder).is_relative_to(shared)
+    return below and not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(shared))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final, Protocol, TypeVar
 
 import attrs
@@ -12,6 +12,8 @@ import voluptuous as vol
 from supervisor.model.validators import strict_int
 
 MAX_KEPT: Final = 10_000
+# Another machine's clock may go a little before this one.
+_CLOCK_SLACK: Final = timedelta(hours=1)
 
 
 class Dated(Protocol):
@@ -67,12 +69,15 @@ def retention(values: dict[str, Any]) -> Retention:
     return Retention(**RETENTION_SCHEMA(values))
 
 
-def expired(backups: Iterable[T], rule: Retention, zone: tzinfo) -> list[T]:
+def expired(backups: Iterable[T], rule: Retention, zone: tzinfo, now: datetime) -> list[T]:
     """Return those that the rule does not keep, oldest first. The newest is never among them.
 
     The calendar is that of `zone`. Of several with the same time the one that comes first in `backups` counts as newer.
+    What is younger than now was made with another clock. It stays, and takes the place of no other: where this clock is
+    the wrong one everything does, and where it is the right one each new backup still is the newest.
     """
-    newest_first = sorted(backups, key=lambda backup: backup.date, reverse=True)
+    past = [backup for backup in backups if backup.date <= now + _CLOCK_SLACK]
+    newest_first = sorted(past, key=lambda backup: backup.date, reverse=True)
     if not newest_first or rule.keeps_everything:
         return []
     kept = set(range(max(1, rule.last)))

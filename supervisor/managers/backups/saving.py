@@ -74,13 +74,14 @@ class Saving:
         Raises:
             BackupError: Core can't be told, or something can't be read; the whole backup fails by that.
         """
-        async with self._jobs.run("backup_store_homeassistant", reference=draft.metadata.slug, keep=True):
+        async with self._jobs.run("backup_store_homeassistant", reference=draft.metadata.slug, keep=True) as job:
             begun = await self._core_hooks.begin()
             try:
                 written = await draft.write(self._contents.core(core, exclude_database=exclude_database))
             finally:
                 if begun:
                     await asyncio.shield(self._core_hooks.end())
+            _tell_left_out("Home Assistant", written, job)
         saved = SavedCore(core.version, exclude_database, _mib(written))
         draft.metadata = attrs.evolve(draft.metadata, homeassistant=saved)
 
@@ -111,6 +112,7 @@ class Saving:
                     await asyncio.to_thread(image.unlink, missing_ok=True)
                 if begun:
                     await asyncio.shield(self._wake(draft, addon, saving))
+        _tell_left_out(addon.slug, written, saving)
         saved = SavedAddon(addon.slug, addon.name, version, _mib(written))
         draft.metadata = attrs.evolve(draft.metadata, addons=(*draft.metadata.addons, saved))
 
@@ -137,21 +139,22 @@ class Saving:
         async with self._jobs.run("backup_store_folders", reference=draft.metadata.slug, keep=True) as job:
             for name, item in folders.items():
                 try:
-                    async with self._jobs.run("backup_folder_save", reference=name, keep=True):
-                        await self._folder(draft, name, item)
+                    async with self._jobs.run("backup_folder_save", reference=name, keep=True) as saving:
+                        await self._folder(draft, name, item, saving)
                 except BackupFatalIOError:
                     raise
                 except SupervisorError as err:
                     _LOGGER.error("Folder %s is not in the backup: %s", name, err)
                     job.errors.append(JobError.of(err, job.current_stage))
 
-    async def _folder(self, draft: Draft, name: str, item: Item) -> None:
+    async def _folder(self, draft: Draft, name: str, item: Item, saving: Job) -> None:
         try:
-            await draft.write(item)
+            written = await draft.write(item)
         except BackupFatalIOError:
             raise
         except BackupError as err:
             raise BackupError(f"Can't backup folder {name}: {err}") from err
+        _tell_left_out(name, written, saving)
         draft.metadata = attrs.evolve(draft.metadata, folders=(*draft.metadata.folders, name))
 
     async def own(self, draft: Draft) -> None:
@@ -160,6 +163,18 @@ class Saving:
         if item is not None:
             async with self._jobs.run("backup_store_supervisor_config", reference=draft.metadata.slug, keep=True):
                 await draft.write(item)
+
+
+def _tell_left_out(what: str, written: Written, job: Job) -> None:
+    """Put on the job of an item that not all of it is saved."""
+    packed = written.packed
+    if packed.beyond:
+        err = BackupError(
+            f"{what}: {packed.beyond} files or folders are not in the backup, for they lie deeper or have longer paths "
+            f"than can be restored: {packed.example}"
+        )
+        _LOGGER.warning("%s", err)
+        job.errors.append(JobError.of(err, job.current_stage))
 
 
 def _mib(written: Written) -> float:

@@ -16,12 +16,13 @@ from supervisor.managers.addons import Addon
 
 from .backup import CLOUD, LOCAL_ATTRIBUTE, Backup, Location, RepositoryCopy
 from .manager import BEFORE_UPDATE, BackupManager
+from .metadata import CORE_FOLDER, FOLDERS
 from .order import Order, Selection
 from .repositories import RepositoryManager
 from .repository_backups import is_repository
 from .repository_record import PREFIX
 from .retention import Retention, expired
-from .schedule_record import Schedule
+from .schedule_record import Included, Schedule
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -31,8 +32,18 @@ BY_SCHEDULE: Final = "supervisor.schedule"
 
 @attrs.frozen
 class _Made:
+    """`items` are the add-ons and folders in it, with `homeassistant` for Core."""
+
     slug: str
     date: datetime
+    items: frozenset[str]
+
+    @classmethod
+    def of(cls, backup: Backup) -> _Made:
+        metadata = backup.metadata
+        core = () if metadata.homeassistant is None else (CORE_FOLDER,)
+        items = frozenset((*(addon.slug for addon in metadata.addons), *metadata.folders, *core))
+        return cls(backup.slug, metadata.moment, items)
 
 
 @attrs.frozen
@@ -90,7 +101,16 @@ class ScheduledBackups:
             SupervisorError: something could not be removed.
         """
         mine = [backup for backup in self._listed() if backup.metadata.extra.get(BY_SCHEDULE) == schedule.id]
-        await self._thin_out(mine, schedule.retention, zone)
+        await self._thin_out(mine, schedule.retention, zone, self._wanted(schedule.included))
+
+    def _wanted(self, included: Included) -> frozenset[str]:
+        """Return what a schedule would save now."""
+        addons = self._backups.installed
+        if included.full:
+            return frozenset((CORE_FOLDER, *FOLDERS, *addons))
+        core = (CORE_FOLDER,) if included.homeassistant else ()
+        chosen = addons if included.addons is None else (slug for slug in included.addons if slug in addons)
+        return frozenset((*core, *included.folders, *chosen))
 
     async def before_update(self, addon: Addon, rule: Retention) -> None:
         """Save an add-on that is about to be updated, and thin out what was saved before earlier updates.
@@ -101,21 +121,24 @@ class ScheduledBackups:
         await self._backups.create_before_update(addon)
         earlier = [known for known in self._listed() if known.metadata.extra.get(BEFORE_UPDATE) == addon.slug]
         try:
-            await self._thin_out(earlier, rule, ZoneInfo("UTC"))
+            await self._thin_out(earlier, rule, ZoneInfo("UTC"), frozenset())
         except SupervisorError as err:
             _LOGGER.warning("%s: old backups are still there: %s", addon.slug, err, extra={"ADDON": addon.slug})
 
     def _listed(self) -> list[Backup]:
         return list(self._backups.catalogue.backups.values())
 
-    async def _thin_out(self, backups: Iterable[Backup], rule: Retention, zone: ZoneInfo) -> None:
+    async def _thin_out(
+        self, backups: Iterable[Backup], rule: Retention, zone: ZoneInfo, wanted: frozenset[str]
+    ) -> None:
         places: dict[Location, list[_Made]] = {}
         for backup in backups:
             for location in backup.copies:
-                places.setdefault(location, []).append(_Made(backup.slug, backup.metadata.moment))
+                places.setdefault(location, []).append(_Made.of(backup))
         failures: list[SupervisorError] = []
         for location, made in places.items():
-            gone = [one.slug for one in expired(made, rule, zone)]
+            needed = _last_holders(made, wanted)
+            gone = [one.slug for one in expired(made, rule, zone, datetime.now(UTC)) if one.slug not in needed]
             if gone:
                 _LOGGER.info("No longer kept in %s: %s", location or LOCAL_ATTRIBUTE, ", ".join(gone))
                 failures += await self._remove(location, gone)
@@ -178,3 +201,11 @@ class ScheduledBackups:
         except SupervisorError as err:
             return [f"{backup.slug}: {err}"]
         return [f"{backup.slug}: {problem}" for problem in verdict.problems]
+
+
+def _last_holders(made: Iterable[_Made], wanted: frozenset[str]) -> frozenset[str]:
+    """Return the newest backup of each wanted thing: what could not be saved of late is in an old one alone."""
+    holders: dict[str, str] = {}
+    for one in sorted(made, key=lambda one: one.date):
+        holders.update(dict.fromkeys(one.items & wanted, one.slug))
+    return frozenset(holders.values())

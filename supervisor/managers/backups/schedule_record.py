@@ -12,6 +12,7 @@ import voluptuous as vol
 
 from supervisor.model.validators import non_empty_text, strict_bool, strict_int, text, time_zone
 
+from .metadata import SLUG
 from .repository_record import iso, moment
 from .retention import RETENTION_SCHEMA, Retention
 from .schedule_times import cron
@@ -19,7 +20,6 @@ from .schedule_times import cron
 FOLDERS: Final = ("homeassistant", "share", "addons/local", "ssl", "media")
 ALL: Final = "ALL"
 _ID: Final = re.compile(r"[0-9a-f]{16}")
-_SLUG: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 
 
 def _unique(values: list[Any]) -> list[Any]:
@@ -41,7 +41,7 @@ def _location(value: Any) -> str | None:
 
 
 def _slug(value: Any) -> str:
-    if not isinstance(value, str) or not _SLUG.fullmatch(value):
+    if not isinstance(value, str) or not SLUG.fullmatch(value):
         raise vol.Invalid("expected the slug of an add-on")
     return value
 
@@ -205,12 +205,14 @@ _LAST: Final = vol.Any(
         extra=vol.REMOVE_EXTRA,
     ),
 )
+# A zone that is not known any more must not cost all schedules; which counts then is decided when it is asked for.
+_STORED_ZONE: Final = vol.Any(None, text)
 _START: Final = "1970-01-01T00:00:00+00:00"
 _STORED: Final = vol.Schema(
     {
         vol.Required("name"): NAME,
         vol.Required("cron"): cron,
-        vol.Optional("time_zone", default=None): _ZONE,
+        vol.Optional("time_zone", default=None): _STORED_ZONE,
         vol.Required("since"): iso,
         vol.Optional("contents", default=FULL): CONTENTS,
         vol.Optional("locations", default=list): _LOCATIONS,
@@ -225,7 +227,7 @@ _STORED: Final = vol.Schema(
 _STORED_PLAN: Final = vol.Schema(
     {
         vol.Optional("cron", default="0 4 * * 0"): cron,
-        vol.Optional("time_zone", default=None): _ZONE,
+        vol.Optional("time_zone", default=None): _STORED_ZONE,
         vol.Optional("since", default=_START): iso,
         vol.Optional("share", default=10): vol.All(int, vol.Range(1, 100)),
         vol.Optional("enabled", default=False): strict_bool,

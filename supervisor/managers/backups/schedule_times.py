@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import voluptuous as vol
 from cronsim import CronSim, CronSimError
@@ -25,6 +26,15 @@ def cron(value: Any) -> str:
         reason = f": {err}" if isinstance(err, CronSimError) else ""
         raise vol.Invalid(f"expected a cron expression of five fields such as '30 3 * * *'{reason}") from err
     return written
+
+
+def zone_named(*names: str | None) -> ZoneInfo:
+    """Return the first of these time zones that this machine knows, else UTC: an update of the system may drop one."""
+    for name in names:
+        if name is not None:
+            with suppress(ZoneInfoNotFoundError, ValueError, OSError):
+                return ZoneInfo(name)
+    return ZoneInfo("UTC")
 
 
 def due_after(expression: str, zone: ZoneInfo, moment: datetime) -> datetime | None:

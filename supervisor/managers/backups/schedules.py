@@ -36,7 +36,7 @@ from .schedule_record import (
     schedule,
     verification_plan,
 )
-from .schedule_times import due_after, latest_due
+from .schedule_times import due_after, latest_due, zone_named
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -110,6 +110,9 @@ class ScheduleManager:
     async def load(self) -> None:
         data = await self._state.load()
         self._known = {key: schedule(key, stored) for key, stored in data["schedules"].items()}
+        for one in self._known.values():
+            if one.timing.time_zone not in (None, zone := self.zone_of(one.timing).key):
+                _LOGGER.warning("Schedule %s goes by %s: nobody knows %s here", one.name, zone, one.timing.time_zone)
         self._plan = verification_plan(data["verification"])
         self._before_updates = BeforeUpdates(Retention(**data["update_retention"]), data["save_before_auto_update"])
 
@@ -150,7 +153,7 @@ class ScheduleManager:
         return due_after(timing.cron, self.zone_of(timing), self._clock())
 
     def zone_of(self, timing: Timing) -> ZoneInfo:
-        return ZoneInfo(timing.time_zone or self._zone())
+        return zone_named(timing.time_zone, self._zone())
 
     async def add(self, wish: Mapping[str, Any]) -> Schedule:
         """Add a schedule; `wish` is checked, and holds at least a name and a cron expression.
