@@ -17,10 +17,22 @@ from typing import Any
 import aiohttp
 import attrs
 import docker
+import pytest
 
 ROOT = Path(__file__).parents[1]
 BASE = "local/supervisor-base:1"
 DOCKER_URL = os.environ.get("DOCKER_HOST", "unix:///run/docker.sock")
+
+
+def require_own_engine() -> None:
+    """End the run unless somebody said which engine to use: the tests remove what they find on it."""
+    if "DOCKER_HOST" not in os.environ:
+        pytest.exit(
+            "These tests remove the add-ons, images and networks that they find, so they take no engine by chance: run"
+            " them by script/test, which starts one of their own, or name one that nobody needs in DOCKER_HOST.",
+            returncode=pytest.ExitCode.USAGE_ERROR,
+        )
+
 
 MANIFEST = """\
 name: {name}

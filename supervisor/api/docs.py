@@ -79,7 +79,7 @@ def with_documentation(routes: Sequence[Route]) -> tuple[Route, ...]:
             tag="docs",
             ready=False,
         ),
-        _page_route("/docs", _page, "A page to read this document", "text/html"),
+        *(_page_route(path, _page, "A page to read this document", "text/html") for path in ("/docs", "/docs/")),
         _page_route("/docs/page.js", _script, "The script of that page", "text/javascript"),
         *(
             _page_route(f"/docs/{name}", _file, "A file of that page", media_type)

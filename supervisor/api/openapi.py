@@ -90,7 +90,8 @@ def _operation(route: Route, data: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _operation_id(route: Route) -> str:
-    return f"{route.method.lower()}_{re.sub(r'[^a-z0-9]+', '_', route.path.lower()).strip('_') or 'root'}"
+    name = re.sub(r"[^a-z0-9]+", "_", route.path.lower()).strip("_") or "root"
+    return f"{route.method.lower()}_{name}{'_index' if route.path.endswith('/') else ''}"
 
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:

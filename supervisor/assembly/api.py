@@ -58,6 +58,7 @@ def build_server(house: House) -> ApiServer:
         house.state,
         base.address,
         house.output.set_level,
+        base.stalls,
         house.health,
         house.repair,
         house.os.system,

@@ -11,6 +11,7 @@ from supervisor.const import GATEWAY_ADDRESS, SUPERVISOR_ADDRESS
 from supervisor.drivers.dbus import SystemBus
 from supervisor.drivers.docker.engine import Engine
 from supervisor.drivers.http import HttpClient
+from supervisor.drivers.stalls import StallWatch
 from supervisor.events import EventBus
 from supervisor.jobs import JobManager
 from supervisor.jobs.manager import JOBS_SCHEMA
@@ -37,6 +38,7 @@ class Base:
     host: Host
     devices: DeviceWatch
     address: IPv4Address
+    stalls: StallWatch
 
     @classmethod
     def of(cls, settings: Settings) -> Base:
@@ -56,6 +58,7 @@ class Base:
             host,
             DeviceWatch(bus, host, resolution),
             IPv4Address(settings.api_address) if settings.api_address else own_address,
+            StallWatch(),
         )
 
     def state_file(self, name: str, schema: Schema) -> StateFile:

@@ -36,6 +36,10 @@ def setup_steps(house: House, server: ApiServer) -> list[Step]:
     async def set_log_level() -> None:
         house.output.set_level(base.settings.log_level or parts.configuration.logging)
 
+    async def watch_loop() -> None:
+        if parts.configuration.detect_blocking_io:
+            base.stalls.start()
+
     async def load_store() -> None:
         await parts.store.load(parts.configuration.old_repositories)
         await parts.configuration.forget_old_repositories()
@@ -51,6 +55,7 @@ def setup_steps(house: House, server: ApiServer) -> list[Step]:
         ("folders", partial(take_over, base.paths, base.resolution)),
         ("configuration", parts.configuration.load),
         ("log level", set_log_level),
+        ("watch over the event loop", watch_loop),
         ("jobs", base.jobs.load),
         ("HTTP client", base.http.start),
         ("API", partial(server.start, base.settings.socket, None)),
@@ -165,6 +170,7 @@ def closing_steps(house: House, server: ApiServer, scheduler: Scheduler) -> list
             ("Docker engine", base.engine.stop),
             ("HTTP client", base.http.stop),
             ("D-Bus", base.system_bus.stop),
+            ("watch over the event loop", base.stalls.stop),
             ("journal gateway", parts.gateway.close),
         ],
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -158,18 +158,23 @@ def _in_background(session: Session, slug: str, verb: str, options: dict[str, An
         click.echo(f"Start it with: supervisor addons start {slug}", err=True)
 
 
-@click.command(cls=Command)
-@click.argument("slug", type=INSTALLED)
+@click.command(cls=Command, examples=("supervisor addons uninstall core_ssh", "supervisor addons remove core_ssh -y"))
+@click.argument("slugs", type=INSTALLED, nargs=-1, required=True, metavar="SLUG...")
 @click.option("--remove-config", is_flag=True, help="Remove the add-on's folder below addon_configs as well.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 @pass_session
-def uninstall(session: Session, slug: str, *, remove_config: bool, yes: bool) -> None:
-    """Remove an add-on and its data."""
+def uninstall(session: Session, slugs: tuple[str, ...], *, remove_config: bool, yes: bool) -> None:
+    """Remove add-ons and their data (also: remove)."""
+    slugs = tuple(dict.fromkeys(slugs))
     extra = " and its configuration folder" if remove_config else ""
-    confirm(f"Remove {slug} with its data{extra}?", yes=yes)
-    with session.busy(f"Removing {slug}"):
-        data = session.client.post(route("addons", slug, "uninstall"), {"remove_config": remove_config})
-    session.output.done(f"Removed {slug}", name=slug, data=data)
+    confirm(" ".join(f"Remove {slug} with its data{extra}?" for slug in slugs), yes=yes)
+
+    def remove(slug: str) -> None:
+        with session.busy(f"Removing {slug}"):
+            data = session.client.post(route("addons", slug, "uninstall"), {"remove_config": remove_config})
+        session.output.done(f"Removed {slug}", name=slug, data=data)
+
+    _each(slugs, remove)
 
 
 @click.command(cls=Command)
@@ -198,24 +203,31 @@ def rollback(session: Session, slug: str, *, yes: bool) -> None:
     session.output.done(f"{slug} is back at its earlier version", name=slug, data=data)
 
 
+def _each(slugs: Sequence[str], act: Callable[[str], None]) -> None:
+    """Do it with one add-on after the other: all are tried, and the first failure decides how it ends."""
+    failed: Failure | None = None
+    for slug in slugs:
+        try:
+            act(slug)
+        except Failure as failure:
+            if len(slugs) == 1 or failure.exit_code == ExitCode.UNREACHABLE:
+                raise
+            failure.show()
+            failed = failed or failure
+    if failed is not None:
+        raise click.exceptions.Exit(failed.exit_code)
+
+
 def _life(verb: str, doing: str, did: str, text: str) -> click.Command:
-    """Make one of start, stop, restart: several add-ons one after the other, all tried, the first failure reported."""
+    """Make one of start, stop, restart."""
 
     def run(session: Session, slugs: tuple[str, ...]) -> None:
-        failed: Failure | None = None
-        for slug in slugs:
-            try:
-                with session.busy(f"{doing} {slug}"):
-                    data = session.client.post(route("addons", slug, verb))
-            except Failure as failure:
-                if len(slugs) == 1 or failure.exit_code == ExitCode.UNREACHABLE:
-                    raise
-                failure.show()
-                failed = failed or failure
-            else:
-                session.output.done(f"{did} {slug}", name=slug, data=data)
-        if failed is not None:
-            raise click.exceptions.Exit(failed.exit_code)
+        def act(slug: str) -> None:
+            with session.busy(f"{doing} {slug}"):
+                data = session.client.post(route("addons", slug, verb))
+            session.output.done(f"{did} {slug}", name=slug, data=data)
+
+        _each(slugs, act)
 
     callback: Callable[..., None] = pass_session(run)
     argument = click.Argument(["slugs"], type=INSTALLED, nargs=-1, required=True, metavar="SLUG...")
@@ -225,6 +237,7 @@ def _life(verb: str, doing: str, did: str, text: str) -> click.Command:
 addons = Group(
     "addons",
     default="list",
+    aliases={"remove": "uninstall"},
     help="Install, run and look after add-ons.",
     examples=("supervisor addons", "supervisor addons install core_ssh", "supervisor addons logs core_ssh -f"),
     commands=[

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from supervisor import __version__
 from supervisor.cli.client import Client
 from supervisor.cli.command import Group, Session, find_target
-from supervisor.cli.completion import COMPLETE_VARIABLE
+from supervisor.cli.completion import COMPLETE_VARIABLE, set_up_completion
 from supervisor.cli.failures import EXIT_CODES_HELP, ExitCode
 from supervisor.cli.run import Daemon, run_command
 
@@ -136,6 +136,7 @@ def _print_version(context: click.Context, _option: click.Parameter, value: bool
 
 def main(daemon: Daemon, arguments: Sequence[str] | None = None) -> int:
     """Run the command and return the exit code."""
+    set_up_completion()
     for stream in (sys.stdout, sys.stderr):
         _never_fail_on_characters(stream)
     try:

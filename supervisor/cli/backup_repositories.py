@@ -14,6 +14,7 @@ from supervisor.cli import text
 from supervisor.cli.answers import mapping, mappings
 from supervisor.cli.arguments import BACKUP, BACKUP_REPOSITORY
 from supervisor.cli.backup_files import Transfer
+from supervisor.cli.backup_password import password_of_environment
 from supervisor.cli.client import route
 from supervisor.cli.columns import Column, Field, moment, size
 from supervisor.cli.command import Command, Group, Session, confirm, pass_session
@@ -109,11 +110,12 @@ def info(session: Session, name: str) -> None:
 def add(session: Session, /, name: str, place: str, *, adopt: bool, **given: Any) -> None:
     """Create a repository at PLACE, or adopt the one that is there.
 
-    The password encrypts everything in it: without it nobody can restore, so keep it elsewhere too. It is asked for, or
-    read from a file; it is never an argument.
+    The password encrypts everything in it: without it nobody can restore, so keep it elsewhere too. It comes from a
+    file, from the environment variable SUPERVISOR_BACKUP_PASSWORD, or is asked for; it is never an argument.
     """
     body: dict[str, Any] = {"name": name, "place": place, "adopt": adopt}
-    body["password"] = _secret(given["password_file"], "Password", twice=not adopt)
+    password = password_of_environment() if given["password_file"] is None else None
+    body["password"] = password or _secret(given["password_file"], "Password", twice=not adopt)
     if given["access_key"]:
         body |= {"access_key": given["access_key"], "secret_key": _secret(given["secret_key_file"], "Secret key")}
     if given["private_key_file"] is not None:

@@ -9,6 +9,7 @@ import click
 
 from supervisor.cli.answers import mapping, mappings, match_uuid
 from supervisor.cli.arguments import LOCAL, LOCATION, SCHEDULE
+from supervisor.cli.backup_password import PASSWORD_VARIABLE, password_of_environment
 from supervisor.cli.client import route
 from supervisor.cli.columns import Column, Field, moment
 from supervisor.cli.command import Command, Group, Session, confirm, pass_session
@@ -101,7 +102,11 @@ def wish_options(command: F) -> F:
             metavar="LOCATION",
             help="A mount, local, or repository:NAME; may be repeated.",
         ),
-        click.option("--password-file", type=click.File("r"), help="A file that holds a password for the archives."),
+        click.option(
+            "--password-file",
+            type=click.File("r"),
+            help=f"A file that holds a password for the archives. `add` also takes it from {PASSWORD_VARIABLE}.",
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -171,6 +176,9 @@ def info(session: Session, schedule: str) -> None:
 def add(session: Session, /, name: str, cron: str, **given: Any) -> None:
     """Make backups by themselves: CRON says when, such as '30 3 * * *' for every night at half past three."""
     wish = {"contents": {"full": True}, **_wish(given), "name": name, "cron": cron}
+    # Only here: a schedule that is there must not get another password by what the environment happens to hold.
+    if "password" not in wish and (password := password_of_environment()) is not None:
+        wish["password"] = password
     data = mapping(session.client.post("/backups/schedules", wish))
     session.output.done(f"Added {name}; it is due next {_next(data)}", name=data.get("id"), data=data)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +11,7 @@ import click
 from supervisor.cli.answers import mapping, mappings
 from supervisor.cli.arguments import BACKUP, INSTALLED, LOCAL, LOCATION
 from supervisor.cli.backup_files import download, upload
+from supervisor.cli.backup_password import PASSWORD_VARIABLE, password_of_environment
 from supervisor.cli.backup_quiet import freeze, stale, thaw
 from supervisor.cli.backup_repositories import browse, get, repository, restore_file
 from supervisor.cli.backup_schedules import schedule
@@ -22,7 +22,6 @@ from supervisor.cli.failures import ExitCode, Failure
 from supervisor.cli.job_view import all_errors
 from supervisor.cli.progress import fetch, follow
 
-PASSWORD_VARIABLE: Final = "SUPERVISOR_BACKUP_PASSWORD"  # noqa: S105 - the name of a variable
 PLACES: Final = "Where to keep it: local, the name of a mount, or repository:NAME"
 FOLDERS: Final = click.Choice(["share", "addons/local", "ssl", "media"])
 
@@ -38,7 +37,10 @@ _COLUMNS = (
 
 
 def _addon_names(row: Mapping[str, Any]) -> list[str]:
-    return [f"{addon.get('slug')} {addon.get('version')}" for addon in mappings(row, "addons")]
+    return [
+        f"{addon.get('slug')} {addon.get('version')}{' (without its image)' if addon.get('imageless') else ''}"
+        for addon in mappings(row, "addons")
+    ]
 
 
 def _checked(row: Mapping[str, Any]) -> list[str]:
@@ -80,10 +82,10 @@ _password_file = click.option(
 
 
 def _given_password(file: str | None) -> str | None:
-    """Return the password that the file or the environment gives. It is never an argument: all users see those."""
+    """Return the password that the file or the environment gives."""
     if file is not None:
         return Path(file).read_text(encoding="utf-8").partition("\n")[0]
-    return os.environ.get(PASSWORD_VARIABLE) or None
+    return password_of_environment()
 
 
 def _password_for(session: Session, slug: str, file: str | None, location: str | None) -> str | None:
@@ -200,7 +202,7 @@ def _place(name: str) -> str | None:
 
 
 def _show_preview(session: Session, parts: Mapping[str, Any]) -> None:
-    with session.busy("Looking"):
+    with session.busy("Looking", reads=True):
         data = mapping(session.client.post("/backups/preview", parts))
     rows = [*mappings(data, "items"), {"name": "all", "files": data.get("files"), "size": data.get("size")}]
     session.output.rows(rows, _EXTENT_COLUMNS, name="name", empty="There is nothing to save.", data=data)

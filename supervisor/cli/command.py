@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +66,23 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of commands; `default` names the one that runs when the group is typed alone."""
+    """A group of commands; `default` names the one that runs when the group is typed alone.
 
-    def __init__(self, *args: Any, default: str | None = None, examples: Sequence[str] = (), **kwargs: Any) -> None:
+    `aliases` are other names that people try for a command; they work, and the help leaves them to that command.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        default: str | None = None,
+        aliases: Mapping[str, str] | None = None,
+        examples: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
         kwargs.setdefault("invoke_without_command", default is not None)
         super().__init__(*args, **kwargs)
         self.default = default
+        self._aliases = aliases or {}
         self.params.extend(shared_options())
         if examples:
             self.epilog = examples_text(examples)
@@ -81,6 +92,9 @@ class Group(click.Group):
         if ctx.invoked_subcommand is None and self.default is not None:
             return ctx.invoke(self.commands[self.default])
         return result
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, self._aliases.get(cmd_name, cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands with the whole first sentence of each; click would cut it to one line."""
@@ -121,15 +135,25 @@ class Session:
         return self.stderr_terminal and click.get_current_context().color is not False
 
     @contextmanager
-    def busy(self, message: str) -> Iterator[None]:
-        """Show a spinner while something runs that reports no progress."""
+    def busy(self, message: str, *, reads: bool = False) -> Iterator[None]:
+        """Show a spinner while something runs that reports no progress.
+
+        At Ctrl-C say that the daemon goes on, unless it only `reads`.
+        """
+        try:
+            with self._spinner(message):
+                yield
+        except KeyboardInterrupt:
+            if not reads:
+                click.echo("The daemon goes on with it. Look at it with: supervisor jobs", err=True)
+            raise
+
+    def _spinner(self, message: str) -> AbstractContextManager[object]:
         if not self.stderr_terminal:
-            yield
-            return
+            return nullcontext()
         from supervisor.cli import progress_bar  # noqa: PLC0415 - rich costs 80 ms that pipes need not pay
 
-        with progress_bar.spinner(text.line(message), colours=self.stderr_colours):
-            yield
+        return progress_bar.spinner(text.line(message), colours=self.stderr_colours)
 
 
 pass_session = click.make_pass_decorator(Session)

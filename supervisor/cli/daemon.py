@@ -97,7 +97,7 @@ def supervisor_info(session: Session) -> None:
 @click.option(
     "--detect-blocking-io",
     type=click.Choice(["off", "on", "on-at-startup"]),
-    help="Kept for other clients.",
+    help="Log what holds the daemon up, and where: until its next start, or also after that.",
 )
 @pass_session
 def options(session: Session, /, **settings: Any) -> None:

@@ -190,7 +190,7 @@ def rules(session: Session, allow: Sequence[str], refuse: Sequence[str]) -> None
 def usage(session: Session, disk: str, depth: int | None) -> None:
     """Show what takes the space of the data disk, or of a mount."""
     query = "" if depth is None else f"?max_depth={depth}"
-    with session.busy("Measuring"):
+    with session.busy("Measuring", reads=True):
         data = mapping(session.client.get(route("host", "disks", disk, "usage") + query))
     rows = list(_lines(data, 0))
     session.output.rows(rows, _USAGE_COLUMNS, name="id", empty="Nothing is known.", data=data)

@@ -77,6 +77,6 @@ def words_for(row: Mapping[str, Any]) -> str:
     if row.get("kind") != "issue":
         return _SUGGESTIONS.get(str(row.get("type")), "-")
     extra = mapping(row.get("reference_extra"))
-    reason = extra.get("reason")
+    reason = row.get("reason") or extra.get("reason")
     told = show(reason) if reason else ", ".join(f"{key} {show(value)}" for key, value in extra.items())
     return ": ".join(part for part in (_ISSUES.get(str(row.get("type")), ""), told) if part) or "-"

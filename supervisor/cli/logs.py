@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -15,6 +16,8 @@ from supervisor.cli.arguments import INSTALLED
 from supervisor.cli.client import route
 from supervisor.cli.columns import Column
 from supervisor.cli.command import Command, Session, pass_session
+from supervisor.errors import Invalid
+from supervisor.model.moment import parse_moment
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _LONGEST_LINE = 256 * 1024
@@ -54,6 +57,7 @@ def show_logs(
     """Print the log of `base`; `narrowing` are the options that go to the daemon under their own names."""
     if latest and (follow or boot):
         raise click.UsageError("--latest goes with neither --follow nor --boot")
+    _check_window(narrowing.get("since"), narrowing.get("until"))
     path = f"{base}/logs"
     if latest:
         path += "/latest"
@@ -78,6 +82,18 @@ def print_log(session: Session, path: str) -> None:
     """Print a log as it comes."""
     with session.client.stream(path) as pieces:
         _print(_split(pieces), colours=session.output.colours)
+
+
+def _check_window(since: str | None, until: str | None) -> None:
+    if since is None or until is None:
+        return
+    now = time.time_ns() // 1000
+    try:
+        begin, end = parse_moment(since, now=now), parse_moment(until, now=now)
+    except Invalid as err:
+        raise click.UsageError(str(err)) from err
+    if begin > end:
+        raise click.UsageError("--since is later than --until: nothing can be between them")
 
 
 def _segment(value: str, complaint: str) -> str:

@@ -218,7 +218,7 @@ def vlan(session: Session, /, name: str, number: int, **given: Any) -> None:
 @pass_session
 def scan(session: Session, name: str) -> None:
     """Look for wireless networks."""
-    with session.busy("Looking for wireless networks"):
+    with session.busy("Looking for wireless networks", reads=True):
         data = session.client.get(route("network", "interface", name, "accesspoints"))
     rows = mappings(data, "accesspoints")
     session.output.rows(rows, _POINT_COLUMNS, name="ssid", empty="There is no wireless network.", data=data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from supervisor.cli.answers import mapping, mappings
@@ -14,6 +16,9 @@ _COLUMNS = (
     Column("SIZE", lambda row: size(row.get("size")), right=True),
     Column("DEVICE", "dev_path"),
 )
+_NEEDS_HAOS: Final = (
+    "The data can be moved only by the Home Assistant Operating System, which this machine does not run."
+)
 
 
 @click.command("list", cls=Command)
@@ -21,7 +26,11 @@ _COLUMNS = (
 def list_(session: Session) -> None:
     """List the disks that the data could be moved to: those of which nothing is in use."""
     data = mapping(session.client.get("/os/datadisk/list"))
-    session.output.rows(mappings(data, "disks"), _COLUMNS, name="id", empty="No disk is free.", data=data)
+    disks = mappings(data, "disks")
+    ours = mapping(session.client.get("/info")).get("hassos") is not None
+    session.output.rows(disks, _COLUMNS, name="id", empty="No disk is free." if ours else _NEEDS_HAOS, data=data)
+    if disks and not ours:
+        click.echo(_NEEDS_HAOS, err=True)
 
 
 @click.command(

@@ -249,6 +249,7 @@ TABLE: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/multicast/logs/boots/{bootid}/follow"): MANAGER,
     ("GET", "/openapi.json"): OPEN,
     ("GET", "/docs"): OPEN,
+    ("GET", "/docs/"): OPEN,
     ("GET", "/docs/page.js"): OPEN,
     ("GET", "/docs/swagger-ui.css"): OPEN,
     ("GET", "/docs/swagger-ui-bundle.js"): OPEN,

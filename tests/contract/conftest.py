@@ -12,11 +12,12 @@ import docker
 import pytest
 from household import ROLES, Household, furnish
 
-from daemon import DOCKER_URL, Daemon, clear, token_of
+from daemon import DOCKER_URL, Daemon, clear, require_own_engine, token_of
 
 
 @pytest.fixture(scope="session")
 def household() -> Iterator[Household]:
+    require_own_engine()
     client = docker.APIClient(base_url=DOCKER_URL)
     clear(client)
     folder = Path(tempfile.mkdtemp(prefix="svcontract-", dir="/var/tmp"))

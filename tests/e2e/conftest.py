@@ -8,11 +8,16 @@ from pathlib import Path
 import docker
 import pytest
 
-from daemon import DOCKER_URL, Daemon, clear
+from daemon import DOCKER_URL, Daemon, clear, require_own_engine
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_engine() -> None:
+    require_own_engine()
 
 
 @pytest.fixture(scope="session")
-def docker_client() -> Iterator[docker.APIClient]:
+def docker_client(own_engine: None) -> Iterator[docker.APIClient]:
     client = docker.APIClient(base_url=DOCKER_URL)
     clear(client)
     yield client

@@ -306,6 +306,38 @@ async def test_an_add_on_whose_command_fails_costs_only_itself(daemon: Daemon) -
         assert "local_bad.tar.gz" not in tar.getnames(), "no half of it stays in the file"
 
 
+async def test_an_add_on_whose_image_is_gone_is_saved_without_it_and_built_again_by_a_restore(
+    daemon: Daemon, docker_client: docker.APIClient
+) -> None:
+    slug = daemon.add_on("lamp")
+    await daemon.start()
+    await daemon.install(slug)
+    data = daemon.data / "addons" / "data" / slug
+    (data / "kept").write_text("kept")
+    image = f"local/{(await daemon.get('/info'))['arch']}-addon-lamp:1.0"
+    docker_client.remove_image(image, force=True)
+    made = await daemon.post("/backups/new/partial", {"addons": [slug]})
+    info = await daemon.get(f"/backups/{made['slug']}/info")
+    assert [(addon["slug"], addon["imageless"]) for addon in info["addons"]] == [(slug, True)]
+    job = await job_of(daemon, made["job_id"])
+    assert f"The image of {slug} is gone" in str(job["child_jobs"])
+    with tarfile.open(daemon.data / "backup" / f"{made['slug']}.tar") as outer:
+        inner = outer.extractfile(f"{slug}.tar.gz")
+        assert inner is not None
+        with tarfile.open(fileobj=io.BytesIO(inner.read())) as tar:
+            names = {name.removeprefix("./") for name in tar.getnames()}
+    assert {"addon.json", "data/kept"} <= names
+    assert "image.tar" not in names
+
+    await daemon.post(f"/addons/{slug}/uninstall")
+    assert docker_client.images(name=image) == []
+    await daemon.post(f"/backups/{made['slug']}/restore/partial", {"addons": [slug]})
+    assert docker_client.images(name=image)
+    assert (data / "kept").read_text() == "kept"
+    await daemon.post(f"/addons/{slug}/start")
+    assert await daemon.state_of(slug) == "started"
+
+
 async def test_patterns_of_the_user_are_left_out_and_the_preview_knows(house: Daemon) -> None:
     before = await house.post("/backups/preview", {"addons": [HOT]})
     await house.post("/backups/excludes", {HOT: ["data/sub/random", "*.none"]})

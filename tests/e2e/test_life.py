@@ -238,6 +238,20 @@ async def test_a_corrupt_state_file_costs_nothing_but_is_reported(daemon: Daemon
     assert list(daemon.data.glob("addons.json.corrupt-*"))
 
 
+async def test_the_watch_over_the_event_loop_is_for_this_run_or_for_every_one(daemon: Daemon) -> None:
+    async def watching() -> Any:
+        return (await daemon.get("/supervisor/info"))["detect_blocking_io"]
+
+    await daemon.start()
+    assert await watching() is False
+    for wish, now, later in (("on", True, False), ("on-at-startup", True, True), ("off", False, False)):
+        await daemon.post("/supervisor/options", {"detect_blocking_io": wish})
+        assert await watching() is now, wish
+        await daemon.end()
+        await daemon.start()
+        assert await watching() is later, wish
+
+
 async def test_a_second_daemon_is_refused_the_socket(running: Daemon, docker_client: docker.APIClient) -> None:
     other = Daemon(running.folder)
     await other.begin()

@@ -1,6 +1,6 @@
 """A real Docker engine, a real registry and a tiny image for the tests of this folder.
 
-With `DOCKER_HOST` (or an engine on the usual socket) the tests use that engine, else they start one for the session.
+With `DOCKER_HOST` the tests use that engine, else they start one for the session.
 Everything they make is removed at the end.
 """
 
@@ -20,7 +20,6 @@ from engine_stage import (
     BASE_IMAGE,
     LABEL,
     NETWORK,
-    USUAL_SOCKET,
     PrivateEngine,
     Registry,
     answers,
@@ -38,8 +37,8 @@ from supervisor.events import EventBus
 @pytest.fixture(scope="session")
 def docker_url() -> Iterator[str]:
     """The engine all tests of the session use."""
-    given = os.environ.get("DOCKER_HOST", f"unix://{USUAL_SOCKET}")
-    if answers(given):
+    given = os.environ.get("DOCKER_HOST")
+    if given is not None and answers(given):
         yield given
         return
     own = PrivateEngine(Path(tempfile.mkdtemp(prefix="svtest-", dir="/var/tmp")))

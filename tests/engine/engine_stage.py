@@ -34,7 +34,6 @@ T = TypeVar("T")
 
 LABEL = "supervisor-test"
 BASE_IMAGE = "local/test-base:1"
-USUAL_SOCKET = Path("/run/docker.sock")
 NETWORK = NetworkSettings(
     name="svtest",
     bridge="svtest",

@@ -17,7 +17,7 @@ from supervisor.errors import Invalid
 from supervisor.events import EventBus
 from supervisor.managers.logs import LogManager, LogRequest, LogTarget
 from supervisor.managers.logs.levels import NAMES, level_of_record, parse_levels
-from supervisor.managers.logs.moments import parse_moment
+from supervisor.model.moment import parse_moment
 
 NOW = 1_769_860_800_000_000  # 2026-01-31 12:00 UTC
 X = LogTarget(("addon_x",), "addon_x")
@@ -51,6 +51,14 @@ def test_a_moment_is_written_in_several_ways(text: str, expected: int) -> None:
 def test_what_is_no_moment_is_invalid(text: str) -> None:
     with pytest.raises(Invalid, match="is no time"):
         parse_moment(text)
+
+
+def test_a_window_that_ends_before_it_begins_is_invalid() -> None:
+    for since, until in (("-1h", "-2h"), ("2026-02-01", "2026-01-31")):
+        with pytest.raises(Invalid, match="since is the later one"):
+            LogRequest.from_query(CIMultiDict(), {"since": since, "until": until})
+    for since, until in (("-2h", "-1h"), ("now", "now")):
+        LogRequest.from_query(CIMultiDict(), {"since": since, "until": until})
 
 
 @given(st.text(max_size=40))

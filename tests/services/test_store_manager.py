@@ -349,6 +349,7 @@ async def test_a_damaged_clone_is_an_issue_that_a_repair_ends(store: Store, upst
     await store.manager.reload()
     assert store.issues() == {(IssueType.CORRUPT_REPOSITORY, slug)}
     assert store.suggestions(slug) == {"execute_reset"}
+    assert all(issue.reason for issue in store.resolution.issues)
     assert f"{slug}_one" in store.manager.addons
     await store.manager.repair_repository(slug)
     assert store.issues() == set()
@@ -409,6 +410,7 @@ async def test_a_boot_without_network_is_not_slower_and_says_what_is_missing(sto
         await store.settled()
     assert store.issues() == {(IssueType.FATAL_ERROR, slug) for slug in slugs}
     assert all("execute_reload" in store.suggestions(slug) for slug in slugs)
+    assert all(issue.reason for issue in store.resolution.issues)
 
 
 async def test_a_missing_clone_is_fetched_after_the_boot(store: Store, upstream: Upstream) -> None:

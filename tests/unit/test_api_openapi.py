@@ -201,6 +201,7 @@ def test_every_validator_of_ours_is_described() -> None:
 async def test_the_page_needs_nothing_from_elsewhere(toy: Toy) -> None:
     page = await toy.ask("GET", "/docs", caller=None)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert (await toy.ask("GET", "/docs/", caller=None)).body == page.body
     links = re.findall(r'(?:src|href)="([^"]+)"', page.body.decode())
     assert len(links) == 4
     for link in links:

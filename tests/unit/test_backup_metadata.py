@@ -148,6 +148,14 @@ def test_what_is_written_is_read_again(
     assert not again.same_as(attrs.evolve(metadata, name=name + "x"))
 
 
+def test_a_missing_image_is_said_and_files_without_one_missing_look_as_they_always_did() -> None:
+    lacking, whole = SavedAddon("a", "A", "1", imageless=True), SavedAddon("b", "B", "1")
+    metadata = Metadata("1", "n", LEAST["date"], BackupType.PARTIAL, addons=(lacking, whole))
+    first, second = json.loads(metadata.packed())["addons"]
+    assert (first["imageless"], "imageless" in second) == (True, False)
+    assert read_metadata(metadata.packed()).addons == (lacking, whole)
+
+
 def test_the_slug_is_the_one_that_others_make() -> None:
     assert new_slug("2025-02-03T18:48:28.273501+00:00", "My Backup") == "29c8bf26"
     assert new_slug("A", "B") == new_slug("a", "b"), "letters' case does not matter"

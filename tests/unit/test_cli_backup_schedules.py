@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,6 +41,19 @@ def schedules(daemon: FakeDaemon) -> None:
         ("POST", f"{PATH}/run"): {"job_id": UUID},
         ("GET", f"/jobs/{UUID}"): job(UUID, done=True, progress=100),
     }
+
+
+def test_a_new_schedule_takes_its_password_from_the_environment_and_an_old_one_keeps_its_own(
+    command: Run, daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "password"
+    file.write_text("from the file\n")
+    monkeypatch.setenv("SUPERVISOR_BACKUP_PASSWORD", "from the environment")
+    command("backups", "schedule", "add", "n", "0 3 * * *")
+    command("backups", "schedule", "add", "n", "0 3 * * *", "--password-file", str(file))
+    command("backups", "schedule", "change", "nightly", "--off")
+    sent = [seen.json.get("password") for seen in daemon.requests()]
+    assert sent == ["from the environment", "from the file", None]
 
 
 def failing(daemon: FakeDaemon) -> None:

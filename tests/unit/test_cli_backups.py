@@ -283,3 +283,16 @@ def test_the_days_until_backups_are_stale_are_shown_and_set(command: Run, daemon
     assert command("backups", "stale").out.split() == ["Days", "until", "stale", "7"]
     assert command("backups", "stale", "7", "-o", "name").out == "7\n"
     assert body(daemon, "/backups/options") == {"days_until_stale": 7}
+
+
+def test_the_password_of_a_repository_comes_from_the_environment_where_no_file_is_named(
+    command: Run, daemon: FakeDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("backups", "repository", "add", "usb", "/mnt").code == 2, "nobody can be asked here"
+    monkeypatch.setenv("SUPERVISOR_BACKUP_PASSWORD", "from the environment")
+    assert command("backups", "repository", "add", "usb", "/mnt").code == 0
+    file = tmp_path / "password"
+    file.write_text("from the file\n")
+    command("backups", "repository", "add", "usb", "/mnt", "--password-file", str(file))
+    sent = [seen.json["password"] for seen in daemon.requests()]
+    assert sent == ["from the environment", "from the file"]

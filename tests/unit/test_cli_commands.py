@@ -76,6 +76,7 @@ def test_store_search_needs_every_word(command: Run) -> None:
         (["addons", "restart", "local_hello"], "POST", "/addons/local_hello/restart", None),
         (["addons", "rebuild", "local_hello", "--force"], "POST", "/addons/local_hello/rebuild", {"force": True}),
         (["addons", "uninstall", "x", "-y"], "POST", "/addons/x/uninstall", {"remove_config": False}),
+        (["addons", "remove", "x", "-y"], "POST", "/addons/x/uninstall", {"remove_config": False}),
         (["addons", "uninstall", "x", "-y", "--remove-config"], "POST", "/addons/x/uninstall", {"remove_config": True}),
         (["addons", "options", "x", "--reset", "-y"], "POST", "/addons/x/options", {"options": None}),
         (["addons", "network", "x", "--reset"], "POST", "/addons/x/options", {"network": None}),
@@ -414,3 +415,28 @@ def test_every_command_has_help_with_a_summary() -> None:
 def test_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(lambda _: 0, ["--help"]) == 0
     assert "the daemon can't be reached" in capsys.readouterr().out
+
+
+def test_several_addons_are_removed_after_one_question(command: Run, daemon: FakeDaemon) -> None:
+    daemon.answers[("POST", "/addons/a/uninstall")] = Error(400, "is being changed")
+    result = command("addons", "uninstall", "a", "b", "a", "-y")
+    assert [seen.path for seen in daemon.requests()] == ["/addons/a/uninstall", "/addons/b/uninstall"]
+    assert (result.code, result.out) == (6, "Removed b\n")
+    assert "is being changed" in result.err
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("uninstal", "uninstall"), ("instal", "install")])
+def test_a_command_that_is_not_there_is_told_with_those_that_are_like_it(command: Run, typed: str, meant: str) -> None:
+    result = command("addons", typed, "x")
+    assert result.code == 2
+    assert f"'{meant}'" in result.err
+
+
+def test_a_log_ends_after_it_begins(command: Run, daemon: FakeDaemon) -> None:
+    for since, until in (("-1h", "-2h"), ("2026-02-01", "2026-01-01"), ("-1x", "now")):
+        result = command("logs", "--since", since, "--until", until)
+        assert result.code == 2
+    assert "--since is later than --until" in command("logs", "--since", "-1h", "--until", "-2h").err
+    assert daemon.seen == []
+    daemon.answers[("GET", "/supervisor/logs")] = Text("line\n")
+    assert command("logs", "--since", "-2h", "--until", "-1h").out == "line\n"

@@ -18,4 +18,6 @@ def test_what_the_daemon_says_about_one_stands_beside_its_meaning() -> None:
     assert words_for(row) == "the new version failed; the old one is back: it ended (1)"
     row = {"kind": "issue", "type": "app_port_conflict", "reference_extra": {"port": 80}}
     assert words_for(row) == "a port that it needs is taken: port 80"
+    row = {"kind": "issue", "type": "fatal_error", "reason": "no such host", "reference_extra": None}
+    assert words_for(row) == "it can't be read or reached: no such host"
     assert words_for({"kind": "issue", "type": "of_a_newer_daemon"}) == "-"

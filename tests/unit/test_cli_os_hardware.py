@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cli_daemon import Error, FakeDaemon
+from cli_daemon import INFO, Error, FakeDaemon
 from cli_fixtures import Result, command, daemon
 
 __all__ = ["command", "daemon"]
@@ -17,12 +17,23 @@ FIRMWARE = "/os/boards/raspberrypi/firmware"
 
 
 def test_the_disks_that_are_free_are_listed(command: Run, daemon: FakeDaemon) -> None:
+    daemon.answers["GET", "/info"] = {**INFO, "hassos": "16.1"}
     daemon.answers["GET", "/os/datadisk/list"] = {"devices": ["Acme-1"], "disks": [DISK]}
     lines = command("os", "datadisk").out.splitlines()
     assert lines[1].split() == ["Acme-1", "Acme", "Disk", "(1)", "64.0", "GiB", "/dev/sdb"]
     assert command("os", "datadisk", "list", "-o", "name").out == "Acme-1\n"
+    assert "needs" not in command("os", "datadisk").err
     daemon.answers["GET", "/os/datadisk/list"] = {"devices": [], "disks": []}
     assert "No disk is free" in command("os", "datadisk", "list").err
+
+
+def test_another_system_can_not_move_its_data_and_that_is_said(command: Run, daemon: FakeDaemon) -> None:
+    for disks in ([], [DISK]):
+        daemon.answers["GET", "/os/datadisk/list"] = {"devices": [], "disks": disks}
+        result = command("os", "datadisk")
+        assert "only by the Home Assistant Operating System" in result.err
+        assert "No disk is free" not in result.err
+        assert ("Acme-1" in result.out) == bool(disks)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
+import time
 from collections.abc import Callable
 
 import pytest
+from aiohttp import web
 from cli_daemon import HELLO, SSH, Error, FakeDaemon, Step, job
-from cli_fixtures import Result, command, daemon, on_terminal
+from cli_fixtures import Result, command, daemon, on_terminal, process
 
 from supervisor.cli.job_view import view
 
@@ -172,3 +176,38 @@ def test_watching_all_jobs_ends_with_ctrl_c(daemon: FakeDaemon) -> None:
     code, written = on_terminal(daemon, "jobs", "watch", interrupt_after=b"44 %")
     assert code == 130
     assert "Traceback" not in written
+
+
+async def _slow(request: web.Request) -> web.StreamResponse:
+    while request.transport is not None:  # noqa: ASYNC110 - nobody tells when whoever asked has gone
+        await asyncio.sleep(0.01)
+    return web.json_response({"result": "ok", "data": {}})
+
+
+@pytest.mark.parametrize("verb", ["rebuild", "start", "uninstall"])
+def test_ctrl_c_says_that_what_was_asked_for_goes_on(daemon: FakeDaemon, verb: str) -> None:
+    daemon.answers[("POST", f"/addons/local_hello/{verb}")] = _slow
+    more = ["-y"] if verb == "uninstall" else []
+    with process(daemon, "addons", verb, "local_hello", *more) as running:
+        deadline = time.monotonic() + 20
+        while not daemon.requests() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(10) == 130
+        assert running.stderr is not None
+        assert running.stderr.read().strip() == b"The daemon goes on with it. Look at it with: supervisor jobs"
+
+
+def test_ctrl_c_on_a_terminal_says_so_too(daemon: FakeDaemon) -> None:
+    daemon.answers[("POST", "/addons/local_hello/rebuild")] = _slow
+    code, written = on_terminal(daemon, "addons", "rebuild", "local_hello", interrupt_after=b"Rebuilding")
+    assert code == 130
+    assert "supervisor jobs" in written
+    assert "Traceback" not in written
+
+
+def test_ctrl_c_while_only_looking_promises_nothing(daemon: FakeDaemon) -> None:
+    daemon.answers[("GET", "/host/disks/default/usage")] = _slow
+    code, written = on_terminal(daemon, "host", "usage", interrupt_after=b"Measuring")
+    assert code == 130
+    assert "goes on" not in written

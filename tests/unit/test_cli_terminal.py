@@ -238,6 +238,53 @@ def test_completion_knows_where_backups_may_go_and_the_schedules(daemon: FakeDae
     assert _complete(daemon, "supervisor backups schedule run ", 4) == ["plain,nightly"]
 
 
+_COMPLETE_IN_BASH = """
+eval "$(supervisor completion bash)"
+COMP_WORDBREAKS=$BREAKS COMP_LINE=$LINE COMP_POINT=${#LINE} COMP_WORDS=("${@}") COMP_CWORD=$(($# - 1))
+compopt() { :; }
+_supervisor_completion supervisor
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "breaks", "replies"),
+    [
+        ("rep", ["rep"], " :=", ["repository:vault", "repository:vast"]),
+        ("repository:", ["repository", ":"], " :=", ["vault", "vast"]),
+        ("repository:vau", ["repository", ":", "vau"], " :=", ["vault"]),
+        ("repository:vau", ["repository:vau"], " =", ["repository:vault"]),
+        ('"repository:vau', ['"repository:vau'], " :=", ["repository:vault"]),
+    ],
+)
+def test_bash_completes_words_with_a_colon_as_it_splits_them(
+    daemon: FakeDaemon, tmp_path: Path, line: str, words: list[str], breaks: str, replies: list[str]
+) -> None:
+    daemon.answers |= {
+        ("GET", "/mounts"): {"mounts": []},
+        ("GET", "/backups/repositories"): {"repositories": [{"name": "vault"}, {"name": "vast"}]},
+    }
+    command = tmp_path / "supervisor"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m supervisor "$@"\n')
+    command.chmod(0o755)
+    for typed, split in (("--location ", ["--location"]), ("--location=", ["--location", "="])):
+        before = ["supervisor", "backups", "new", *split]
+        done = subprocess.run(
+            ["bash", "--norc", "-c", _COMPLETE_IN_BASH, *before[:1], *before, *words],
+            env={
+                **CLEAN,
+                "PATH": f"{tmp_path}:{os.environ['PATH']}",
+                "SUPERVISOR_SOCKET": str(daemon.socket),
+                "LINE": f"supervisor backups new {typed}{line}",
+                "BREAKS": breaks,
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert (done.stdout.split(), done.stderr) == (replies, ""), typed
+
+
 def test_completion_is_silent_when_the_daemon_is_away_or_refuses(daemon: FakeDaemon) -> None:
     assert _complete(daemon, "supervisor addons info ", 3, SUPERVISOR_SOCKET="/nowhere.sock") == []
     daemon.answers[("GET", "/addons")] = Error(500)

@@ -69,6 +69,20 @@ def test_the_same_issue_again_stays_one_and_makes_no_news(resolution: Resolution
     assert len(resolution.suggestions) == 1
 
 
+def test_the_reason_is_for_people_and_makes_no_other_issue(resolution: Resolution, news: list[Any]) -> None:
+    def raise_for(reason: str | None) -> str:
+        return resolution.raise_issue(IssueType.FATAL_ERROR, ContextType.STORE, reference="core", reason=reason).uuid
+
+    uuid = raise_for("no route")
+    assert raise_for("no route") == raise_for(None) == uuid
+    assert resolution.issue(uuid).reason == "no route"
+    assert raise_for("refused") == uuid
+    assert [issue.reason for issue in resolution.issues] == ["refused"]
+    assert [event.issue["reason"] for event in news] == ["no route", "refused"]
+    raise_for("x" * 10_000)
+    assert len(resolution.issue(uuid).reason or "") == 500
+
+
 def test_a_new_suggestion_for_a_known_issue_is_news(resolution: Resolution, news: list[Any]) -> None:
     boot_fail(resolution, "lamp", SuggestionType.EXECUTE_START)
     boot_fail(resolution, "lamp", SuggestionType.DISABLE_BOOT)
@@ -105,7 +119,7 @@ def test_a_dismissed_issue_takes_along_what_helps_against_nothing_else(resolutio
     assert [found.type for found in resolution.suggestions] == [SuggestionType.EXECUTE_START]
     [event] = news
     assert isinstance(event, IssueRemoved)
-    assert set(event.issue) == {"uuid", "type", "context", "reference", "reference_extra"}
+    assert set(event.issue) == {"uuid", "type", "context", "reference", "reference_extra", "reason"}
 
 
 def test_a_dismissed_suggestion_leaves_its_issue(resolution: Resolution, news: list[Any]) -> None:

@@ -56,6 +56,7 @@ class BackupAddon:
     name: str
     version: str
     size: float
+    imageless: bool
 
 
 @attrs.frozen(kw_only=True)

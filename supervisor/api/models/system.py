@@ -160,10 +160,16 @@ class Issue:
     context: str
     reference: str | None
     reference_extra: dict[str, Any] | None
+    reason: str | None
 
 
 @attrs.frozen(kw_only=True)
-class Suggestion(Issue):
+class Suggestion:
+    uuid: str
+    type: str
+    context: str
+    reference: str | None
+    reference_extra: dict[str, Any] | None
     auto: bool
 
 

@@ -115,4 +115,5 @@ def _issue(issue: Issue) -> wire.Issue:
         context=issue.context.value,
         reference=issue.reference,
         reference_extra=issue.reference_extra,
+        reason=issue.reason,
     )

@@ -15,6 +15,7 @@ from supervisor.api.route import Access, Call, Route
 from supervisor.api.routes.addons import NOTHING
 from supervisor.api.routes.logs import log_routes
 from supervisor.drivers.docker.engine import Engine
+from supervisor.drivers.stalls import StallWatch
 from supervisor.events import CoreState
 from supervisor.jobs import JobCondition, JobManager
 from supervisor.managers.addons import AddonManager
@@ -75,6 +76,7 @@ class SystemRoutes:
     _state: Callable[[], CoreState]
     _address: IPv4Address
     _set_log_level: Callable[[str], None]
+    _stalls: StallWatch
     _health: HealthCheck
     _repair: SystemRepair
     _system: OperatingSystem
@@ -197,7 +199,7 @@ class SystemRoutes:
             debug_block=configuration.debug_block,
             diagnostics=configuration.diagnostics,
             auto_update=updater.auto_update,
-            detect_blocking_io=configuration.detect_blocking_io,
+            detect_blocking_io=self._stalls.watching,
             country=configuration.country,
             feature_flags=configuration.feature_flags,
             wait_boot=configuration.wait_boot,
@@ -233,8 +235,9 @@ class SystemRoutes:
         sources = values.pop("addons_repositories", None)
         if "feature_flags" in values:
             values["feature_flags"] = {**self._configuration.feature_flags, **values["feature_flags"]}
-        if "detect_blocking_io" in values:
-            values["detect_blocking_io"] = values["detect_blocking_io"] != "off"
+        detect = values.pop("detect_blocking_io", None)
+        if detect in ("off", "on-at-startup"):
+            values["detect_blocking_io"] = detect == "on-at-startup"
         release = {key: values.pop(key) for key in ("channel", "auto_update") if key in values}
         if release:
             await self._updater.set_options(**release)
@@ -242,6 +245,10 @@ class SystemRoutes:
             await self._configuration.change(**values)
         if "timezone" in values and self._features.has(HostFeature.TIMEDATE):
             await self._control.set_timezone(values["timezone"])
+        if detect == "off":
+            await self._stalls.stop()
+        elif detect is not None:
+            self._stalls.start()
         if "logging" in values:
             self._set_log_level(values["logging"])
         if sources is not None:

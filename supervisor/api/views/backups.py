@@ -78,7 +78,9 @@ def details(backup: Backup, settings: BackupSettings) -> wire.BackupDetails:
         location=backup.location,
         locations=list(backup.locations),
         addons=[
-            wire.BackupAddon(slug=addon.slug, name=addon.name, version=addon.version, size=addon.size)
+            wire.BackupAddon(
+                slug=addon.slug, name=addon.name, version=addon.version, size=addon.size, imageless=addon.imageless
+            )
             for addon in metadata.addons
         ],
         repositories=list(metadata.repositories),

@@ -234,6 +234,7 @@ class AddonRestoring:
                 IssueType.MISSING_IMAGE,
                 ContextType.ADDON,
                 reference=record.slug,
+                reason=str(err),
                 suggestions=(SuggestionType.EXECUTE_REPAIR,),
             )
 

@@ -36,12 +36,17 @@ class BackupType(StrEnum):
 
 @attrs.frozen
 class SavedAddon:
-    """`size` is in MiB, as in the file."""
+    """`size` is in MiB, as in the file. `imageless`: its image was gone; other systems leave that key out."""
 
     slug: str
     name: str
     version: str
     size: float = 0.0
+    imageless: bool = attrs.field(default=False, kw_only=True)
+
+    def as_json(self) -> dict[str, Any]:
+        # Said only where it is so: files without a gap look as they always did.
+        return attrs.asdict(self, filter=lambda field, value: field.name != "imageless" or value)
 
 
 @attrs.frozen
@@ -102,7 +107,7 @@ class Metadata:
             "protected": self.protected,
             "homeassistant": core,
             "folders": list(self.folders),
-            "addons": [attrs.asdict(addon) for addon in self.addons],
+            "addons": [addon.as_json() for addon in self.addons],
             "repositories": list(self.repositories),
         }
 
@@ -183,6 +188,7 @@ _ADDON: Final = vol.Schema(
         vol.Required("name"): str,
         vol.Required("version"): vol.All(vol.Any(str, int, float), str),
         vol.Optional("size", default=0.0): _size,
+        vol.Optional("imageless", default=False): bool,
     },
     extra=vol.REMOVE_EXTRA,
 )

@@ -14,7 +14,7 @@ from supervisor.const import MIB
 from supervisor.drivers.archive.work import in_thread
 from supervisor.drivers.archive.writer import ArchiveWriter, Written
 from supervisor.drivers.docker.engine import Engine
-from supervisor.errors import BackupError, BackupFatalIOError, SupervisorError
+from supervisor.errors import BackupError, BackupFatalIOError, NotFound, SupervisorError
 from supervisor.jobs import Job, JobManager
 from supervisor.jobs.job import JobError
 from supervisor.managers.addons import Addon
@@ -105,7 +105,7 @@ class Saving:
             begun = await self._quiet.begin(addon)
             try:
                 if addon.manifest.needs_build:
-                    image = await self._image(addon)
+                    image = await self._image(addon, saving)
                 written = await draft.write(await self._contents.addon(addon, state, image))
             finally:
                 if image is not None:
@@ -113,14 +113,22 @@ class Saving:
                 if begun:
                     await asyncio.shield(self._wake(draft, addon, saving))
         _tell_left_out(addon.slug, written, saving)
-        saved = SavedAddon(addon.slug, addon.name, version, _mib(written))
+        imageless = addon.manifest.needs_build and image is None
+        saved = SavedAddon(addon.slug, addon.name, version, _mib(written), imageless=imageless)
         draft.metadata = attrs.evolve(draft.metadata, addons=(*draft.metadata.addons, saved))
 
-    async def _image(self, addon: Addon) -> Path:
+    async def _image(self, addon: Addon, saving: Job) -> Path | None:
+        """Write out its image; None, and a remark in the job, when it is gone: a restore builds it anew."""
         folder = self._paths.tmp / "backup"
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         path = folder / f"{addon.slug}.image.tar"
-        await self._engine.images.save(addon.record.image_reference, path)
+        try:
+            await self._engine.images.save(addon.record.image_reference, path)
+        except NotFound:
+            gone = BackupError(f"The image of {addon.slug} is gone; a restore has to build it again")
+            _LOGGER.warning("%s", gone, extra={"ADDON": addon.slug})
+            saving.errors.append(JobError.of(gone, saving.current_stage))
+            return None
         return path
 
     async def _wake(self, draft: Draft, addon: Addon, saving: Job) -> None:

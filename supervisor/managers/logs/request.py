@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
@@ -13,7 +14,7 @@ from supervisor.drivers.journal import ANYTHING, UNLIMITED, WHOLE_LOG, EntryRang
 from supervisor.drivers.journal.entry import FURTHEST_SKIP
 from supervisor.errors import Invalid
 from supervisor.managers.logs.levels import parse_levels
-from supervisor.managers.logs.moments import parse_moment
+from supervisor.model.moment import parse_moment
 
 DEFAULT_LINES: Final = 100
 _PREFIX: Final = "entries="
@@ -74,7 +75,7 @@ class LogRequest:
 
         Raises:
             Invalid: an Accept that is not for logs, an unknown format or level, a Range, a time or a pattern that
-                can't be understood.
+                can't be understood, an end before the beginning.
         """
         level = query.get("level")
         return cls(
@@ -95,11 +96,12 @@ def _narrowing(query: Mapping[str, str], *, follow: bool) -> Narrowing:
         raise Invalid("A log that is followed has no end: leave until out")
     if since is None and until is None and not pattern:
         return ANYTHING
-    return Narrowing(
-        since=None if since is None else parse_moment(since),
-        until=None if until is None else parse_moment(until),
-        pattern=MessagePattern(pattern) if pattern else None,
-    )
+    now = time.time_ns() // 1000
+    begin = None if since is None else parse_moment(since, now=now)
+    end = None if until is None else parse_moment(until, now=now)
+    if begin is not None and end is not None and begin > end:
+        raise Invalid("Nothing is both after since and before until: since is the later one")
+    return Narrowing(since=begin, until=end, pattern=MessagePattern(pattern) if pattern else None)
 
 
 def _format(headers: Mapping[str, str], query: Mapping[str, str], *, default_verbose: bool) -> LogFormat:

@@ -414,7 +414,11 @@ class MountManager:
         if error.key in _IN_THE_WAY:
             suggestions.append(SuggestionType.MOVE_LOCAL_DATA)
         self._resolution.raise_issue(
-            IssueType.MOUNT_FAILED, ContextType.MOUNT, reference=mount.name, suggestions=suggestions
+            IssueType.MOUNT_FAILED,
+            ContextType.MOUNT,
+            reference=mount.name,
+            reason=str(error),
+            suggestions=suggestions,
         )
 
     async def _backups_changed(self) -> None:

@@ -129,12 +129,13 @@ class UnhealthyReason(StrEnum):
 
 @attrs.frozen
 class Issue:
-    """Two issues are the same when all but the uuid is."""
+    """Two issues are the same when all but the uuid and the reason is; `reason` tells people why this one is open."""
 
     type: IssueType
     context: ContextType
     reference: str | None = None
     reference_extra: dict[str, Any] | None = attrs.field(default=None, hash=False)
+    reason: str | None = attrs.field(default=None, eq=False)
     uuid: str = attrs.field(factory=lambda: secrets.token_hex(16), eq=False)
 
     def as_wire(self) -> dict[str, Any]:

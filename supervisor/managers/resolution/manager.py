@@ -7,6 +7,8 @@ import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
+import attrs
+
 from supervisor.errors import ISSUE_NOT_FOUND, SUGGESTION_NOT_FOUND
 from supervisor.events import (
     EventBus,
@@ -34,6 +36,7 @@ _LOGGER = logging.getLogger(__name__)
 
 # What each reason means, and how to get rid of it.
 MORE_INFO: Final = "https://www.home-assistant.io/more-info/unsupported"
+_LONGEST_REASON: Final = 500
 
 
 class Resolution:
@@ -83,22 +86,28 @@ class Resolution:
         *,
         reference: str | None = None,
         extra: dict[str, Any] | None = None,
+        reason: str | None = None,
         suggestions: Iterable[SuggestionType] = (),
     ) -> Issue:
-        """Add an issue and what could help against it; what is there already stays as it is."""
+        """Add an issue and what could help against it; what is there already stays, with the newest reason."""
         more = [Suggestion(suggested, context, reference, extra) for suggested in suggestions]
         more = [suggestion for suggestion in more if suggestion not in self._suggestions]
         self._suggestions += more
-        issue = Issue(type_, context, reference, extra)
-        for known in self._issues:
-            if known == issue:
-                if any(_helps(suggestion, known) for suggestion in more):
-                    self._bus.publish(IssueChanged(self._with_suggestions(known)))
-                return known
+        issue = Issue(type_, context, reference, extra, reason[:_LONGEST_REASON] if reason else None)
+        if issue in self._issues:
+            return self._renew(self._issues.index(issue), issue.reason, more)
         _LOGGER.info("Issue: %s of %s", type_.value, " ".join(filter(None, (context.value, reference))))
         self._issues.append(issue)
         self._bus.publish(IssueChanged(self._with_suggestions(issue)))
         return issue
+
+    def _renew(self, place: int, reason: str | None, more: list[Suggestion]) -> Issue:
+        """Take a newer reason for an issue that is known; tell where that, or a suggestion, is news."""
+        before = self._issues[place]
+        known = self._issues[place] = attrs.evolve(before, reason=reason or before.reason)
+        if known.reason != before.reason or any(_helps(suggestion, known) for suggestion in more):
+            self._bus.publish(IssueChanged(self._with_suggestions(known)))
+        return known
 
     def ask_for_reboot(self) -> None:
         """Raise the issue that something waits for the next boot of the machine."""

@@ -26,18 +26,18 @@ class Problems:
         """It could not be cloned."""
         passing = isinstance(error, Unavailable | Blocked) or repository.builtin
         helps = SuggestionType.EXECUTE_RELOAD if passing else SuggestionType.EXECUTE_REMOVE
-        self._raise(repository, IssueType.FATAL_ERROR, helps)
+        self._raise(repository, IssueType.FATAL_ERROR, str(error), helps)
 
     def damaged(self, repository: Repository, error: SupervisorError) -> None:
         """Its clone failed the check; anything but damage is no issue."""
         if isinstance(error, Internal):
-            self._raise(repository, IssueType.FATAL_ERROR, SuggestionType.EXECUTE_RESET)
+            self._raise(repository, IssueType.FATAL_ERROR, str(error), SuggestionType.EXECUTE_RESET)
 
     def not_updated(self, repository: Repository, error: SupervisorError) -> None:
         """It could not be pulled; a remote that is away is no issue, the clone still serves."""
         if isinstance(error, Internal):
             self._damaged.add(repository.slug)
-            self._raise(repository, IssueType.CORRUPT_REPOSITORY, SuggestionType.EXECUTE_RESET)
+            self._raise(repository, IssueType.CORRUPT_REPOSITORY, str(error), SuggestionType.EXECUTE_RESET)
 
     def fetched(self, repository: Repository) -> None:
         """It was fetched or found sound."""
@@ -47,7 +47,9 @@ class Problems:
 
     def scanned(self, repository: Repository, scan: Scan) -> None:
         """Its files were looked at."""
+        reason = scan.invalid or ""
         if scan.broken is not None:
+            reason = f"its files can't be read: {scan.broken.strerror or scan.broken}"
             self._resolution.judge_disk(scan.broken.errno)
             mendable = scan.broken.errno != errno.EBADMSG
         elif scan.invalid is not None:
@@ -62,7 +64,7 @@ class Problems:
         if scan.invalid is not None and not repository.builtin:
             helps.append(SuggestionType.EXECUTE_REMOVE)
         self._unfit.add(repository.slug)
-        self._raise(repository, IssueType.CORRUPT_REPOSITORY, *helps)
+        self._raise(repository, IssueType.CORRUPT_REPOSITORY, reason, *helps)
 
     def gone(self, repository: Repository) -> None:
         self._unfit.discard(repository.slug)
@@ -72,5 +74,7 @@ class Problems:
         if repository.slug not in self._damaged | self._unfit:
             self._resolution.dismiss_issue_of(IssueType.CORRUPT_REPOSITORY, ContextType.STORE, repository.slug)
 
-    def _raise(self, repository: Repository, issue: IssueType, *helps: SuggestionType) -> None:
-        self._resolution.raise_issue(issue, ContextType.STORE, reference=repository.slug, suggestions=helps)
+    def _raise(self, repository: Repository, issue: IssueType, reason: str, *helps: SuggestionType) -> None:
+        self._resolution.raise_issue(
+            issue, ContextType.STORE, reference=repository.slug, reason=reason, suggestions=helps
+        )
