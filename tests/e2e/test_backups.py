@@ -416,3 +416,21 @@ async def test_a_full_disk_leaves_no_half_and_spares_what_is_there(house: Daemon
         assert await house.state_of(COLD) == "started"
     finally:
         await asyncio.to_thread(subprocess.run, ("umount", str(target)), check=True)
+
+
+async def test_a_backup_that_is_removed_while_all_is_stopped_for_it_is_restored_all_the_same(daemon: Daemon) -> None:
+    slug = daemon.add_on("slow", command="trap 'sleep 2; exit 0' TERM; while :; do sleep 0.1; done")
+    await daemon.start()
+    await daemon.install(slug, start=True)
+    note = daemon.data / "addons" / "data" / slug / "note"
+    note.write_text("saved")
+    made = await daemon.post("/backups/new/full")
+    note.write_text("lost")
+    restoring = asyncio.create_task(daemon.ask("POST", f"/backups/{made['slug']}/restore/full", {}))
+    await until(lambda: (daemon.socket.parent / "state").read_text() == "freeze", 5)
+    await asyncio.sleep(0.5)
+    removed = await daemon.ask("DELETE", f"/backups/{made['slug']}")
+    restored = await restoring
+    assert (removed.status, restored.status) == (200, 200), restored.text
+    assert note.read_text() == "saved"
+    assert await daemon.state_of(slug) == "started"

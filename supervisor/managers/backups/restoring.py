@@ -159,16 +159,17 @@ class Restoring:
         Raises:
             BackupError: something was not restored; the job tells what.
         """
-        try:
-            if wanted.full:
-                await self._addons.booter.shutdown()
-            async with opening as source:
-                run = _Run(backup, source, wanted, job, ByteProgress(job, source.size_of(_items_of(wanted))))
+        # Opened first: stopping everything takes long, and whoever removes the backup meanwhile spoils nothing then.
+        async with opening as source:
+            run = _Run(backup, source, wanted, job, ByteProgress(job, source.size_of(_items_of(wanted))))
+            try:
+                if wanted.full:
+                    await self._addons.booter.shutdown()
                 await self._items(run)
-        finally:
-            if wanted.full:
-                # What was stopped and not replaced goes on.
-                await asyncio.shield(self._resume())
+            finally:
+                if wanted.full:
+                    # What was stopped and not replaced goes on.
+                    await asyncio.shield(self._resume())
         if run.started:
             job.stage("await_addon_restarts")
             await asyncio.gather(*(addon.settle(_RESTART_SECONDS) for addon in run.started))
