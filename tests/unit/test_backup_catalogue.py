@@ -27,6 +27,7 @@ from supervisor.events import EventBus
 from supervisor.jobs import JobManager
 from supervisor.jobs.manager import JOBS_SCHEMA
 from supervisor.managers.backups import catalogue as catalogue_module
+from supervisor.managers.backups import transfer
 from supervisor.managers.backups.backup import CLOUD
 from supervisor.managers.backups.catalogue import Catalogue, read_file, unfinished
 from supervisor.managers.backups.copies import Copies
@@ -337,3 +338,15 @@ async def test_a_name_that_no_disk_takes_is_refused_before_anything_is_done(hous
     longest = "é" * 118 + ".tar"
     assert check_file_name(longest) == longest
     unfinished(house.paths.backup / longest).write_text("")
+
+
+async def test_an_upload_does_not_fill_the_data_disk(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = house.write(tmp_path, described()).read_bytes()
+    monkeypatch.setattr(transfer, "_RESERVE", 2**60)
+    for location in (None, CLOUD):
+        with pytest.raises(BackupError, match="No space left"):
+            await house.imports.receive(sent(content), (location,), None)
+    assert list(house.paths.backup.iterdir()) == []
+    assert (await house.imports.receive(sent(content), ("nas",), None)).location == "nas"

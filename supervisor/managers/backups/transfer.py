@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import secrets
@@ -26,6 +27,8 @@ from .order import check_file_name
 _LOGGER = logging.getLogger(__name__)
 
 _PIECE = 1024 * 1024
+# Without any room on the data disk nothing here could save its state, and add-ons not their databases.
+_RESERVE = 512 * 1024 * 1024
 
 
 @attrs.frozen
@@ -58,6 +61,7 @@ class Imports:
                 return await self._take_in(draft, folder, name, locations, job)
 
     async def _write(self, draft: Path, pieces: AsyncIterator[bytes], location: Location) -> None:
+        reserve = _RESERVE if self._locations.is_on_data_disk(location) else 0
         try:
             descriptor = await asyncio.to_thread(os.open, draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
@@ -65,9 +69,9 @@ class Imports:
                 async for piece in pieces:
                     pending += piece
                     if len(pending) >= _PIECE:
-                        await _write_all(descriptor, pending)
+                        await _write_all(descriptor, pending, reserve)
                         pending = bytearray()
-                await _write_all(descriptor, pending)
+                await _write_all(descriptor, pending, reserve)
                 await in_thread(Work(), lambda: os.fsync(descriptor))
             finally:
                 os.close(descriptor)
@@ -114,10 +118,18 @@ class Imports:
             raise BackupError(f"The upload can't be put in place: {err.strerror}") from err
 
 
-async def _write_all(descriptor: int, data: bytearray) -> None:
-    """Write in a thread, and wait for it in any case: the file must not be closed under it."""
+async def _write_all(descriptor: int, data: bytearray, reserve: int) -> None:
+    """Write in a thread, and wait for it in any case: the file must not be closed under it.
+
+    Raises:
+        OSError: the disk refused, or less than `reserve` bytes would be left on it.
+    """
 
     def write() -> None:
+        if reserve:
+            disk = os.fstatvfs(descriptor)
+            if disk.f_bavail * disk.f_frsize < reserve + len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         with memoryview(data) as view:
             at = 0
             while at < len(view):
