@@ -63,6 +63,7 @@ def build_server(house: House) -> ApiServer:
         house.repair,
         house.os.system,
         house.os.updates,
+        house.os_hardware.diagnostics,
     )
     routes = [
         *system.routes(),

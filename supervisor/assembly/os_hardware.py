@@ -24,6 +24,7 @@ from supervisor.managers.os import (
     MultipleDataDisksCheck,
     OperatingSystem,
     SwapSettings,
+    SystemDiagnostics,
 )
 from supervisor.managers.resolution import Checks, HealthCheck, Resolution
 
@@ -40,6 +41,7 @@ class OsHardwareParts:
     boards: BoardManager
     firmware: Firmware
     swap: SwapSettings
+    diagnostics: SystemDiagnostics
     followers: tuple[AgentReturns | DataDiskWatch, ...]
 
     async def begin(self) -> None:
@@ -73,13 +75,16 @@ def build_os_hardware(base: Base, parts: Parts, host: HostParts, health: HealthC
         await boards.follow()
         await firmware.follow()
 
+    diagnostics = SystemDiagnostics(services.agent, resolution, lambda: parts.configuration.diagnostics)
     _look_after(health, parts, host, system, data_disk, resolution)
     return OsHardwareParts(
         data_disk,
         boards,
         firmware,
         SwapSettings(services.swap, system, resolution),
+        diagnostics,
         (
+            returns(services.agent, diagnostics.tell, "it reports crashes or not"),
             returns(services.data_disk, data_disk.reload, "it looks where the data is"),
             returns(services.boards, meet_board, "it tells of its board"),
             returns(green, partial(boards.restore, Board.GREEN), "it switches the lamps"),

@@ -91,7 +91,11 @@ def supervisor_info(session: Session) -> None:
 @click.option("--timezone", metavar="ZONE", help="Such as Europe/Berlin.")
 @click.option("--logging", type=click.Choice(["debug", "info", "warning", "error", "critical"]), help="The log level.")
 @click.option("--debug/--no-debug", default=None, help="Kept for other clients; see --logging debug.")
-@click.option("--diagnostics/--no-diagnostics", default=None, help="Kept for other clients; nothing is sent.")
+@click.option(
+    "--diagnostics/--no-diagnostics",
+    default=None,
+    help="Whether the Home Assistant Operating System reports its crashes; the Supervisor itself reports nothing.",
+)
 @click.option("--auto-update/--no-auto-update", default=None, help="Install its own updates by itself.")
 @click.option("--country", metavar="CODE", help="Two letters.")
 @click.option(

@@ -32,7 +32,7 @@ from supervisor.errors import Internal, Invalid, SupervisorError, Unsupported
 from supervisor.events import EventBus
 from supervisor.managers.apparmor import AppArmor as Profiles
 from supervisor.managers.host import AgentDevices, AgentProfiles, AgentReturns, SystemServices
-from supervisor.managers.os import OperatingSystem
+from supervisor.managers.os import OperatingSystem, SystemDiagnostics
 from supervisor.managers.resolution import Resolution, UnsupportedReason
 from supervisor.paths import DataPaths
 
@@ -256,6 +256,23 @@ async def test_an_agent_that_comes_later_or_again_is_given_all_profiles(
     await agent.start()
     await until(lambda: profiles.available)
     assert len(agent.calls) == 2, "nobody follows it any more"
+
+
+async def test_the_agent_is_told_whether_crashes_are_to_be_reported(agent: Running, services: SystemServices) -> None:
+    resolution = Resolution(EventBus())
+    wish: bool | None = None
+    diagnostics = SystemDiagnostics(services.agent, resolution, lambda: wish)
+    await diagnostics.tell()  # it is away, and nobody wishes anything
+    await agent.start()
+    await until(lambda: services.agent.available)
+    for wish, kept in ((None, False), (True, True), (None, True), (False, False)):
+        await diagnostics.tell()
+        assert json.loads(agent.state.read_text()).get("diagnostics", False) is kept, wish
+        assert services.agent.diagnostics is kept
+    resolution.set_unsupported(UnsupportedReason.OS, True)
+    wish = True
+    await diagnostics.tell()
+    assert json.loads(agent.state.read_text())["diagnostics"] is False
 
 
 async def test_devices_are_allowed_by_the_agent_only_where_it_can(agent: Running, services: SystemServices) -> None:

@@ -23,7 +23,7 @@ from supervisor.managers.configuration import FEATURE_FLAGS, LOG_LEVELS, Configu
 from supervisor.managers.daemon import Daemon
 from supervisor.managers.host import Features, Host, HostControl, HostFeature
 from supervisor.managers.logs import LogManager, LogTarget
-from supervisor.managers.os import OperatingSystem, OsUpdates
+from supervisor.managers.os import OperatingSystem, OsUpdates, SystemDiagnostics
 from supervisor.managers.repair import SystemRepair
 from supervisor.managers.resolution import HealthCheck, Resolution
 from supervisor.managers.store import StoreManager
@@ -81,6 +81,7 @@ class SystemRoutes:
     _repair: SystemRepair
     _system: OperatingSystem
     _system_updates: OsUpdates
+    _diagnostics: SystemDiagnostics
 
     def routes(self) -> list[Route]:
         logs = log_routes("/supervisor/logs", Access.MANAGER, self._logs, _log_target)
@@ -255,6 +256,8 @@ class SystemRoutes:
             used = [addon.record.repository for addon in self._addons.registry.installed.values()]
             await self._jobs.spawn(lambda: self._store.replace_repositories(sources, in_use=used)).result()
         await self._health.evaluations.run()
+        if "diagnostics" in values:
+            await self._diagnostics.tell()
 
     async def _stats(self, _call: Call) -> Stats:
         return Stats(**attrs.asdict(await self._daemon.stats()))

@@ -13,6 +13,7 @@ from .data_disk_health import (
     DuplicateOsCheck,
     MultipleDataDisksCheck,
 )
+from .diagnostics import SystemDiagnostics
 from .disk import Disk
 from .firmware import Firmware
 from .manager import OsInfo, OsManager
@@ -40,6 +41,7 @@ __all__ = [
     "OsManager",
     "OsUpdates",
     "SwapSettings",
+    "SystemDiagnostics",
     "swap_size",
     "swappiness",
 ]
