@@ -332,6 +332,10 @@ HOST_INVALID_HOSTNAME = ErrorKind("host_invalid_hostname", Invalid, "{hostname!r
 OS_UPDATE_FAILED = ErrorKind(
     "os_update_failed", Invalid, "RAUC did not install version {version}; what runs is unchanged. It says: {reason}"
 )
+BACKUP_PART_NOT_FOUND = ErrorKind(
+    "backup_part_not_found_error", NotFound, "Backup {slug} holds no {part}; it holds {parts}"
+)
+BACKUP_PATH_NOT_FOUND = ErrorKind("backup_path_not_found_error", NotFound, "Backup {slug} holds no {path}")
 MOUNT_NOT_FOUND = ErrorKind("mount_not_found_error", NotFound, "There is no mount {name}")
 MOUNT_TARGET_NOT_DIRECTORY = ErrorKind(
     "mount_target_not_directory_error", Invalid, "Mount {name} can't be made: {path} is there already and no folder"

@@ -8,6 +8,7 @@ from supervisor.api.callers import Callers
 from supervisor.api.docs import with_documentation
 from supervisor.api.routes.addons import AddonRoutes
 from supervisor.api.routes.audio import AudioRoutes
+from supervisor.api.routes.backup_files import BackupFileRoutes
 from supervisor.api.routes.backup_repositories import BackupRepositoryRoutes
 from supervisor.api.routes.backup_schedules import BackupScheduleRoutes
 from supervisor.api.routes.backups import BackupRoutes
@@ -75,6 +76,7 @@ def build_server(house: House) -> ApiServer:
         *BoardRoutes(house.os_hardware.boards, house.os_hardware.firmware, house.os_hardware.swap).routes(),
         *MountRoutes(parts.mounts, base.jobs).routes(),
         *BackupRoutes(house.backups, base.jobs).routes(),
+        *BackupFileRoutes(house.backups, base.jobs).routes(),
         *JobRoutes(base.jobs, base.resolution).routes(),
         *DockerRoutes(base.engine, parts.docker).routes(),
         *ImageRoutes(addons.images, addons.loader, base.jobs).routes(),

@@ -12,6 +12,7 @@ from supervisor.managers.backups.catalogue import Catalogue
 from supervisor.managers.backups.contents import Contents
 from supervisor.managers.backups.copies import Copies
 from supervisor.managers.backups.creation import Creation
+from supervisor.managers.backups.files import BackupFiles
 from supervisor.managers.backups.freezing import DaemonState, Freezer
 from supervisor.managers.backups.locations import Locations
 from supervisor.managers.backups.manager import BackupManager
@@ -80,6 +81,7 @@ def build_backups(
         settings,
         Freezer(DaemonState(state, state.set), jobs, manager.registry, quiet, core),
         Imports(jobs, locations, catalogue, copies),
+        BackupFiles(catalogue, repositories.contents, jobs, base.host, paths),
         jobs,
         creation,
         Restoring(

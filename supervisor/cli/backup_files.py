@@ -22,23 +22,26 @@ from supervisor.cli.job_view import JobView
 from supervisor.cli.progress import reporter
 
 
-@click.command(cls=Command, examples=("supervisor backups download 1a2b3c4d", "supervisor backups download x -f x.tar"))
+@click.command(cls=Command, examples=("supervisor backups download 1a2b3c4d", "supervisor backups download x x.tar"))
 @click.argument("slug", type=BACKUP)
-@click.option("-f", "--file", type=click.Path(dir_okay=False), help="Where to write it. [SLUG.tar]")
+@click.argument("target", required=False, type=click.Path(dir_okay=False))
+@click.option("-f", "--file", type=click.Path(dir_okay=False), help="Where to write it, instead of TARGET.")
 @click.option("--location", type=LOCATION, help="The location whose copy is wanted.")
 @pass_session
-def download(session: Session, slug: str, *, file: str | None, location: str | None) -> None:
-    """Fetch the file of a backup. A file that is there already is not overwritten."""
+def download(session: Session, slug: str, target: str | None, *, file: str | None, location: str | None) -> None:
+    """Fetch the file of a backup to TARGET, else SLUG.tar. A file that is there already is not overwritten."""
+    if file and target:
+        raise click.UsageError("name one place to write it to")
+    path = Path(file or target or f"{slug}.tar")
     data = mapping(session.client.get(route("backups", slug, "info")))
     attributes = mapping(mapping(data.get("location_attributes")).get(location or data.get("location") or LOCAL))
     total = attributes.get("size_bytes")
     query = f"?{urlencode({'location': location})}" if location else ""
-    target = Path(file or f"{slug}.tar")
     try:
         # Created by us or not at all: what others put there is theirs.
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as err:
-        raise Failure(f"can't write {target}: {err.strerror}", ExitCode.USAGE) from err
+        raise Failure(f"can't write {path}: {err.strerror}", ExitCode.USAGE) from err
     whole = False
     try:
         with (
@@ -51,13 +54,13 @@ def download(session: Session, slug: str, *, file: str | None, location: str | N
                 shown.add(len(piece))
         whole = total is None or shown.done == total
     except OSError as err:
-        raise Failure(f"can't write {target}: {err.strerror}") from err
+        raise Failure(f"can't write {path}: {err.strerror}") from err
     finally:
         if not whole:
-            target.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
     if not whole:
         raise Failure(f"the download of {slug} was cut off")
-    session.output.done(f"Fetched {slug} into {target}", name=str(target))
+    session.output.done(f"Fetched {slug} into {path}", name=str(path))
 
 
 @click.command(cls=Command, examples=("supervisor backups upload 1a2b3c4d.tar",))

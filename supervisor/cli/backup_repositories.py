@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from supervisor.cli import text
 from supervisor.cli.answers import mapping, mappings
 from supervisor.cli.arguments import BACKUP, BACKUP_REPOSITORY
-from supervisor.cli.backup_files import Transfer
 from supervisor.cli.backup_password import password_of_environment
 from supervisor.cli.client import route
 from supervisor.cli.columns import Column, Field, moment, size
 from supervisor.cli.command import Command, Group, Session, confirm, pass_session
 from supervisor.cli.failures import Failure
-from supervisor.cli.progress import follow
+from supervisor.cli.progress import follow_started
 from supervisor.cli.retention_options import given_retention, retention_options, shown_retention
 
 _COLUMNS = (
@@ -58,12 +55,6 @@ _BACKUP_COLUMNS = (
     Column("DATE", lambda row: moment(row.get("date"))),
     Column("SIZE", lambda row: size(row.get("size_bytes")), right=True),
     Column("PARTS", lambda row: [part.get("name") for part in mappings(row.get("parts"))], flexible=True),
-)
-_ENTRY_COLUMNS = (
-    Column("KIND", "kind"),
-    Column("SIZE", lambda row: size(row.get("size_bytes")) if row.get("kind") == "file" else "-", right=True),
-    Column("MODIFIED", lambda row: moment(row.get("modified"))),
-    Column("PATH", "path", flexible=True),
 )
 
 
@@ -174,7 +165,7 @@ def keep(session: Session, /, name: str, **given: Any) -> None:
 @pass_session
 def reload(session: Session, name: str) -> None:
     """Look anew what is in a repository."""
-    _job(session, _base(name, "reload"), {}, f"Looking into {name}")
+    follow_started(session, _base(name, "reload"), {}, f"Looking into {name}")
     session.output.done(f"Looked into {name}", name=name)
 
 
@@ -185,7 +176,7 @@ def reload(session: Session, name: str) -> None:
 @pass_session
 def verify(session: Session, name: str, share: int) -> None:
     """Check a repository: its structure, and that the data can be read and decrypted."""
-    _job(session, _base(name, "verify"), {"share": share}, f"Checking {name}")
+    follow_started(session, _base(name, "verify"), {"share": share}, f"Checking {name}")
     data = mapping(mapping(session.client.get(_base(name))).get("verification"))
     if not data.get("good"):
         raise Failure(text.line(str(data.get("reason") or f"{name} is damaged")))
@@ -201,16 +192,10 @@ def prune(session: Session, name: str, *, yes: bool) -> None:
     rule = shown_retention(mapping(session.client.get(_base(name))))
     confirm(f"Remove from {name} all but: {rule}?", yes=yes)
     before = {row.get("slug") for row in _backups(session, name)}
-    _job(session, _base(name, "prune"), {}, f"Pruning {name}")
+    follow_started(session, _base(name, "prune"), {}, f"Pruning {name}")
     gone = sorted(str(slug) for slug in before - {row.get("slug") for row in _backups(session, name)})
     count = "1 backup" if len(gone) == 1 else f"{len(gone)} backups"
     session.output.done(f"Removed {count} from {name}", name=name, data={"removed": gone})
-
-
-def _job(session: Session, path: str, body: Mapping[str, Any], title: str) -> None:
-    started = mapping(session.client.post(path, {**body, "background": True})).get("job_id")
-    if isinstance(started, str):
-        follow(session, started, title)
 
 
 def _backups(session: Session, name: str) -> list[Mapping[str, Any]]:
@@ -243,59 +228,6 @@ def ssh_key(session: Session) -> None:
     """Print the SSH key that the server of an SFTP repository has to allow."""
     data = mapping(session.client.get("/backups/ssh_key"))
     session.output.done(str(data.get("public_key", "")), name=data.get("public_key"), data=data)
-
-
-@click.command(
-    cls=Command,
-    examples=("supervisor backups browse nas 5f2e1c07", "supervisor backups browse nas 5f2e1c07 share/photos"),
-)
-@click.argument("name", metavar="REPOSITORY", type=BACKUP_REPOSITORY)
-@click.argument("slug", type=BACKUP)
-@click.argument("path", default="")
-@pass_session
-def browse(session: Session, name: str, slug: str, path: str) -> None:
-    """List what is in a backup of a repository: its parts, or the folder PATH."""
-    rows = mappings(session.client.get(f"{_base(name, 'backups', slug, 'files')}?path={quote(path)}"), "entries")
-    session.output.rows(rows, _ENTRY_COLUMNS, name="path", empty="There is nothing in it.")
-
-
-@click.command(cls=Command, examples=("supervisor backups get nas 5f2e1c07 share/photos/cat.jpg cat.jpg",))
-@click.argument("name", metavar="REPOSITORY", type=BACKUP_REPOSITORY)
-@click.argument("slug", type=BACKUP)
-@click.argument("path")
-@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
-@pass_session
-def get(session: Session, name: str, slug: str, path: str, target: Path) -> None:
-    """Write one file of a backup to TARGET on this machine; a folder comes as a tar archive."""
-    if target.exists():
-        raise click.UsageError(f"{target} exists already")
-    try:
-        content = f"{_base(name, 'backups', slug, 'content')}?path={quote(path)}"
-        with (
-            session.client.stream(content) as pieces,
-            target.open("xb") as file,
-            Transfer(session, f"Fetching {path}", None) as shown,
-        ):
-            for piece in pieces:
-                file.write(piece)
-                shown.add(len(piece))
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    session.output.done(f"Wrote {target}", name=str(target))
-
-
-@click.command("restore-file", cls=Command, examples=("supervisor backups restore-file nas 5f2e1c07 share/photos",))
-@click.argument("name", metavar="REPOSITORY", type=BACKUP_REPOSITORY)
-@click.argument("slug", type=BACKUP)
-@click.argument("path")
-@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
-@pass_session
-def restore_file(session: Session, name: str, slug: str, path: str, *, yes: bool) -> None:
-    """Put one file or folder of a backup back to where it was; what is there now is replaced."""
-    confirm(f"Replace {path} by that of the backup {slug}?", yes=yes)
-    _job(session, _base(name, "backups", slug, "restore", "path"), {"path": path}, f"Restoring {path}")
-    session.output.done(f"Restored {path}", name=path)
 
 
 repository = Group(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from supervisor.cli.answers import mapping, mappings
 from supervisor.cli.arguments import BACKUP, INSTALLED, LOCAL, LOCATION
+from supervisor.cli.backup_browse import browse, get, restore_file
 from supervisor.cli.backup_files import download, upload
-from supervisor.cli.backup_password import PASSWORD_VARIABLE, password_of_environment
+from supervisor.cli.backup_password import api_location, given_password, password_file, password_for
 from supervisor.cli.backup_quiet import freeze, stale, thaw
-from supervisor.cli.backup_repositories import browse, get, repository, restore_file
+from supervisor.cli.backup_repositories import repository
 from supervisor.cli.backup_schedules import schedule
 from supervisor.cli.client import route
 from supervisor.cli.columns import Column, Field, moment, size
@@ -74,34 +74,6 @@ _EXTENT_COLUMNS = (
     Column("SIZE", lambda row: size(row.get("size")), right=True),
 )
 
-_password_file = click.option(
-    "--password-file",
-    type=click.Path(exists=True, dir_okay=False),
-    help=f"Read the password from the first line of a file (or set {PASSWORD_VARIABLE}).",
-)
-
-
-def _given_password(file: str | None) -> str | None:
-    """Return the password that the file or the environment gives."""
-    if file is not None:
-        return Path(file).read_text(encoding="utf-8").partition("\n")[0]
-    return password_of_environment()
-
-
-def _password_for(session: Session, slug: str, file: str | None, location: str | None) -> str | None:
-    """Return the password of a backup, asking for it where it needs one and none was given."""
-    data = mapping(session.client.get(route("backups", slug, "info")))
-    places = mapping(data.get("location_attributes"))
-    place = mapping(places.get(location or data.get("location") or LOCAL))
-    if not place.get("protected"):
-        return None
-    given = _given_password(file)
-    if given is None and session.stderr_terminal:
-        given = str(click.prompt(f"Password of backup {slug}", hide_input=True, err=True))
-    if not given:
-        raise Failure(f"backup {slug} is encrypted", ExitCode.USAGE, hint="give its password with --password-file")
-    return given
-
 
 @click.command("list", cls=Command)
 @pass_session
@@ -136,7 +108,7 @@ def info(session: Session, slug: str) -> None:
 @click.option("--homeassistant", is_flag=True, help="Save Home Assistant's configuration; alone or with other parts.")
 @click.option("--no-database", is_flag=True, help="Leave Home Assistant's database out.")
 @click.option("--encrypt", is_flag=True, help="Encrypt it; asks for the password where none is given.")
-@_password_file
+@password_file
 @click.option("--no-compress", is_flag=True, help="Don't compress: faster for pictures and films.")
 @click.option("--location", "locations", multiple=True, type=LOCATION, help=f"{PLACES}; may be repeated.")
 @click.option("--file", "file_name", help="The name of the file, ending in .tar.")
@@ -156,7 +128,7 @@ def new(session: Session, /, name: str, *, preview: bool, detach: bool, **option
     if (password := _new_password(session, options)) is not None:
         body["password"] = password
     if options["locations"]:
-        body["location"] = [_place(place) for place in options["locations"]]
+        body["location"] = [api_location(place) for place in options["locations"]]
     if options["file_name"]:
         body["filename"] = options["file_name"]
     kind = "partial" if parts.keys() & {"addons", "folders", "homeassistant"} else "full"
@@ -197,10 +169,6 @@ def _parts(options: Mapping[str, Any]) -> dict[str, Any]:
     return parts
 
 
-def _place(name: str) -> str | None:
-    return None if name == LOCAL else name
-
-
 def _show_preview(session: Session, parts: Mapping[str, Any]) -> None:
     with session.busy("Looking", reads=True):
         data = mapping(session.client.post("/backups/preview", parts))
@@ -209,7 +177,7 @@ def _show_preview(session: Session, parts: Mapping[str, Any]) -> None:
 
 
 def _new_password(session: Session, options: Mapping[str, Any]) -> str | None:
-    given = _given_password(options["password_file"])
+    given = given_password(options["password_file"])
     if given is None and options["encrypt"]:
         if not session.stderr_terminal:
             raise click.UsageError("nobody can be asked for a password here: use --password-file")
@@ -247,7 +215,7 @@ def _follow_backup(session: Session, job: str) -> str:
 @click.option("--folder", "folders", multiple=True, type=FOLDERS, help="Restore only this folder; may be repeated.")
 @click.option("--homeassistant", is_flag=True, help="Restore Home Assistant's configuration.")
 @click.option("--location", type=LOCATION, help="The location whose copy to use.")
-@_password_file
+@password_file
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 @pass_session
 def restore(
@@ -259,10 +227,10 @@ def restore(
     what = "the named parts" if parts else "everything, removing add-ons that are not in it,"
     confirm(f"Replace what is here now: restore {what} from backup {slug}?", yes=yes)
     body: dict[str, Any] = {**parts, "background": True}
-    if (password := _password_for(session, slug, password_file, location)) is not None:
+    if (password := password_for(session, slug, password_file, location)) is not None:
         body["password"] = password
     if location:
-        body["location"] = _place(location)
+        body["location"] = api_location(location)
     answer = mapping(session.client.post(route("backups", slug, "restore", "partial" if parts else "full"), body))
     follow(session, str(answer.get("job_id")), f"Restoring {slug}")
     session.output.done(f"Restored backup {slug}", name=slug, data=answer)
@@ -294,19 +262,19 @@ def _as_options(addons: Sequence[str], folders: Sequence[str], *, core: bool) ->
 @click.command(cls=Command)
 @click.argument("slug", type=BACKUP)
 @click.option("--location", type=LOCATION, help="The location whose copy to check.")
-@_password_file
+@password_file
 @pass_session
 def verify(session: Session, slug: str, *, location: str | None, password_file: str | None) -> None:
     """Check a backup without restoring it: read it to its end, decrypt it, compare its checksums."""
     body: dict[str, Any] = {"background": True}
-    if (password := _password_for(session, slug, password_file, location)) is not None:
+    if (password := password_for(session, slug, password_file, location)) is not None:
         body["password"] = password
     if location:
-        body["location"] = _place(location)
+        body["location"] = api_location(location)
     started = mapping(session.client.post(route("backups", slug, "verify"), body))
     follow(session, str(started.get("job_id")), f"Checking {slug}")
     known = mapping(session.client.get(route("backups", slug, "info")))
-    place = _place(location) if location else known.get("location")
+    place = api_location(location) if location else known.get("location")
     data = mapping(mapping(known.get("verification")).get(place or LOCAL))
     if not data.get("good"):
         raise Failure(f"backup {slug} is damaged:\n" + "\n".join(str(problem) for problem in data.get("problems", ())))
@@ -323,7 +291,7 @@ def verify(session: Session, slug: str, *, location: str | None, password_file: 
 def remove(session: Session, slug: str, *, locations: tuple[str, ...], yes: bool) -> None:
     """Remove a backup, from everywhere or from some locations."""
     confirm(f"Remove backup {slug}?", yes=yes)
-    body = {"location": [_place(place) for place in locations]} if locations else None
+    body = {"location": [api_location(place) for place in locations]} if locations else None
     data = session.client.delete(route("backups", slug), body)
     session.output.done(f"Removed backup {slug}", name=slug, data=data)
 

@@ -144,9 +144,11 @@ class Client:
         return reply.text
 
     @contextmanager
-    def stream(self, path: str) -> Iterator[Iterator[bytes]]:
-        """Give the pieces of a text answer as they come, for as long as the daemon sends any."""
-        with self._open(_Request("GET", path, None, {"Accept": "text/plain"}, None)) as response:
+    def stream(self, path: str, body: Mapping[str, Any] | None = None) -> Iterator[Iterator[bytes]]:
+        """Give the pieces of an answer as they come, for as long as the daemon sends any; with a body, ask by POST."""
+        method, encoded = ("GET", None) if body is None else ("POST", encode(body))
+        accept = "text/plain" if body is None else "*/*"
+        with self._open(_Request(method, path, encoded, {"Accept": accept}, None)) as response:
             if response.status >= 400:
                 content = self._guard(response.read)
                 self.raise_for(Reply(response.status, response.getheader("Content-Type", ""), content), path)

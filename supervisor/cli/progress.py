@@ -99,3 +99,14 @@ def follow(session: Session, uuid: str, title: str | None = None) -> None:
     job = job or ended(session.client, uuid)
     if job is not None:
         raise_for_errors(job)
+
+
+def follow_started(session: Session, path: str, body: Mapping[str, Any], title: str) -> None:
+    """Ask for work in the background, and report its progress until it is done.
+
+    Raises:
+        Failure: it was refused, or ended with errors.
+    """
+    started = mapping(session.client.post(path, {**body, "background": True})).get("job_id")
+    if isinstance(started, str):
+        follow(session, started, title)

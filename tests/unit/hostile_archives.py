@@ -320,9 +320,9 @@ def packed(content: bytes) -> Callable[[Path], bytes]:
 
 GZIPPED = gzip.compress(GOOD + END)
 OUTERS = [
-    OuterCase("no archive", lambda _: b"hello", "cut off"),
-    OuterCase("an empty file", lambda _: b"", "cut off"),
-    OuterCase("a compressed outer archive", lambda path: gzip.compress(whole(path, None)), "header of the archive"),
+    OuterCase("no archive", lambda _: b"hello", "is no backup archive"),
+    OuterCase("an empty file", lambda _: b"", "is no backup archive"),
+    OuterCase("a compressed outer archive", lambda path: gzip.compress(whole(path, None)), "is no backup archive"),
     OuterCase("an outer archive cut off", lambda path: whole(path, None)[:100_000], "cut off"),
     OuterCase("an outer parent path", lambda _: outer({"../share.tar.gz": b"x"}), "climbs out", ArchiveRefused),
     OuterCase("an outer absolute path", lambda _: file("/share.tar.gz") + END, "an absolute path", ArchiveRefused),
@@ -332,7 +332,7 @@ OUTERS = [
     OuterCase("an outer pipe", lambda _: head("x", tarfile.FIFOTYPE) + END, "named pipe", ArchiveRefused),
     OuterCase("an outer sparse file", lambda _: head("x", b"S", size=5) + END, "unknown kind", ArchiveRefused),
     OuterCase("an outer size beyond the file", lambda _: head("share.tar.gz", size=2**33 - 1) + END, "cut off"),
-    OuterCase("an outer negative size", lambda _: head("x", size_field=b"\xff" * 12) + END, "a size of"),
+    OuterCase("an outer negative size", lambda _: head("x", size_field=b"\xff" * 12) + END, "is no backup archive"),
     OuterCase("an outer header of gigabytes", lambda _: head("p", b"x", size=2**32) + END, "beyond", ArchiveRefused),
     OuterCase("a member twice", lambda _: file("share.tar.gz") + file("./share.tar.gz") + END, "twice", ArchiveRefused),
     OuterCase(

@@ -8,7 +8,7 @@ import pytest
 
 from supervisor.drivers.mountinfo import mounted_below
 from supervisor.errors import BackupError, Invalid
-from supervisor.managers.backups import repository_contents, repository_restore
+from supervisor.managers.backups import path_restore, repository_contents
 from supervisor.managers.backups.repository_backup import HERE, KeptPart
 
 
@@ -38,15 +38,15 @@ def test_a_link_in_the_place_of_a_part_is_not_followed(tmp_path: Path, outside: 
 
 def test_a_folder_with_something_mounted_in_it_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = tmp_path / "mountinfo"
-    monkeypatch.setattr(repository_restore, "mounted_below", lambda folder: mounted_below(folder, table))
+    monkeypatch.setattr(path_restore, "mounted_below", lambda folder: mounted_below(folder, table))
     share, source = tmp_path / "share", tmp_path / "restored"
     (share / "films" / "nas").mkdir(parents=True)
     (share / "films" / "nas" / "film").write_text("irreplaceable")
     source.mkdir()
     table.write_text(f"1 1 0:1 / {share}/films/nas rw - cifs //nas/x rw\n")
     with pytest.raises(Invalid, match="something is mounted at nas in it"):
-        repository_restore.put_back(source, share, "films", tmp_path / "aside")
+        path_restore.put_back(source, share, "films", tmp_path / "aside")
     assert (share / "films" / "nas" / "film").read_text() == "irreplaceable"
     table.write_text("")
-    repository_restore.put_back(source, share, "films", tmp_path / "aside")
+    path_restore.put_back(source, share, "films", tmp_path / "aside")
     assert list((share / "films").iterdir()) == []

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import attrs
 import voluptuous as vol
@@ -16,9 +15,9 @@ from supervisor.api.background import run_job
 from supervisor.api.caller import CallerKind
 from supervisor.api.models import backup_repositories as wire
 from supervisor.api.models.system import StartedJob
-from supervisor.api.route import Access, Call, Raw, Route
-from supervisor.drivers.snapshot_engine import Entry
-from supervisor.errors import Forbidden, Invalid
+from supervisor.api.route import Access, Call, Route
+from supervisor.api.routes.backup_files import CONTENT, PATH_QUERY, entry_list, send_content
+from supervisor.errors import Forbidden
 from supervisor.jobs import JobManager
 from supervisor.managers.backups.repositories import Repository, RepositoryManager
 from supervisor.managers.backups.repository_backup import RepositoryBackup
@@ -44,8 +43,6 @@ OPTIONS = vol.Schema({vol.Required("retention"): RETENTION_SCHEMA})
 BACKGROUND = vol.Schema(_BACKGROUND)
 VERIFY = vol.Schema({vol.Optional("share", default=0): vol.All(strict_int, vol.Range(0, 100)), **_BACKGROUND})
 PATH = vol.Schema({vol.Required("path"): non_empty_text, **_BACKGROUND})
-_QUERY = {"path": "The path in the backup, beginning with the name of a part"}
-_CONTENT = Raw("application/octet-stream", description="A file, or a folder as a tar archive")
 _SECRETS = frozenset(str(key) for key in SECRETS_SCHEMA)
 
 
@@ -83,8 +80,8 @@ class BackupRepositoryRoutes:
         return [
             Route("GET", base, access, self._backups, "List its backups", None, wire.KeptBackupList),
             Route("DELETE", one, access, self._forget, "Remove a backup from it"),
-            Route("GET", files, access, self._files, "List a folder of a backup", None, entries, query=_QUERY),
-            Route("GET", f"{one}/content", access, self._content, "Get a file", None, _CONTENT, query=_QUERY),
+            Route("GET", files, access, self._files, "List a folder of a backup", None, entries, query=PATH_QUERY),
+            Route("GET", f"{one}/content", access, self._content, "Get a file", None, CONTENT, query=PATH_QUERY),
             Route("POST", f"{one}/restore/path", access, self._restore, "Put a file or folder back", PATH, StartedJob),
         ]
 
@@ -150,20 +147,11 @@ class BackupRepositoryRoutes:
     async def _files(self, call: Call) -> wire.KeptEntryList:
         path = call.query.get("path", "")
         found = await self._contents.entries(self._one(call).name, call.path["slug"], path)
-        return wire.KeptEntryList(entries=[_entry(entry) for entry in found])
+        return entry_list(found)
 
     async def _content(self, call: Call) -> web.StreamResponse:
         name, slug, path = self._one(call).name, call.path["slug"], call.query.get("path", "")
-        async with self._contents.reading(name, slug, path) as blocks:
-            first = await anext(blocks, b"")
-            response = web.StreamResponse(headers={"Content-Disposition": _attachment(path)})
-            response.content_type = "application/octet-stream"
-            await response.prepare(call.request)
-            await response.write(first)
-            async for block in blocks:
-                await response.write(block)
-            await response.write_eof()
-        return response
+        return await send_content(call, self._contents.reading(name, slug, path), path)
 
     async def _restore(self, call: Call) -> StartedJob | None:
         name, slug, path = self._one(call).name, call.path["slug"], call.body["path"]
@@ -211,22 +199,3 @@ def _backup(backup: RepositoryBackup) -> wire.KeptBackup:
         size_bytes=backup.size,
         parts=parts,
     )
-
-
-def _entry(entry: Entry) -> wire.KeptEntry:
-    return wire.KeptEntry(
-        path=entry.path,
-        name=entry.name,
-        kind=entry.kind.value,
-        size_bytes=entry.size,
-        mode=entry.mode,
-        modified=entry.modified,
-    )
-
-
-def _attachment(path: str) -> str:
-    """Return the header that names the file as people get it."""
-    name = path.rstrip("/").rpartition("/")[2]
-    if not name:
-        raise Invalid("Name what shall be read with ?path=")
-    return f"attachment; filename*=UTF-8''{quote(name, safe='')}"

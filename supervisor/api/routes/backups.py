@@ -73,7 +73,7 @@ _PARTS: Final = {
     vol.Optional("folders", default=list): _FOLDERS,
     vol.Optional("homeassistant", default=False): lenient_bool,
 }
-_OPEN: Final = {
+OPEN: Final[dict[Any, Any]] = {
     vol.Optional("password", default=None): _PASSWORD,
     vol.Optional("background", default=False): lenient_bool,
     vol.Optional("location"): _location,
@@ -88,16 +88,16 @@ PREVIEW: Final = vol.Schema(
         vol.Optional("homeassistant_exclude_database"): lenient_bool,
     }
 )
-RESTORE_FULL: Final = vol.Schema(_OPEN)
+RESTORE_FULL: Final = vol.Schema(OPEN)
 RESTORE_PARTIAL: Final = vol.Schema(
     {
-        **_OPEN,
+        **OPEN,
         vol.Optional("homeassistant", default=False): lenient_bool,
         vol.Optional("addons", default=list): _SLUGS,
         vol.Optional("folders", default=list): _FOLDERS,
     }
 )
-VERIFY: Final = vol.Schema(_OPEN)
+VERIFY: Final = vol.Schema(OPEN)
 REMOVE: Final = vol.Schema({vol.Optional("location"): _locations})
 OPTIONS: Final = vol.Schema({vol.Optional("days_until_stale"): vol.All(vol.Coerce(int), vol.Range(min=1))})
 EXCLUDES: Final = vol.Schema({str: [str]})
@@ -221,7 +221,7 @@ class BackupRoutes:
     async def _create(self, call: Call, selection: Selection | None) -> wire.CreatedBackup:
         body = call.body
         locations = body.get("location")
-        _only_for_core(call, locations or ())
+        only_for_core(call, locations or ())
         order = Order(
             name=body["name"],
             selection=selection,
@@ -240,8 +240,8 @@ class BackupRoutes:
         return wire.CreatedBackup(job_id=spawned.job.uuid, slug=backup.slug)
 
     async def _upload(self, call: Call) -> wire.UploadedBackup:
-        locations = _query_locations(call) or (None,)
-        _only_for_core(call, locations)
+        locations = query_locations(call) or (None,)
+        only_for_core(call, locations)
         pieces = await _first_part(call.request)
         backup = await self._backups.receive(pieces, locations, call.query.get("filename"))
         return wire.UploadedBackup(slug=backup.slug)
@@ -274,15 +274,15 @@ class BackupRoutes:
     async def _remove(self, call: Call) -> None:
         backup = self._backup(call)
         locations = (call.body or {}).get("location")
-        _only_for_core(call, locations or (backup.location,))
+        only_for_core(call, locations or (backup.location,))
         await self._backups.remove(backup.slug, locations)
 
     async def _download(self, call: Call) -> web.StreamResponse:
         backup = self._backup(call)
-        chosen = _query_locations(call)
+        chosen = query_locations(call)
         location = chosen[0] if chosen else backup.location
-        _only_for_core(call, (location,))
-        copy = self._backups.copy_of(backup, location)
+        only_for_core(call, (location,))
+        copy = backup.copy_in(location)
         if isinstance(copy, RepositoryCopy):
             raise Invalid(
                 f"In {location} backup {backup.slug} is no file; get single files from it, or restore it from there"
@@ -312,7 +312,7 @@ class BackupRoutes:
         backup, body = self._backup(call), call.body
         default = "location" not in body
         location = backup.location if default else body["location"]
-        _only_for_core(call, (location,))
+        only_for_core(call, (location,))
         spawned = self._jobs.spawn(
             lambda: self._backups.restore(
                 backup.slug, wanted, password=body["password"] or None, location=location, default_location=default
@@ -327,7 +327,7 @@ class BackupRoutes:
         backup, body = self._backup(call), call.body
         default = "location" not in body
         location = backup.location if default else body["location"]
-        _only_for_core(call, (location,))
+        only_for_core(call, (location,))
         spawned = self._jobs.spawn(
             lambda: self._backups.verify(
                 backup.slug, password=body["password"] or None, location=location, default_location=default
@@ -340,12 +340,12 @@ class BackupRoutes:
         return wire.CheckedBackup(job_id=spawned.job.uuid, **attrs.asdict(found))
 
 
-def _only_for_core(call: Call, locations: tuple[Location, ...]) -> None:
+def only_for_core(call: Call, locations: tuple[Location, ...]) -> None:
     if CLOUD in locations and call.caller.kind is not CallerKind.CORE:
         raise Forbidden(f"Location {CLOUD} is only available for Home Assistant")
 
 
-def _query_locations(call: Call) -> tuple[Location, ...]:
+def query_locations(call: Call) -> tuple[Location, ...]:
     try:
         return _locations(call.query.getall("location")) if "location" in call.query else ()
     except vol.Invalid as err:

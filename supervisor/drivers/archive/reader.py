@@ -19,7 +19,7 @@ from supervisor.drivers.archive.inflate import inflated
 from supervisor.drivers.archive.keys import MAGIC as ENCRYPTED
 from supervisor.drivers.archive.keys import Keyring
 from supervisor.drivers.archive.names import parts_of, shown
-from supervisor.drivers.archive.tar import Kind, members, padded
+from supervisor.drivers.archive.tar import BLOCK, Kind, begins, members, padded
 from supervisor.drivers.archive.work import Work
 from supervisor.errors import ArchiveDamaged, ArchiveRefused, BackupError, NotFound, WrongPassword
 
@@ -150,6 +150,8 @@ class ArchiveReader:
         status = os.fstat(self._descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise BackupError(f"{self._path.name} is no file")
+        if not begins(_read_at(self._descriptor, 0, min(BLOCK, status.st_size))):
+            raise ArchiveDamaged("The file is no backup archive")
         cursor = _Cursor(self._descriptor, status.st_size)
         for member in members(cursor):
             name = "/".join(parts_of(member.name))

@@ -7,7 +7,7 @@ the middle for the end of the archive, and reads an extended header of any size 
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Final, Protocol
@@ -112,6 +112,17 @@ def members(source: Source) -> Iterator[Member]:
         member = _member(info, extension.records)
         extension = _Extension()
         yield member
+
+
+def begins(block: bytes) -> bool:
+    """Tell whether this is how a tar archive begins: with a header, or with its end mark."""
+    if block == _ZEROS:
+        return True
+    try:
+        _decoded(block)
+    except ArchiveDamaged:
+        return False
+    return True
 
 
 def _decoded(block: bytes) -> tarfile.TarInfo:
@@ -223,6 +234,53 @@ def _nanoseconds(name: str, text: str) -> int:
 
 def _seconds(value: float) -> int:
     return int(min(max(value, -MAX_SECONDS), MAX_SECONDS)) * NANOSECOND
+
+
+class _Memory:
+    """Headers at hand, as a source."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def take(self, size: int) -> bytes:
+        taken, self._content = self._content[:size], self._content[size:]
+        return taken
+
+    def skip(self, size: int) -> None:
+        self.take(size)
+
+
+def extension_size(block: bytes) -> int | None:
+    """Return how many bytes follow a header that only speaks about the next one; None for a member's own header.
+
+    Raises:
+        ArchiveDamaged, ArchiveRefused: this is no header, or one beyond measure.
+    """
+    info = _decoded(block)
+    if info.type not in _EXTENSIONS:
+        return None
+    if info.size > MAX_EXTENSION:
+        raise ArchiveRefused("The archive has extended headers beyond measure")
+    return info.size
+
+
+def rename_header(headers: bytes, name: Callable[[str], str]) -> tuple[bytes, int]:
+    """Give a member another name: return its new headers, with all that the old ones say, and its content's size.
+
+    Raises:
+        ArchiveDamaged, ArchiveRefused: as `members`.
+    """
+    source, extension = _Memory(headers), _Extension()
+    while (info := _decoded(source.take(BLOCK))).type in _EXTENSIONS:
+        _extend(extension, info, source)
+    records = extension.records
+    size = _member(info, records).size
+    info.name = name(records.pop("path", info.name))
+    info.linkname = records.pop("linkpath", info.linkname)
+    if info.type == tarfile.LNKTYPE:
+        info.linkname = name(info.linkname)
+    info.pax_headers = records
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"), size
 
 
 _TYPES: Final[dict[Kind, bytes]] = {

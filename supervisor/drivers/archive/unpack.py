@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -16,9 +16,11 @@ import attrs
 from supervisor.drivers.archive.inflate import PIECE
 from supervisor.drivers.archive.keys import Keyring
 from supervisor.drivers.archive.names import parts_of, shown
-from supervisor.drivers.archive.reader import Inner, plain_stream
-from supervisor.drivers.archive.rules import Budget, ForeignLinks, Rules
-from supervisor.drivers.archive.tar import Kind, Member, members, padded
+from supervisor.drivers.archive.reader import Inner
+from supervisor.drivers.archive.rules import ForeignLinks, Rules
+from supervisor.drivers.archive.selection import selected
+from supervisor.drivers.archive.tar import Kind, Member, padded
+from supervisor.drivers.archive.walk import PlainStream, walk
 from supervisor.drivers.archive.work import Work
 from supervisor.errors import ArchiveDamaged, ArchiveRefused, BackupError
 
@@ -39,61 +41,6 @@ class Unpacked:
     kept: dict[str, bytes] = attrs.field(factory=dict)
 
 
-class PlainStream:
-    """The tar stream of an inner archive as the tar reader wants it, counting against the budget."""
-
-    def __init__(self, pieces: Iterator[bytes], budget: Budget, work: Work) -> None:
-        self._pieces = pieces
-        self._budget = budget
-        self._work = work
-        self._piece = memoryview(b"")
-
-    def _more(self) -> bool:
-        for piece in self._pieces:
-            self._budget.spend(len(piece))
-            self._work.check()
-            self._piece = memoryview(piece)
-            return True
-        return False
-
-    def parts(self, size: int) -> Iterator[memoryview]:
-        """Yield the next `size` bytes in parts; fewer when the stream ends."""
-        while size:
-            if not self._piece and not self._more():
-                return
-            part = self._piece[:size]
-            self._piece = self._piece[size:]
-            size -= len(part)
-            yield part
-
-    def take(self, size: int) -> bytes:
-        return b"".join(self.parts(size))
-
-    def skip(self, size: int) -> None:
-        if size != sum(len(part) for part in self.parts(size)):
-            raise ArchiveDamaged("The archive is cut off in a file")
-
-    def drain(self) -> None:
-        """Read what is left, for what is checked last stands at the end."""
-        self._piece = memoryview(b"")
-        while self._more():
-            self._piece = memoryview(b"")
-
-
-def _walk(
-    part: Inner, keyring: Keyring | None, rules: Rules, work: Work
-) -> Iterator[tuple[Member, tuple[str, ...], PlainStream, bool]]:
-    """Yield each member of an inner archive with the stream standing at its content, and whether the rules want it."""
-    budget = Budget(rules.limits)
-    with plain_stream(part, keyring, work) as pieces:
-        stream = PlainStream(pieces, budget, work)
-        for member in members(stream):
-            parts = parts_of(member.name)
-            budget.member(member)
-            yield member, parts, stream, rules.allows(member, parts)
-        stream.drain()
-
-
 def check(
     part: Inner, keyring: Keyring | None, rules: Rules, work: Work, *, keep: Collection[str] = (), limit: int = MAX_KEPT
 ) -> Unpacked:
@@ -104,7 +51,7 @@ def check(
             file to keep is larger than `limit`.
     """
     found = Unpacked()
-    for member, parts, stream, wanted in _walk(part, keyring, rules, work):
+    for member, parts, stream, wanted in walk(part, keyring, rules, work):
         _count(found, member, wanted=wanted)
         name = "/".join(parts)
         if member.kind is not Kind.FILE or name not in keep:
@@ -151,13 +98,34 @@ def unpack(part: Inner, keyring: Keyring | None, target: Path, rules: Rules, wor
     """
     found = Unpacked()
     with _Place(target, rules) as place:
-        for member, parts, stream, wanted in _walk(part, keyring, rules, work):
+        for member, parts, stream, wanted in walk(part, keyring, rules, work):
             _count(found, member, wanted=wanted)
             if wanted:
                 place.put(member, parts, stream)
             else:
                 stream.skip(padded(member.size))
     return found
+
+
+def unpack_path(
+    part: Inner, keyring: Keyring | None, path: tuple[str, ...], target: Path, rules: Rules, work: Work, *, room: int
+) -> Path:
+    """Unpack one file or folder of an inner archive into the existing folder `target`; return where it is now.
+
+    `path` is not empty; `room` is how many bytes it may take.
+
+    Raises:
+        NotFound: there is no such path in it.
+        WrongPassword, ArchiveDamaged, ArchiveRefused, BackupError, Stopped: as `unpack`.
+    """
+    size = 0
+    with _Place(target, rules) as place, closing(selected(part, keyring, path, path[-1], rules, work)) as found:
+        for one in found:
+            size += one.member.size
+            if size > room:
+                raise BackupError(f"{shown(path[-1])} can't be unpacked: No space left on the disk of the data")
+            place.put(one.member, one.parts, one.stream)
+    return target / path[-1]
 
 
 @attrs.define

@@ -9,6 +9,7 @@ from typing import Final
 import attrs
 
 from supervisor.const import MIB
+from supervisor.errors import BackupInvalidError
 
 from .metadata import Metadata
 
@@ -63,6 +64,16 @@ class Backup:
     def copy(self) -> Copy:
         """The copy that is used when nobody asks for another one."""
         return self.copies[self.location]
+
+    def copy_in(self, location: Location) -> Copy:
+        """Return the copy in one of its locations.
+
+        Raises:
+            BackupInvalidError: it has none there.
+        """
+        if (copy := self.copies.get(location)) is None:
+            raise BackupInvalidError(f"Backup {self.slug} is not in location {location or LOCAL_ATTRIBUTE}")
+        return copy
 
     @property
     def hidden(self) -> bool:

@@ -23,6 +23,7 @@ from supervisor.paths import DataPaths
 from .backup import CLOUD, LOCAL_ATTRIBUTE, Backup, Copy, Location, RepositoryCopy
 from .catalogue import Catalogue
 from .creation import Creation, ItemExtent
+from .files import BackupFiles
 from .freezing import LOCK, Freezer
 from .metadata import BackupType
 from .opening import is_wrong_password, keyring_of
@@ -59,6 +60,7 @@ class BackupManager:
     settings: BackupSettings
     freezer: Freezer
     imports: Imports
+    files: BackupFiles
     _jobs: JobManager
     _creation: Creation
     _restoring: Restoring
@@ -96,18 +98,6 @@ class BackupManager:
         await self.catalogue.reload()
         await self.settings.forget_checks(self.catalogue.backups)
         self.judge()
-
-    def copy_of(self, backup: Backup, location: Location) -> Copy:
-        """Return the copy in one of the backup's locations.
-
-        Raises:
-            BackupInvalidError: it has none there.
-        """
-        copy = backup.copies.get(location)
-        if copy is None:
-            place = location or LOCAL_ATTRIBUTE
-            raise BackupInvalidError(f"Backup {backup.slug} is not in location {place}")
-        return copy
 
     async def create(self, order: Order) -> Backup:
         """Make a backup. Its slug is the job's reference as soon as there is one.
@@ -201,7 +191,7 @@ class BackupManager:
         """
         backup = self.catalogue.get(slug)
         place = backup.location if default_location else location
-        copy = self.copy_of(backup, place)
+        copy = backup.copy_in(place)
         async with self._jobs.run(
             "backup_manager_verify", reference=slug, lock=f"backup_{slug}", keep=True, cancellable=True
         ) as job:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import voluptuous as vol
 
 from supervisor.drivers.snapshot_engine import Snapshot
-from supervisor.errors import Invalid, NotFound
+from supervisor.errors import BACKUP_PART_NOT_FOUND, BACKUP_PATH_NOT_FOUND
 
+from .browsing import split_path
 from .repository_tags import decode, slug_of
 
 Exclude = Callable[[str], bool]
@@ -83,7 +84,8 @@ class RepositoryBackup:
             NotFound: the backup has no such part.
         """
         if name not in self.parts:
-            raise NotFound(f"Backup {self.slug} holds no {name}; it holds {', '.join(sorted(self.parts)) or 'nothing'}")
+            held = ", ".join(sorted(self.parts)) or "nothing"
+            raise BACKUP_PART_NOT_FOUND(slug=self.slug, part=name, parts=held)
         return self.parts[name]
 
     def locate(self, path: str) -> tuple[KeptPart, str, str]:
@@ -99,26 +101,12 @@ class RepositoryBackup:
         if first in part.roots and first != HERE:
             return part, first, _join(part.roots[first], rest)
         if HERE not in part.roots:
-            raise NotFound(f"{name} of backup {self.slug} holds no {first or 'files of its own'}")
+            raise BACKUP_PATH_NOT_FOUND(slug=self.slug, path=path)
         return part, HERE, _join(part.roots[HERE], inner)
 
 
 def _join(folder: str, inner: str) -> str:
     return f"{folder.rstrip('/')}/{inner}" if inner else folder
-
-
-def split_path(path: str) -> tuple[str, str]:
-    """Return the part's name and the path in it, cleaned.
-
-    Raises:
-        Invalid: the path is empty or leads out of the backup.
-    """
-    if "\0" in path:
-        raise Invalid("A path can't hold a NUL")
-    parts = PurePosixPath("/" + path.strip("/")).parts[1:]
-    if not parts or ".." in parts:
-        raise Invalid(f"{path or 'Nothing'} is no path in a backup; it begins with the name of a part")
-    return parts[0], "/".join(parts[1:])
 
 
 _ABSOLUTE: Final = vol.All(str, vol.Match(r"^/"))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import attrs
 
 from supervisor.drivers.snapshot_engine import Entry, EntryKind, RepositoryAccess, SnapshotEngine
-from supervisor.errors import NotFound
+from supervisor.errors import BACKUP_PATH_NOT_FOUND
 
-from .repository_backup import HERE, KeptPart, RepositoryBackup, split_path
+from .browsing import split_path
+from .repository_backup import HERE, KeptPart, RepositoryBackup
 
 
 async def listed(engine: SnapshotEngine, access: RepositoryAccess, backup: RepositoryBackup, path: str) -> list[Entry]:
@@ -25,33 +26,44 @@ async def listed(engine: SnapshotEngine, access: RepositoryAccess, backup: Repos
     if not inner:
         return await _top(engine, access, backup.part(name), name)
     part, _, inside = backup.locate(path)
-    found = await engine.entries(access, part.snapshot, inside)
-    if not found:
+    entries = await engine.entries(access, part.snapshot, inside)
+    if not entries:
         return await _itself(engine, access, backup, path)
-    return [attrs.evolve(entry, path=f"{name}/{inner}/{entry.name}") for entry in found]
+    return [attrs.evolve(entry, path=f"{name}/{inner}/{entry.name}") for entry in entries]
 
 
 async def _itself(engine: SnapshotEngine, access: RepositoryAccess, backup: RepositoryBackup, path: str) -> list[Entry]:
     """Tell an empty folder, which holds nothing, from a file, which is listed itself, and from what is not there."""
+    entry = await found(engine, access, backup, path)
+    return [] if entry.kind is EntryKind.FOLDER else [attrs.evolve(entry, path="/".join(split_path(path)))]
+
+
+async def found(engine: SnapshotEngine, access: RepositoryAccess, backup: RepositoryBackup, path: str) -> Entry:
+    """Return what is at a path; the entry's own path is that in the snapshot.
+
+    Raises:
+        Invalid, NotFound: there is no such path in the backup.
+        SupervisorError: the repository can't be read.
+    """
     part, _, inside = backup.locate(path)
     parent, _, last = inside.rpartition("/")
     for entry in await engine.entries(access, part.snapshot, parent or "/"):
         if entry.name == last:
-            return [] if entry.kind is EntryKind.FOLDER else [attrs.evolve(entry, path="/".join(split_path(path)))]
-    raise NotFound(f"Backup {backup.slug} holds no {path}")
+            return entry
+    raise BACKUP_PATH_NOT_FOUND(slug=backup.slug, path=path)
 
 
 async def _top(engine: SnapshotEngine, access: RepositoryAccess, part: KeptPart, name: str) -> list[Entry]:
     """List a part itself: the content of its own root, and its other roots under their names."""
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     if HERE in part.roots:
         for entry in await engine.entries(access, part.snapshot, part.roots[HERE]):
-            found[entry.name] = attrs.evolve(entry, path=f"{name}/{entry.name}")
+            entries[entry.name] = attrs.evolve(entry, path=f"{name}/{entry.name}")
     for root, path in part.roots.items():
         if root == HERE:
             continue
         parent, _, last = path.rpartition("/")
         for entry in await engine.entries(access, part.snapshot, parent or "/"):
             if entry.name == last:
-                found[root] = attrs.evolve(entry, path=f"{name}/{root}")
-    return [found[key] for key in sorted(found)]
+                entries[root] = attrs.evolve(entry, path=f"{name}/{root}")
+    return [entries[key] for key in sorted(entries)]

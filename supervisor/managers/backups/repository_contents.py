@@ -13,16 +13,18 @@ from pathlib import Path
 
 import attrs
 
+from supervisor.drivers.archive.rename import renamed
 from supervisor.drivers.folder import remove_tree
-from supervisor.drivers.snapshot_engine import Entry, Progress, SnapshotEngine
-from supervisor.errors import BackupError, NotFound
+from supervisor.drivers.snapshot_engine import Entry, EntryKind, Progress, SnapshotEngine
+from supervisor.errors import BACKUP_PATH_NOT_FOUND, BackupError, Invalid
 from supervisor.jobs import Job, JobManager
 from supervisor.paths import DataPaths
 
+from .browsing import Browsable
+from .path_restore import live_place, restore_path
 from .repositories import Repository, RepositoryManager
-from .repository_backup import HERE, KeptPart, split_path
-from .repository_browser import listed
-from .repository_restore import live_folder, put_back
+from .repository_backup import HERE, KeptPart
+from .repository_browser import found, listed
 
 
 @attrs.frozen
@@ -77,8 +79,12 @@ class RepositoryContents:
             await self._engine.restore(access, kept.snapshot, [inside], target, told)
         found = target / inside.lstrip("/")
         if not await asyncio.to_thread(_is_there, found):
-            raise NotFound(f"Backup {slug} holds no {path}")
+            raise BACKUP_PATH_NOT_FOUND(slug=slug, path=path)
         return found
+
+    def of(self, name: str, slug: str) -> Browsable:
+        """Return a backup for those who don't care which kind it is of."""
+        return KeptFiles(self, name, slug)
 
     async def restore_path(self, name: str, slug: str, path: str) -> None:
         """Put one file or folder (`part/path`) back to where it was saved from; what is there now is replaced.
@@ -87,18 +93,10 @@ class RepositoryContents:
             Invalid, NotFound: there is no such path in the backup, or nothing to put it back into.
             SupervisorError: it can't be read or written.
         """
-        part, inner = split_path(path)
-        _, root, _ = self._manager.get(name).backup(slug).locate(path)
-        folder = live_folder(self._paths, part, root)
+        self._manager.get(name).backup(slug).locate(path)
+        live_place(self._paths, path)
         async with self._jobs.run("backup_repository_restore", reference=slug, cancellable=True):
-            room = self._paths.tmp / "repositories" / secrets.token_hex(8)
-            await asyncio.to_thread(_make_rooms, room)
-            try:
-                found = await self.fetch_path(name, slug, path, room / "restored")
-                below = inner if root == HERE else inner.partition("/")[2]
-                await asyncio.to_thread(put_back, found, folder, below, room / "replaced")
-            finally:
-                await asyncio.shield(asyncio.to_thread(remove_tree, room))
+            await restore_path(self.of(name, slug), path, self._paths, self._paths.tmp / "repositories")
 
     async def entries(self, name: str, slug: str, path: str) -> list[Entry]:
         """List a folder (`part/path`) of a backup; the paths of the entries begin with the part's name, too.
@@ -121,10 +119,44 @@ class RepositoryContents:
 
     @asynccontextmanager
     async def _reading(self, repository: Repository, slug: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        kept, _, inside = repository.backup(slug).locate(path)
+        backup = repository.backup(slug)
+        kept, _, inside = backup.locate(path)
         access = await self._manager.access(repository)
+        entry = await found(self._engine, access, backup, path)
+        if entry.kind not in (EntryKind.FILE, EntryKind.FOLDER):
+            raise Invalid(f"{path} is a {entry.kind}, no file or folder")
         async with self._engine.read(access, kept.snapshot, inside) as blocks:
-            yield blocks
+            if entry.kind is EntryKind.FILE:
+                yield blocks
+            else:
+                own = path.rstrip("/").rpartition("/")[2]
+                yield renamed(blocks, partial(_own_name, inside.strip("/"), own))
+
+
+@attrs.frozen
+class KeptFiles:
+    """A backup in a repository, as `Browsable`."""
+
+    _contents: RepositoryContents
+    _name: str
+    _slug: str
+
+    async def entries(self, path: str) -> list[Entry]:
+        return await self._contents.entries(self._name, self._slug, path)
+
+    def reading(self, path: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        return self._contents.reading(self._name, self._slug, path)
+
+    async def fetch_path(self, path: str, target: Path) -> Path:
+        return await self._contents.fetch_path(self._name, self._slug, path, target)
+
+
+def _own_name(base: str, own: str, name: str) -> str:
+    """Return the name in an archive of the folder `own` for what the engine calls by its whole path."""
+    name = name.strip("/")
+    if name != base and not name.startswith(f"{base}/"):
+        raise BackupError(f"The engine gave {name}, which nobody asked for")
+    return own + name.removeprefix(base)
 
 
 def tell(job: Job | None, progress: Progress, total: int | None = None) -> None:
@@ -133,11 +165,6 @@ def tell(job: Job | None, progress: Progress, total: int | None = None) -> None:
     if job is not None:
         percent = 100 * progress.done / total if total else None
         job.update(progress=percent, extra={"current": progress.done, "total": total})
-
-
-def _make_rooms(room: Path) -> None:
-    room.mkdir(mode=0o700, parents=True)
-    (room / "restored").mkdir(mode=0o700)
 
 
 def _is_there(path: Path) -> bool:

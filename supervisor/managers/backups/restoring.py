@@ -16,7 +16,7 @@ from awesomeversion import AwesomeVersion
 
 from supervisor.drivers.archive.keys import Keyring
 from supervisor.drivers.archive.reader import ArchiveReader
-from supervisor.drivers.archive.rules import ForeignLinks, Limits, Rules
+from supervisor.drivers.archive.rules import Limits, Rules
 from supervisor.drivers.archive.work import Work, in_thread
 from supervisor.drivers.exchange import Exchange, Pair
 from supervisor.drivers.folder import open_plain_file
@@ -33,6 +33,7 @@ from supervisor.paths import DataPaths
 from supervisor.state import write_atomic
 
 from .addon_restoring import AddonRestoring, finish
+from .archive_files import rules_of
 from .backup import Backup, Copy
 from .contents import CORE, SUPERVISOR, folder_path
 from .core_data import settings_file
@@ -45,7 +46,7 @@ from .sources import Source
 
 _LOGGER = logging.getLogger(__name__)
 
-_RESERVE: Final = 512 * 1024 * 1024
+RESERVE: Final = 512 * 1024 * 1024
 _RESTART_SECONDS: Final = 120.0
 _LOGINS: Final = vol.Schema(
     {vol.Required("registries"): {str: {vol.Required("username"): str, vol.Required("password"): str}}}
@@ -222,7 +223,7 @@ class Restoring:
         """
         if not run.source.holds(item):
             raise BackupError(f"Can't find backup {item}")
-        room = await self._host.free_bytes() - _RESERVE
+        room = await self._host.free_bytes() - RESERVE
         if room <= 0:
             raise BackupError(f"{item} can't be unpacked: No space left on the disk of the data")
         rules = attrs.evolve(rules, limits=Limits(size=room))
@@ -247,15 +248,14 @@ class Restoring:
             raise BackupError(f"Can't find backup {folder}")
         name = folder.replace("/", "_")
         staging = self._paths.restore / f"folder_{name}"
-        # Several add-ons see these folders, each at another place: what leads out of them helps nobody.
-        unpacked = await self._unpack(run, folder, staging, Rules(links=ForeignLinks.LEAVE_OUT))
+        unpacked = await self._unpack(run, folder, staging, rules_of(name))
         target = folder_path(self._paths, folder)
         async with _cleared(staging):
             await self._swap(Exchange(staging, (Pair(unpacked.name, target),), {}))
 
     async def _core(self, run: _Run) -> None:
         staging = self._paths.restore / "homeassistant"
-        unpacked = await self._unpack(run, CORE, staging, Rules(links=ForeignLinks.KEEP))
+        unpacked = await self._unpack(run, CORE, staging, rules_of(CORE))
         async with _cleared(staging):
             settings = await asyncio.to_thread(_read_settings, unpacked / "homeassistant.json")
             has_data = await asyncio.to_thread((unpacked / "data").is_dir)
@@ -286,7 +286,7 @@ class Restoring:
             raise BackupError(f"Can't find backup {slug}")
         async with self._jobs.run("app_manager_restore", reference=slug) as job:
             staging = self._addon_restoring.staging(slug)
-            unpacked = await self._unpack(run, slug, staging, Rules(links=ForeignLinks.KEEP))
+            unpacked = await self._unpack(run, slug, staging, rules_of(slug))
             async with _cleared(staging):
                 started = await self._addon_restoring.restore(slug, unpacked, job)
             if started is not None:

@@ -6,53 +6,86 @@ folder to the next one and follows no link.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from supervisor.drivers.archive.work import Work, in_thread
+from supervisor.drivers.folder import remove_tree
 from supervisor.drivers.mountinfo import mounted_below
 from supervisor.errors import Internal, Invalid, NotFound, SupervisorError
 from supervisor.paths import DataPaths
 
-from .repository_backup import HERE
+from .browsing import Browsable, split_path
+from .contents import CORE, SUPERVISOR
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CORE: Final = "homeassistant"
 
 
-def live_folder(paths: DataPaths, part: str, root: str) -> Path:
-    """Return where a root of a part lies on this machine.
+def live_place(paths: DataPaths, path: str) -> tuple[Path, str]:
+    """Return the folder of this machine that a path of a backup belongs to, and the path below that.
 
     Raises:
-        Invalid: it is no folder that single files could be put back into.
+        Invalid: it is nothing that could be put back alone.
     """
+    part, inner = split_path(path)
     folders = {"share": paths.share, "ssl": paths.ssl, "media": paths.media, "addons_local": paths.addons_local}
-    found: Path | None = None
     if part in folders:
-        found = folders[part] if root == HERE else None
-    elif part == _CORE:
-        found = paths.homeassistant if root == "data" else None
-    elif root in ("data", "config"):
-        found = (paths.addons_data if root == "data" else paths.addon_configs) / part
-    if found is None:
-        raise Invalid(f"This belongs to what the Supervisor knows of {part}; it comes back only with the whole of it")
-    return found
+        folder, below = folders[part], inner
+    else:
+        root, _, below = inner.partition("/")
+        known = {"data": paths.homeassistant}
+        if part != CORE:
+            known = {"data": paths.addons_data / part, "config": paths.addon_configs / part}
+        if part == SUPERVISOR or (root and root not in known):
+            raise Invalid(
+                f"This belongs to what the Supervisor knows of {part}; it comes back only with the whole of it"
+            )
+        folder = known.get(root, Path())
+    if not below:
+        raise Invalid("A part as a whole is restored by restoring the backup")
+    return folder, below
+
+
+async def restore_path(backup: Browsable, path: str, paths: DataPaths, rooms: Path) -> None:
+    """Put one file or folder (`part/path`) of a backup back to where it was; what is there now is replaced.
+
+    It is made whole in a folder of its own below `rooms` first; nothing is left there.
+
+    Raises:
+        Invalid, NotFound: there is no such path in the backup, or nothing to put it back into.
+        SupervisorError: it can't be read or written.
+    """
+    folder, below = live_place(paths, path)
+    room = rooms / secrets.token_hex(8)
+    await asyncio.to_thread(_make_rooms, room)
+    try:
+        found = await backup.fetch_path(path, room / "restored")
+        # Waited for in any case: nobody may tidy up while it is at work.
+        await in_thread(Work(), lambda: put_back(found, folder, below, room / "replaced"))
+    finally:
+        await asyncio.shield(asyncio.to_thread(remove_tree, room))
+
+
+def _make_rooms(room: Path) -> None:
+    room.mkdir(mode=0o700, parents=True)
+    (room / "restored").mkdir(mode=0o700)
 
 
 def put_back(source: Path, folder: Path, inner: str, aside: Path) -> None:
-    """Move `source` to `inner` below `folder`; what was there is moved to `aside`, a path where nothing is. Blocking.
+    """Move `source` to `inner`, a clean path below `folder`; what was there goes to `aside`, which is free. Blocking.
 
     Raises:
         NotFound: `folder` is not there.
-        Invalid: a link or a file stands where a folder has to be; `inner` names nothing below the folder.
+        Invalid: a link or a file stands where a folder has to be, or something is mounted there.
         Internal: the disk refused.
     """
-    *parents, last = [name for name in inner.split("/") if name] or [""]
-    if not last or ".." in (*parents, last):
-        raise Invalid("A part as a whole is restored by restoring the backup")
+    *parents, last = inner.split("/")
     if below := mounted_below(folder.joinpath(*parents, last)):
         raise Invalid(f"{inner} can't be put back: something is mounted at {below[0]} in it; unmount it first")
     with _opened(folder, parents) as descriptor:
