@@ -65,7 +65,10 @@ def test_files_and_folders_come_out_as_they_went_in(
         with tarfile.open(fileobj=io.BytesIO(read(part, keys, ("photos",)))) as tar:
             names = sorted(member.name for member in tar)
             assert names == sorted(
-                ["photos", *(f"photos/{path.relative_to(source / 'photos')}" for path in (source / "photos").rglob("*"))]
+                [
+                    "photos",
+                    *(f"photos/{path.relative_to(source / 'photos')}" for path in (source / "photos").rglob("*")),
+                ]
             )
             assert tar.extractfile("photos/linked").read() == b"shared by both"  # type: ignore[union-attr]
             assert tar.getmember("photos/deep/script").mode == 0o750

@@ -296,3 +296,68 @@ def test_the_password_of_a_repository_comes_from_the_environment_where_no_file_i
     command("backups", "repository", "add", "usb", "/mnt", "--password-file", str(file))
     sent = [seen.json["password"] for seen in daemon.requests()]
     assert sent == ["from the environment", "from the file"]
+
+
+ENTRIES = {
+    "entries": [
+        {
+            "path": "ssl/key",
+            "name": "key",
+            "kind": "file",
+            "size_bytes": 3,
+            "mode": 0o600,
+            "modified": "2026-11-20T10:11:12+00:00",
+        }
+    ]
+}
+
+
+def test_files_of_a_backup_are_asked_of_it_and_those_of_a_repository_of_that(command: Run, daemon: FakeDaemon) -> None:
+    daemon.answers[("POST", f"/backups/{SLUG}/files")] = ENTRIES
+    daemon.answers[("GET", f"/backups/repositories/nas/backups/{SLUG}/files")] = ENTRIES
+    assert "ssl/key" in command("backups", "browse", SLUG, "ssl", "deep/er").out
+    assert body(daemon, f"/backups/{SLUG}/files") == {"path": "ssl/deep/er"}
+    assert "ssl/key" in command("backups", "browse", "nas", SLUG, "ssl").out
+    assert command("backups", "browse", "nas", SLUG, "ssl", "--location", "nas").code == 2
+
+
+def test_the_password_of_a_copy_is_taken_for_its_files_but_not_for_its_items(
+    command: Run, daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    daemon.answers[("POST", f"/backups/{SLUG}/files")] = ENTRIES
+    secret = tmp_path / "password"
+    secret.write_text("geheim\n")
+    assert command("backups", "browse", SLUG, "--location", "nas").code == 0
+    assert command("backups", "browse", SLUG, "ssl", "--location", "nas").code == 2
+    assert command("backups", "browse", SLUG, "ssl", "--location", "nas", "--password-file", str(secret)).code == 0
+    asked = [seen.json for seen in daemon.requests("POST") if seen.path == f"/backups/{SLUG}/files"]
+    assert asked == [
+        {"path": "", "location": "nas"},
+        {"path": "ssl", "location": "nas", "password": "geheim"},
+    ]
+
+
+@pytest.mark.parametrize("dashed", [False, True])
+def test_a_target_is_an_argument_or_an_option(
+    command: Run, daemon: FakeDaemon, tmp_path: Path, *, dashed: bool
+) -> None:
+    daemon.answers[("POST", f"/backups/{SLUG}/content")] = Text("secret")
+    daemon.answers[("GET", f"/backups/{SLUG}/download")] = Text("x" * 1572864)
+    for words in (("get", SLUG, "ssl/key"), ("download", SLUG)):
+        target = tmp_path / words[0]
+        result = command("backups", *words, *(("-f",) if dashed else ()), str(target))
+        assert result.code == 0, result.err
+        assert target.stat().st_size == (6 if words[0] == "get" else 1572864)
+        assert command("backups", *words, "x", "-f", str(target)).code == 2
+    assert command("backups", "get", SLUG, "only").code == 2
+
+
+def test_what_is_not_in_the_backup_is_not_found(command: Run, daemon: FakeDaemon) -> None:
+    key = "backup_path_not_found_error"
+    error = {"type": "NotFound", "message": f"Backup {SLUG} holds no ssl/gone", "stage": None, "error_key": key}
+    daemon.answers[("POST", f"/backups/{SLUG}/restore/path")] = {"job_id": UUID}
+    daemon.answers[("GET", f"/jobs/{UUID}")] = job(UUID, done=True, errors=[error])
+    result = command("backups", "restore-file", SLUG, "ssl/gone", "--yes")
+    assert result.code == 4
+    assert "holds no ssl/gone" in result.err
+    assert body(daemon, f"/backups/{SLUG}/restore/path") == {"path": "ssl/gone", "background": True}
