@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import shutil
 import signal
+import tarfile
 from datetime import UTC
 from pathlib import Path
 
@@ -341,3 +343,35 @@ async def test_a_link_among_the_backups_leads_no_repository_elsewhere(stage: Sta
     folder.symlink_to(outside / "good")
     with pytest.raises(Unavailable, match="a link leads out of"):
         await manager.prune("good", UTC)
+
+
+async def test_a_folder_is_read_as_an_archive_with_its_own_name_and_a_file_as_it_is(stage: Stage) -> None:
+    manager = await with_repository(stage)
+    await stage.save(manager, "aaaa1111")
+    contents = stage.contents(manager)
+
+    async def read(path: str) -> bytes:
+        async with contents.reading("nas", "aaaa1111", path) as blocks:
+            return b"".join([block async for block in blocks])
+
+    for path, folder in (("share", stage.share), ("local_x/data", stage.addon), ("share/sub", stage.share / "sub")):
+        own = path.rpartition("/")[2]
+        wanted = {f"{own}/{inner.relative_to(folder)}" for inner in folder.rglob("*") if inner.suffix != ".tmp"}
+        with tarfile.open(fileobj=io.BytesIO(await read(path))) as tar:
+            assert set(tar.getnames()) - {own} == wanted
+    assert await read("local_x/data/deep/file") == b"of the add-on"
+
+
+async def test_a_path_that_is_not_there_is_told_with_its_key(stage: Stage) -> None:
+    manager = await with_repository(stage)
+    await stage.save(manager, "aaaa1111")
+    contents = stage.contents(manager)
+    for path, key in (("share/gone", "backup_path_not_found_error"), ("gone/x", "backup_part_not_found_error")):
+        with pytest.raises(NotFound) as listed:
+            await contents.entries("nas", "aaaa1111", path)
+        with pytest.raises(NotFound) as restored:
+            await contents.restore_path("nas", "aaaa1111", path)
+        with pytest.raises(NotFound) as read:
+            async with contents.reading("nas", "aaaa1111", path):
+                pass
+        assert {listed.value.key, restored.value.key, read.value.key} == {key}

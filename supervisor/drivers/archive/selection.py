@@ -17,7 +17,7 @@ from supervisor.drivers.archive.walk import PlainStream, walk
 from supervisor.drivers.archive.work import Work
 from supervisor.errors import ArchiveDamaged, ArchiveRefused, Invalid, NotFound
 
-MAX_ENTRIES: Final = 100_000
+MAX_ENTRIES: Final = 50_000
 MAX_LINKS: Final = 100_000
 # A link to a link to a link: nobody who packs honestly makes even one of these.
 _MAX_ROUNDS: Final = 4

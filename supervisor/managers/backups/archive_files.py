@@ -80,10 +80,11 @@ class ArchiveFiles:
                 return self._parts(archive)
         async with self._working("backup_manager_browse", path) as (job, wanted):
             work = ByteProgress(job, wanted.inner.size).work()
-            found = await in_thread(
-                work,
-                lambda: listed(wanted.inner, self._keyring, wanted.path, rules_of(wanted.part), work),
-            )
+            return await in_thread(work, lambda: self._listed(wanted, work))
+
+    def _listed(self, wanted: _Wanted, work: Work) -> list[Entry]:
+        """Blocking."""
+        found = listed(wanted.inner, self._keyring, wanted.path, rules_of(wanted.part), work)
         base = "/".join((wanted.part, *wanted.path))
         if isinstance(found, Member):
             return [_entry(base, found)]
