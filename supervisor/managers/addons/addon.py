@@ -203,6 +203,14 @@ class Addon:
                     self._changed.clear()
                     await self._changed.wait()
 
+    async def stays(self, seconds: float) -> None:
+        """Wait `seconds`, or until it ends if that is sooner."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.running:
+                    self._changed.clear()
+                    await self._changed.wait()
+
     def _ended(self, state: AddonState, exit_code: int | None) -> None:
         self.last_exit_code = exit_code
         self.ip_address = UNKNOWN_ADDRESS

@@ -13,6 +13,7 @@ from .manager import AddonManager
 from .ports import published_ports
 
 REPAIR_ATTEMPTS = 5
+STAY_SECONDS = 1.0
 
 
 @attrs.frozen
@@ -95,5 +96,7 @@ class AddonFixups:
 
     async def _settled(self, addon: Addon) -> None:
         await self._addons.runner.settled(addon)
+        # What ends as soon as it has begun is no remedy, and the engine may tell of its end only after its start.
+        await addon.stays(STAY_SECONDS)
         if addon.state in (AddonState.ERROR, AddonState.UNKNOWN):
             raise Internal(f"Add-on {addon.slug} was started and did not stay: its log tells why")

@@ -26,6 +26,8 @@ from supervisor.state import sync_folder, write_atomic
 from .repository_place import Place, PlaceKind
 
 _HOST: Final = "repository"
+# What ssh says of its failure must be heard before restic sees that there is no connection, and ends.
+_SSH: Final = 'ssh "$@"; code=$?; [ $code -ne 255 ] || sleep 0.5; exit $code'
 _HOST_KEY: Final = re.compile(r"(ssh-[a-z0-9-]+|ecdsa-sha2-[a-z0-9-]+|sk-[a-z0-9@.-]+) ([A-Za-z0-9+/]+=*)( .*)?")
 _PRIVATE_KEY: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----\n[^-]*-----END [A-Z ]*PRIVATE KEY-----\n?")
 _UNPINNED: Final = "StrictHostKeyChecking accept-new"
@@ -178,7 +180,8 @@ class RepositoryFiles:
                 url = str(self.mounts / place.mount / place.path)
             case PlaceKind.SFTP:
                 url = f"sftp:{_HOST}:{place.path.removeprefix('~/')}"
-                command = shlex.join(("ssh", "-F", str(folder / "ssh_config"), _HOST, "-s", "sftp"))
+                ssh = ("-F", str(folder / "ssh_config"), _HOST, "-s", "sftp")
+                command = shlex.join(("sh", "-c", _SSH, "sh", *ssh))
                 settings = (f"sftp.command={command}",)
             case PlaceKind.S3:
                 scheme = "https" if place.encrypted else "http"
