@@ -11,7 +11,7 @@ import contextlib
 import json
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -212,7 +212,7 @@ class Restic:
         *arguments: str,
         on_written: Callable[[int], None] | None = None,
     ) -> AsyncIterator[Run]:
-        settings = list(_each("--option", access.settings))
+        settings = list(_each("--option", map(_field, access.settings)))
         environment = {
             **access.environment,
             "HOME": str(access.cache),
@@ -226,7 +226,12 @@ class Restic:
             yield run
 
 
-def _each(option: str, values: Sequence[str]) -> Iterator[str]:
+def _field(setting: str) -> str:
+    """Return a setting as the program reads it: as a row of CSV, in which commas and quotes mean something."""
+    return '"' + setting.replace('"', '""') + '"'
+
+
+def _each(option: str, values: Iterable[str]) -> Iterator[str]:
     for value in values:
         yield option
         yield value
