@@ -161,6 +161,18 @@ async def test_what_a_restarted_network_manager_forgot_is_taken_back_with_its_pa
     assert (house.stand.secret, house.stand.history) == ("correct horse", ["kept"])
 
 
+async def test_what_network_manager_put_back_itself_is_nothing_to_guard_when_it_restarts(house: House) -> None:
+    await house.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="correct horse")
+    await house.join(ssid="hall", confirm=1)
+    await asyncio.sleep(1)
+    house.stand.time_is_up()
+    await until(lambda: house.pending is None)
+    await house.stand.restart()
+    await until(lambda: house.network.can_be_changed)
+    await house.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="correct horse")
+    assert (house.pending, house.wireless.wifi) == (None, ATTIC)
+
+
 async def test_a_change_can_be_confirmed_after_network_manager_was_restarted(house: House) -> None:
     await house.joined_and_restarted()
     with pytest.raises(Busy, match="waits to be confirmed"):

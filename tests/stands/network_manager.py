@@ -215,6 +215,10 @@ class NetworkStand(BusService):
         self.history.append("kept")
         self.set(ROOT, NAME, "Checkpoints", [])
 
+    def time_is_up(self) -> None:
+        """Go back to the checkpoint that nobody destroyed in time."""
+        self._go_back(CHECKPOINT)
+
     def _go_back(self, _checkpoint: str) -> list[dict[str, int]]:
         if self._checkpoint is None:
             raise Refusal(f"{NAME}.InvalidArguments", "checkpoint does not exist")

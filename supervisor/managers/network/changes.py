@@ -51,6 +51,8 @@ GUARD_SECONDS: Final = 240
 AGAIN_SECONDS: Final = 5.0
 GIVE_UP_SECONDS: Final = 600.0
 STOP_SECONDS: Final = 20.0
+# Its clock began to run a little before ours.
+CLOCK_SECONDS: Final = 1.0
 
 
 @attrs.frozen
@@ -113,10 +115,12 @@ class NetworkChanges:
         return pending if pending.checkpoint in (self._network.service.checkpoints or ()) else None
 
     def _service_changed(self, _names: frozenset[str]) -> None:
+        pending = self._pending
         if self._network.service.available:
+            if pending is not None and self._was_put_back(pending):
+                self._pending = None
             return
         self._forgotten = True
-        pending = self._pending
         if pending is not None and pending.checkpoint is not None:
             _LOGGER.warning(
                 "%s: NetworkManager is gone, and with it what it was to take back; the daemon does that itself, unless "
@@ -124,6 +128,13 @@ class NetworkChanges:
                 pending.interface,
             )
             self._guard_by_ourselves(attrs.evolve(pending, checkpoint=None))
+
+    def _was_put_back(self, pending: Pending) -> bool:
+        """Tell whether NetworkManager has done what it was to do: nobody has to guard that any more."""
+        if pending.checkpoint is None or pending.checkpoint in (self._network.service.checkpoints or ()):
+            return False
+        # Before its time it is one that NetworkManager has not told of yet.
+        return asyncio.get_running_loop().time() >= pending.deadline - CLOCK_SECONDS
 
     def _guard_by_ourselves(self, pending: Pending) -> None:
         self._pending = pending
