@@ -24,7 +24,7 @@ from typing import Any
 import attrs
 from isal import igzip_lib, isal_zlib
 from nacl import bindings as sodium
-from stage import Daemon, Row
+from stage import Daemon, Row, show
 
 from supervisor.drivers.archive.ahead import Ahead
 from supervisor.drivers.archive.content import Tree
@@ -300,11 +300,7 @@ def main() -> int:
         rows = list(measure(given.folder, 200 if given.quick else 1000, 1 if given.quick else 3))
     finally:
         shutil.rmtree(given.folder, ignore_errors=True)
-    width = max(len(row.what) for row in rows)
-    verdicts = {True: "PASS", False: "FAIL", None: ""}
-    for row in rows:
-        print(f"{row.what:<{width}}  {row.value:>28}  {row.wanted:>10}  {verdicts[row.good]}".rstrip())
-    return 0 if all(row.good is not False for row in rows) else 1
+    return show(rows)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from archive import make_data
-from stage import Row
+from stage import Row, show
 
 from supervisor.drivers.folder import remove_tree
 from supervisor.drivers.restic import Restic
@@ -98,11 +98,7 @@ def main() -> int:
         rows = asyncio.run(measure(given.folder, 600 if given.quick else 1000))
     finally:
         shutil.rmtree(given.folder, ignore_errors=True)
-    width = max(len(row.what) for row in rows)
-    verdicts = {True: "PASS", False: "FAIL", None: ""}
-    for row in rows:
-        print(f"{row.what:<{width}}  {row.value:>28}  {row.wanted:>10}  {verdicts[row.good]}".rstrip())
-    return 0 if all(row.good is not False for row in rows) else 1
+    return show(rows)
 
 
 if __name__ == "__main__":

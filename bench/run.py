@@ -20,7 +20,7 @@ from typing import Any
 import boot
 import docker
 import logs
-from stage import BARE_PORT, GATEWAY, Daemon, Row, bare, in_turn
+from stage import BARE_PORT, GATEWAY, Daemon, Row, bare, in_turn, show
 
 import host
 
@@ -249,11 +249,7 @@ def main() -> int:
             rows += host.measure(given.folder / "host", quick=given.quick)
     finally:
         shutil.rmtree(given.folder, ignore_errors=True)
-    width = max(len(row.what) for row in rows)
-    verdicts = {True: "PASS", False: "FAIL", None: ""}
-    for row in rows:
-        print(f"{row.what:<{width}}  {row.value:>28}  {row.wanted:>9}  {verdicts[row.good]}".rstrip())
-    return 0 if all(row.good is not False for row in rows) else 1
+    return show(rows)
 
 
 if __name__ == "__main__":

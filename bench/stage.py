@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,15 @@ class Row:
     value: str
     wanted: str = ""
     good: bool | None = None
+
+
+def show(rows: Sequence[Row]) -> int:
+    """Print the table; return the exit status, 1 when a figure is not what is asked."""
+    width = max(len(row.what) for row in rows)
+    verdicts = {True: "PASS", False: "FAIL", None: ""}
+    for row in rows:
+        print(f"{row.what:<{width}}  {row.value:>28}  {row.wanted:>10}  {verdicts[row.good]}".rstrip())
+    return 0 if all(row.good is not False for row in rows) else 1
 
 
 class Daemon:
