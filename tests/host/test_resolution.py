@@ -130,7 +130,7 @@ async def stopped_clock(host: BoxDaemon, box: Box) -> AsyncIterator[dict[str, An
     )
     await box.ask("systemctl", "start", "systemd-timesyncd")
     drop_in = box.root / DROP_IN
-    drop_in.parent.mkdir(parents=True)
+    drop_in.parent.mkdir(exist_ok=True, parents=True)
     drop_in.write_text("[Service]\nEnvironment=SUPERVISOR_WHOAMI_URL=http://127.0.0.1:8099/whoami\n")
     await box.ask("systemctl", "daemon-reload")
     await host.restart()
