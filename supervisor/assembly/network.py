@@ -23,7 +23,7 @@ class NetworkParts:
 
     async def load(self) -> None:
         await self.network.load()
-        self.changes.start()
+        await self.changes.start()
 
     async def stop(self) -> None:
         await self.changes.stop()

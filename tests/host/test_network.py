@@ -71,6 +71,11 @@ async def profile(box: Box, *keys: str, name: str = PROFILE) -> list[str]:
     return (await box.ask("nmcli", "-g", ",".join(keys), "connection", "show", name)).splitlines()
 
 
+async def stored(box: Box) -> str:
+    """What the disk has of our profile."""
+    return await box.ask("cat", f"/etc/NetworkManager/system-connections/{PROFILE}.nmconnection")
+
+
 async def test_the_interfaces_are_shown_as_the_host_has_them(network: BoxDaemon, box: Box) -> None:
     info = await network.get("/network/info")
     [eth0] = info["interfaces"]
@@ -188,12 +193,38 @@ async def test_a_restarted_network_manager_does_not_leave_an_unconfirmed_change(
     assert PROFILE not in (await box.ask("nmcli", "-g", "NAME", "connection", "show")).split("\n")
 
 
+async def test_a_boot_ends_a_change_that_nobody_has_confirmed(network: BoxDaemon, box: Box) -> None:
+    assert (await update(network, ipv4=STATIC)).status == 200
+    assert (await update(network, ipv4=DEAD_GATEWAY, confirm=600)).status == 200
+    assert await addresses(box) == ["10.99.0.51/24"]
+    boots = box.state.boots
+    await box.ask("systemctl", "reboot")
+    await asyncio.to_thread(box.wait_until_up, boots=boots + 1)
+    await box.ask("systemctl", "start", "supervisor")
+    await network.ready()
+    await until(lambda: works(network), 30)
+    assert await addresses(box) == ["10.99.0.50/24"]
+    assert await profile(box, "ipv4.gateway") == [address(0)]
+
+
+async def test_a_restarted_daemon_still_takes_the_confirmation(network: BoxDaemon, box: Box) -> None:
+    assert (await update(network, ipv4=STATIC, confirm=30)).status == 200
+    await network.restart()
+    await network.ready()
+    pending = (await network.get("/network/info"))["pending"]
+    assert (pending["interface"], 0 < pending["seconds"] <= 30) == ("eth0", True)
+    assert (await update(network, ipv4=AUTO)).status == 400
+    await network.post("/network/confirm")
+    assert "address1=10.99.0.50/24" in await stored(box)
+
+
 async def test_a_change_that_is_confirmed_stays(network: BoxDaemon, box: Box) -> None:
     assert (await update(network, ipv4=STATIC, confirm=10)).status == 200
     await network.post("/network/confirm")
     assert (await network.get("/network/info"))["pending"] is None
     await asyncio.sleep(11)
     assert await addresses(box) == ["10.99.0.50/24"]
+    assert "address1=10.99.0.50/24" in await stored(box)
 
 
 async def test_a_change_is_taken_back_on_demand(network: BoxDaemon, box: Box) -> None:
@@ -211,6 +242,14 @@ async def test_a_change_is_taken_back_on_demand(network: BoxDaemon, box: Box) ->
 async def test_settings_of_its_own_are_removed_by_disabling(network: BoxDaemon, box: Box) -> None:
     answer = await update(network, ipv4=STATIC)
     assert answer.status == 200, answer.body
+    assert (await update(network, enabled=False, confirm=600)).status == 200
+    assert "10.99.0.50/24" not in await addresses(box)
+    await network.post("/network/rollback")
+
+    async def back() -> bool:
+        return await works(network) and await addresses(box) == ["10.99.0.50/24"]
+
+    await until(back, 40)
     assert (await update(network, enabled=False)).status == 200
     assert PROFILE not in (await box.ask("nmcli", "-g", "NAME", "connection", "show")).split("\n")
 

@@ -19,7 +19,7 @@ from stands.bus_daemon import BusDaemon
 from stands.bus_service import Refusal
 from stands.network_manager import NAME, ROOT, NetworkStand, plain
 from supervisor.drivers.dbus import SystemBus
-from supervisor.errors import Busy, Invalid, Unavailable
+from supervisor.errors import Busy, Invalid, SupervisorError, Unavailable
 from supervisor.events import EventBus, HostInternetChanged
 from supervisor.managers.host import Features, HostFeature
 from supervisor.managers.network import Network, NetworkChanges
@@ -49,6 +49,7 @@ class House:
     stand: NetworkStand
     network: Network
     changes: NetworkChanges
+    again: Callable[[], NetworkChanges]
     online: list[bool | None]
 
     async def join(self, *, confirm: int | None = None, **wifi: Any) -> None:
@@ -85,8 +86,8 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     features.provide(HostFeature.NETWORK, lambda: network.can_be_changed, title="NetworkManager", how="")
     await network.load()
     changes = NetworkChanges(bus, network, features)
-    changes.start()
-    yield House(stand, network, changes, online)
+    await changes.start()
+    yield House(stand, network, changes, lambda: NetworkChanges(bus, network, features), online)
     await changes.stop()
     await network.stop()
     await bus.stop()
@@ -201,6 +202,67 @@ async def test_a_first_network_that_was_not_confirmed_is_forgotten(house: House)
     await until(lambda: house.network.can_be_changed)
     await house.changes.roll_back()
     assert (house.stand.kept, house.wireless.enabled) == ({}, False)
+
+
+def saved(house: House) -> list[str]:
+    """The wireless networks that a machine would have after its next boot."""
+    return [plain(one.profile)["802-11-wireless"]["ssid"].decode() for one in house.stand.saved.values()]
+
+
+async def test_the_disk_has_the_old_settings_until_the_new_ones_are_confirmed(house: House) -> None:
+    await house.join(ssid="hall", confirm=600)
+    assert saved(house) == []
+    await house.changes.confirm()
+    assert saved(house) == ["hall"]
+    await house.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="correct horse", confirm=600)
+    assert saved(house) == ["hall"]
+    await house.changes.roll_back()
+    assert saved(house) == ["hall"]
+    await house.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="correct horse")
+    assert saved(house) == ["attic"]
+
+
+async def test_settings_are_removed_for_good_when_that_is_confirmed(house: House) -> None:
+    await house.join(ssid="hall")
+    await house.changes.update("wlan0", InterfaceChange(enabled=False), confirm=600)
+    assert (house.wireless.connected, saved(house)) == (False, ["hall"])
+    await house.changes.roll_back()
+    assert (house.wireless.connected, saved(house)) == (True, ["hall"])
+    await house.changes.update("wlan0", InterfaceChange(enabled=False), confirm=600)
+    await house.changes.confirm()
+    assert (house.wireless.enabled, house.stand.kept, saved(house)) == (False, {}, [])
+
+
+async def test_a_daemon_that_was_restarted_knows_what_waits_to_be_confirmed(house: House) -> None:
+    await house.join(ssid="hall")
+    await house.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="correct horse", confirm=600)
+    await house.changes.stop()
+    changes = house.again()
+    await changes.start()
+    assert changes.pending is not None
+    assert changes.pending.interface == "wlan0"
+    assert 590 < changes.pending.deadline - asyncio.get_running_loop().time() <= 600
+    with pytest.raises(Busy, match="waits to be confirmed"):
+        await changes.update("wlan0", InterfaceChange(enabled=False))
+    await changes.confirm()
+    assert (changes.pending, saved(house), house.wireless.wifi) == (None, ["attic"], ATTIC)
+    await changes.stop()
+
+
+async def test_what_the_disk_does_not_take_is_not_kept(house: House) -> None:
+    def full(path: str) -> None:
+        raise Refusal(f"{NAME}.Settings.Failed", f"failure to write {path}: No space left on device")
+
+    await house.join(ssid="hall")
+    [path] = house.stand.kept
+    settings = house.stand.objects[path][f"{NAME}.Settings.Connection"]
+    settings.methods["Save"] = ("", "", lambda: full(path))
+    await house.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="correct horse", confirm=600)
+    with pytest.raises(SupervisorError, match="No space left on device"):
+        await house.changes.confirm()
+    assert house.pending == "wlan0"
+    await house.changes.roll_back()
+    assert house.wireless.wifi == Wifi(WifiMode.INFRASTRUCTURE, WifiAuth.OPEN, "hall", 70)
 
 
 async def test_a_network_manager_that_ends_in_the_middle_of_a_change_finds_the_old_settings(

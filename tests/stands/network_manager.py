@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from typing import Any
 
 import attrs
@@ -31,13 +32,14 @@ class Kept:
 class NetworkStand(BusService):
     """Has wlan0, and eth0 if `ethernet` says so. `password` is the one that the wireless network takes.
 
-    `kept` are the profiles by path, `history` is what became of checkpoints.
+    `kept` are the profiles by path, `saved` those that are on the disk, `history` is what became of checkpoints.
     """
 
     def __init__(self, address: str, *, password: str = "correct horse", ethernet: bool = False) -> None:
         super().__init__(address, NAME)
         self.password = password
         self.kept: dict[str, Kept] = {}
+        self.saved: dict[str, Kept] = {}
         self.history: list[str] = []
         self._checkpoint: tuple[dict[str, Kept], dict[str, str]] | None = None
         self._made = 0
@@ -59,7 +61,7 @@ class NetworkStand(BusService):
         return one.secret
 
     async def restart(self) -> None:
-        """End and begin again, as systemd restarts it: profiles are on the disk, checkpoints are not."""
+        """End and begin again, as systemd restarts it: profiles are kept, saved or not, checkpoints are not."""
         await self.stop()
         self._checkpoint = None
         properties = self.objects[ROOT][NAME].properties
@@ -78,18 +80,19 @@ class NetworkStand(BusService):
         }
         manager.methods = {
             "CheckConnectivity": ("", "u", self._check),
-            "AddAndActivateConnection": ("a{sa{sv}}oo", "oo", self._add_and_activate),
             "ActivateConnection": ("ooo", "o", self._activate),
+            "DeactivateConnection": ("o", "", self._deactivate),
             "CheckpointCreate": ("aouu", "o", self._remember),
             "CheckpointDestroy": ("o", "", self._forget),
             "CheckpointRollback": ("o", "a{su}", self._go_back),
-            "CheckpointAdjustRollbackTimeout": ("ou", "", lambda _path, _seconds: None),
+            "CheckpointAdjustRollbackTimeout": ("ou", "", self._adjust),
         }
         store = self.served(f"{ROOT}/Settings", f"{NAME}.Settings")
         store.properties = {"Connections": ("ao", [])}
         store.methods = {
             "ReloadConnections": ("", "b", lambda: [True]),
-            "AddConnection": ("a{sa{sv}}", "o", lambda profile: [self._add(profile)]),
+            "AddConnection": ("a{sa{sv}}", "o", self._add_saved),
+            "AddConnectionUnsaved": ("a{sa{sv}}", "o", lambda profile: [self._add(profile)]),
         }
         self.served(f"{ROOT}/DnsManager", f"{NAME}.DnsManager").properties = {"Configuration": ("aa{sv}", [])}
 
@@ -148,21 +151,38 @@ class NetworkStand(BusService):
         self._write(path, profile)
         return path
 
+    def _add_saved(self, profile: Profile) -> list[str]:
+        path = self._add(profile)
+        self._save(path)
+        return [path]
+
     def _keep(self, path: str, kept: Kept) -> None:
         self.kept[path] = kept
         self.objects[path] = {
             f"{NAME}.Settings.Connection": Served(
+                properties={"Unsaved": ("b", True)},
                 methods={
                     "GetSettings": ("", "a{sa{sv}}", lambda: [copy.deepcopy(self.kept[path].profile)]),
                     "GetSecrets": ("s", "a{sa{sv}}", lambda section: [self._secrets(path, section)]),
-                    "Update": ("a{sa{sv}}", "", lambda profile: self._write(path, profile)),
+                    "Update": ("a{sa{sv}}", "", lambda profile: self._update(path, profile)),
+                    "UpdateUnsaved": ("a{sa{sv}}", "", lambda profile: self._write(path, profile)),
+                    "Save": ("", "", lambda: self._save(path)),
                     "Delete": ("", "", lambda: self._delete(path)),
                 }
             )
         }
         self._announce()
 
+    def _update(self, path: str, profile: Profile) -> None:
+        self._write(path, profile)
+        self._save(path)
+
+    def _save(self, path: str) -> None:
+        self.saved[path] = copy.deepcopy(self.kept[path])
+        self.set(path, f"{NAME}.Settings.Connection", "Unsaved", value=False)
+
     def _write(self, path: str, profile: Profile) -> None:
+        self.set(path, f"{NAME}.Settings.Connection", "Unsaved", value=True)
         kept, security = self.kept[path], profile.get(SECURITY, {})
         given = security.pop("psk", None)
         kept.secret = given.value if given else kept.secret if security else None
@@ -174,6 +194,7 @@ class NetworkStand(BusService):
 
     def _delete(self, path: str) -> None:
         del self.kept[path]
+        self.saved.pop(path, None)
         del self.objects[path]
         for device in self._devices:
             if self._used(device) == path:
@@ -191,9 +212,10 @@ class NetworkStand(BusService):
         self.set(_active(device), f"{NAME}.Connection.Active", "Connection", path)
         self.set(device, f"{NAME}.Device", "ActiveConnection", "/" if path == "/" else _active(device))
 
-    def _add_and_activate(self, profile: Profile, device: str, _specific: str) -> list[str]:
-        path = self._add(profile)
-        return [path, *self._activate(path, device, "/")]
+    def _deactivate(self, active: str) -> None:
+        for device in self._devices:
+            if _active(device) == active:
+                self._use(device, "/")
 
     def _activate(self, path: str, device: str, _specific: str) -> list[str]:
         active, kept = _active(device), self.kept[path]
@@ -206,10 +228,18 @@ class NetworkStand(BusService):
         self.later(active, f"{NAME}.Connection.Active", "StateChanged", "uu", [state, 0])
         return [active]
 
-    def _remember(self, _devices: Any, _seconds: int, _flags: int) -> list[str]:
+    def _remember(self, devices: list[str], seconds: int, _flags: int) -> list[str]:
+        self.served(CHECKPOINT, f"{NAME}.Checkpoint").properties = {
+            "Devices": ("ao", devices),
+            "Created": ("x", int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000)),
+            "RollbackTimeout": ("u", seconds),
+        }
         self._checkpoint = (copy.deepcopy(self.kept), {device: self._used(device) for device in self._devices})
         self.set(ROOT, NAME, "Checkpoints", [CHECKPOINT])
         return [CHECKPOINT]
+
+    def _adjust(self, checkpoint: str, seconds: int) -> None:
+        self.set(checkpoint, f"{NAME}.Checkpoint", "RollbackTimeout", seconds)
 
     def _forget(self, _checkpoint: str) -> None:
         self.history.append("kept")

@@ -16,6 +16,7 @@ from supervisor.drivers.dbus.declaration import (
     BOOL,
     BYTE,
     BYTES,
+    INT64,
     NOTHING,
     PATH,
     STRING,
@@ -30,7 +31,6 @@ from supervisor.drivers.dbus.declaration import (
     choice,
     mapping,
     method,
-    several,
 )
 from supervisor.drivers.dbus.interface import PROPERTIES, Interface
 from supervisor.drivers.dbus.signals import Source
@@ -98,14 +98,7 @@ class NetworkManager(Interface):
     checkpoints = Property("Checkpoints", array(PATH))
 
     activate = method("ActivateConnection", PATH, PATH, fixed=(Fixed("o", NO_OBJECT),), returns=PATH)
-    add_and_activate = method(
-        "AddAndActivateConnection",
-        _PROFILE,
-        PATH,
-        fixed=(Fixed("o", NO_OBJECT),),
-        returns=several(PATH, PATH),
-        seconds=_SLOW_SECONDS,
-    )
+    deactivate = method("DeactivateConnection", PATH, returns=NOTHING)
     check_connectivity = method("CheckConnectivity", returns=UINT32, seconds=_CHECK_SECONDS)
     create_checkpoint = method("CheckpointCreate", array(PATH), UINT32, fixed=(_DELETE_NEW,), returns=PATH)
     destroy_checkpoint = method("CheckpointDestroy", PATH, returns=NOTHING)
@@ -117,7 +110,20 @@ class NetworkManager(Interface):
         return _numbers(self.version or "")
 
 
+class Checkpoint(Interface):
+    """`created` is in milliseconds of the machine since it was booted, sleep included; `timeout` in seconds from that."""
+
+    service = NETWORK_MANAGER
+    interface = "org.freedesktop.NetworkManager.Checkpoint"
+
+    devices = Property("Devices", array(PATH))
+    created = Property("Created", INT64)
+    timeout = Property("RollbackTimeout", UINT32)
+
+
 class ProfileStore(Interface):
+    """What is added unsaved is used like any other, but gone after the next boot."""
+
     service = NETWORK_MANAGER
     interface = "org.freedesktop.NetworkManager.Settings"
     default_path = ROOT + "/Settings"
@@ -125,21 +131,27 @@ class ProfileStore(Interface):
     profiles = Property("Connections", array(PATH))
 
     add = method("AddConnection", _PROFILE, returns=PATH, seconds=_SLOW_SECONDS)
+    add_unsaved = method("AddConnectionUnsaved", _PROFILE, returns=PATH, seconds=_SLOW_SECONDS)
     reload = method("ReloadConnections", returns=BOOL, seconds=_SLOW_SECONDS)
 
 
 class StoredProfile(Interface):
     """The settings never hold a secret; an update that has none leaves those that are stored.
 
-    `secrets` gives those of one section alone, in the form of a profile.
+    `secrets` gives those of one section alone, in the form of a profile. After an unsaved update the disk has what it had,
+    and so has the machine after its next boot, until `save`.
     """
 
     service = NETWORK_MANAGER
     interface = "org.freedesktop.NetworkManager.Settings.Connection"
 
+    unsaved = Property("Unsaved", BOOL)
+
     read = method("GetSettings", returns=_PROFILE)
     secrets = method("GetSecrets", STRING, returns=_PROFILE)
     update = method("Update", _PROFILE, returns=NOTHING, seconds=_SLOW_SECONDS)
+    update_unsaved = method("UpdateUnsaved", _PROFILE, returns=NOTHING, seconds=_SLOW_SECONDS)
+    save = method("Save", returns=NOTHING, seconds=_SLOW_SECONDS)
     delete = method("Delete", returns=NOTHING, seconds=_SLOW_SECONDS)
 
 

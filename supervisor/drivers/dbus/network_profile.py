@@ -169,6 +169,16 @@ def matches(profile: Profile, target: Target) -> bool:
     return _text(profile, "connection", "interface-name") == target.name
 
 
+def is_ours(profile: Profile) -> bool:
+    """Whether the daemon has written it."""
+    return _text(profile, "connection", "id").startswith(_OUR_NAME)
+
+
+def is_used(profile: Profile) -> bool:
+    """Whether NetworkManager uses it by itself, as it does where nothing else is said."""
+    return _value(profile, "connection", "autoconnect") is not False
+
+
 # Writing.
 
 
@@ -203,6 +213,15 @@ def fresh(profile: Profile) -> Sections:
     return sections | ({"connection": kept} if kept else {})
 
 
+def out_of_use(profile: Profile, target: Target) -> Sections:
+    """Return the profile as one of ours that NetworkManager does not use by itself."""
+    sections = {name: dict(section) for name, section in profile.items()}
+    connection = sections.setdefault("connection", {})
+    _name(connection, target)
+    connection["autoconnect"] = Variant("b", value=False)
+    return sections
+
+
 def with_secrets(profile: Profile, secrets: Profile) -> Sections:
     """Return the profile with the secrets of its own sections, which NetworkManager tells apart from it."""
     return {name: dict(section) | dict(secrets.get(name, {})) for name, section in profile.items()}
@@ -210,9 +229,7 @@ def with_secrets(profile: Profile, secrets: Profile) -> Sections:
 
 def _connection(old: Section, target: Target, change: InterfaceChange, uuid: str) -> Section:
     new = {key: value for key, value in old.items() if key != "interface-name"}
-    name = old.get("id")
-    if name is None or not str(name.value).startswith(_OUR_NAME):
-        new["id"] = Variant("s", f"{_OUR_NAME} {target.name}")
+    _name(new, target)
     new |= {
         "uuid": Variant("s", uuid),
         "type": Variant("s", TYPES[target.type]),
@@ -225,6 +242,12 @@ def _connection(old: Section, target: Target, change: InterfaceChange, uuid: str
             number = -1 if broadcast is NameBroadcast.DEFAULT else _BROADCASTS.index(broadcast)
             new[key] = Variant("i", number)
     return new
+
+
+def _name(connection: Section, target: Target) -> None:
+    name = connection.get("id")
+    if name is None or not str(name.value).startswith(_OUR_NAME):
+        connection["id"] = Variant("s", f"{_OUR_NAME} {target.name}")
 
 
 def _add_hardware(written: Sections, target: Target) -> None:

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from supervisor.drivers.dbus.network_reading import Card
-from supervisor.managers.network.changes import NetworkChanges, Pending
+from supervisor.managers.network.changes import NetworkChanges
 from supervisor.managers.network.manager import Network
+from supervisor.managers.network.pending import Pending
 
 __all__ = ["Card", "Network", "NetworkChanges", "Pending"]

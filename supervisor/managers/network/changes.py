@@ -2,7 +2,8 @@
 
 Before anything is changed, NetworkManager is made to remember how things are, and to go back to that on its own after a
 while: it does so even when the daemon or the machine's way to it is lost. Once the change is seen to work, or somebody
-confirms it, NetworkManager may forget again.
+confirms it, NetworkManager may forget again. Only then is it written to the disk: a machine that loses its power, or is
+booted again, meanwhile has its old settings.
 
 A NetworkManager that is restarted forgets at once. Then the daemon does it, from what it remembers itself.
 """
@@ -27,7 +28,7 @@ from supervisor.drivers.dbus.network_manager import (
     StoredProfile,
     understood,
 )
-from supervisor.drivers.dbus.network_profile import Target, changed, fresh, matches, uuid_of
+from supervisor.drivers.dbus.network_profile import Target, changed, fresh, matches, out_of_use, uuid_of
 from supervisor.drivers.dbus.network_reading import Card
 from supervisor.drivers.dbus.values import plain
 from supervisor.drivers.neighbour import Reach, reach
@@ -37,6 +38,7 @@ from supervisor.model.network import LAST_VLAN, InterfaceChange, InterfaceType, 
 
 from .manager import Network
 from .memory import Memory
+from .pending import Pending, left_behind, settle
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -53,19 +55,6 @@ GIVE_UP_SECONDS: Final = 600.0
 STOP_SECONDS: Final = 20.0
 # Its clock began to run a little before ours.
 CLOCK_SECONDS: Final = 1.0
-
-
-@attrs.frozen
-class Pending:
-    """A change that goes back by itself when nobody confirms it until `deadline`, a time of the event loop.
-
-    Without `checkpoint` NetworkManager has forgotten about it, and the daemon takes it back.
-    """
-
-    interface: str
-    checkpoint: str | None
-    deadline: float
-    memory: Memory = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -88,9 +77,15 @@ class NetworkChanges:
         self._guard: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] | None = None
 
-    def start(self) -> None:
-        """Watch for a NetworkManager that forgets what it was to take back."""
+    async def start(self) -> None:
+        """Watch for a NetworkManager that forgets what it was to take back, and take up what an earlier run left."""
         self._unsubscribe = self._network.service.subscribe(self._service_changed)
+        try:
+            self._pending = await left_behind(self._bus, self._network)
+        except SupervisorError as err:
+            _LOGGER.warning("Whether a change of the network waits to be confirmed is not known: %s", err.message)
+        if self._pending is not None:
+            _LOGGER.warning("A change of %s waits to be confirmed since before this start", self._pending.interface)
 
     async def stop(self) -> None:
         """Take back at once what nobody else would: a daemon that ends guards nothing."""
@@ -121,7 +116,16 @@ class NetworkChanges:
                 self._pending = None
             return
         self._forgotten = True
-        if pending is not None and pending.checkpoint is not None:
+        if pending is None or pending.checkpoint is None:
+            return
+        if pending.memory is None:
+            self._pending = None
+            _LOGGER.error(
+                "%s keeps settings that nobody confirmed until the next boot: NetworkManager is gone, and the daemon was "
+                "started too late to know the old ones",
+                pending.interface,
+            )
+        else:
             _LOGGER.warning(
                 "%s: NetworkManager is gone, and with it what it was to take back; the daemon does that itself, unless "
                 "the change is confirmed",
@@ -160,7 +164,8 @@ class NetworkChanges:
 
     async def _bring_back(self, pending: Pending) -> None:
         self._features.require(HostFeature.NETWORK)
-        await pending.memory.bring_back(self._bus, self._network)
+        if pending.memory is not None:
+            await pending.memory.bring_back(self._bus, self._network)
         self._pending = None
         _LOGGER.info("%s has its old settings again", pending.interface)
 
@@ -185,8 +190,7 @@ class NetworkChanges:
             card = self._network.card(name)
             if change.wifi is not None and card.interface.type is not InterfaceType.WIRELESS:
                 raise Invalid(f"Interface {card.name} is not a wireless one")
-            async with self._guarded(card, confirm):
-                await self._try(card, change, prove=confirm is None)
+            await self._change(card, change, confirm)
         _LOGGER.info("%s has new settings", card.name, extra={"NETWORK_INTERFACE": card.name})
 
     async def create_vlan(self, name: str, vlan: int, change: InterfaceChange) -> None:
@@ -223,6 +227,7 @@ class NetworkChanges:
         """
         async with self._changing:
             pending = self._waiting()
+            await settle(self._bus, self._network, pending.target)
             await self._end_guard()
             try:
                 if pending.checkpoint is not None:
@@ -268,15 +273,16 @@ class NetworkChanges:
                 )
             yield
 
-    @asynccontextmanager
-    async def _guarded(self, card: Card, confirm: int | None) -> AsyncIterator[None]:
+    async def _change(self, card: Card, change: InterfaceChange, confirm: int | None) -> None:
         service = self._network.service
         memory = await Memory.of(self._bus, self._network, card)
         self._forgotten = False
         checkpoint = await service.create_checkpoint([card.device], GUARD_SECONDS)
         try:
-            yield
-            if confirm is not None:
+            await self._try(card, change, prove=confirm is None)
+            if confirm is None:
+                await settle(self._bus, self._network, card.target)
+            else:
                 await service.extend_checkpoint(checkpoint, confirm)
         except SupervisorError as err:
             await self._go_back(card, checkpoint, err, memory)
@@ -285,7 +291,7 @@ class NetworkChanges:
             await service.destroy_checkpoint(checkpoint)
         else:
             deadline = asyncio.get_running_loop().time() + confirm
-            self._pending = Pending(card.name, checkpoint, deadline, memory)
+            self._pending = Pending(card.target, checkpoint, deadline, memory)
 
     async def _go_back(self, card: Card, checkpoint: str, error: SupervisorError, memory: Memory) -> None:
         _LOGGER.warning("%s gets its old settings again: %s", card.name, error.message)
@@ -295,7 +301,7 @@ class NetworkChanges:
         except SupervisorError as err:
             if self._forgotten:
                 now = asyncio.get_running_loop().time()
-                self._guard_by_ourselves(Pending(card.name, None, now, memory))
+                self._guard_by_ourselves(Pending(card.target, None, now, memory))
             else:
                 _LOGGER.warning("%s: NetworkManager does so by itself in some minutes: %s", card.name, err.message)
 
@@ -332,20 +338,23 @@ class NetworkChanges:
                 f"The settings of {card.name} are those of {', '.join(others)}, too: give {card.name} some of its own "
                 "first, such as the method disabled for ipv4 and ipv6"
             )
-        await StoredProfile(self._bus, card.stored.path).delete()
+        stored = StoredProfile(self._bus, card.stored.path)
+        await stored.update_unsaved(out_of_use(await stored.read(), card.target))
+        if card.active is not None:
+            await self._network.service.deactivate(card.active)
 
     async def _write(self, card: Card, change: InterfaceChange) -> None:
         service = self._network.service
         if card.stored is None or not card.own:
             base = fresh(card.stored.profile) if card.stored else {}
             profile = changed(base, card.target, change, uuid=str(uuid.uuid4()), version=self._version)
-            _, active = await understood(service.add_and_activate(profile, card.device), card.name)
-            await self._finish(active)
+            path = await understood(ProfileStore(self._bus).add_unsaved(profile), card.name)
+            await self._finish(await service.activate(path, card.device))
             return
         stored = StoredProfile(self._bus, card.stored.path)
         before = await stored.read()
         profile = changed(before, card.target, change, uuid=uuid_of(before), version=self._version)
-        await understood(stored.update(profile), card.name)
+        await understood(stored.update_unsaved(profile), card.name)
         new_key = change.wifi is not None and change.wifi.psk is not None
         if not new_key and card.interface.connected and plain(await stored.read()) != plain(before):
             try:
