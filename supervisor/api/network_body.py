@@ -74,8 +74,8 @@ def _ip(address: Validator, single: Validator) -> dict[Any, Any]:
     return {
         vol.Optional("method"): _word(IpMethod),
         vol.Optional("address"): _listed(address),
-        vol.Optional("gateway"): vol.Any(None, single),
-        vol.Optional("route_metric"): vol.Any(None, vol.All(lenient_int, vol.Range(0, _LARGEST_METRIC))),
+        vol.Optional("gateway"): vol.Any(single, None),
+        vol.Optional("route_metric"): vol.Any(vol.All(lenient_int, vol.Range(0, _LARGEST_METRIC)), None),
         vol.Optional("nameservers"): _listed(single),
     }
 
@@ -100,7 +100,7 @@ _BOTH: Final = {
     vol.Optional("llmnr"): _word(NameBroadcast),
 }
 UPDATE: Final = vol.Schema(
-    {**_BOTH, vol.Optional("confirm"): vol.Any(None, vol.All(lenient_int, vol.Range(*_CONFIRM_SECONDS)))}
+    {**_BOTH, vol.Optional("confirm"): vol.Any(vol.All(lenient_int, vol.Range(*_CONFIRM_SECONDS)), None)}
 )
 CREATE: Final = vol.Schema(_BOTH)
 

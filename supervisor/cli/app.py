@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from supervisor import __version__
+from supervisor.cli import text
 from supervisor.cli.client import Client
 from supervisor.cli.command import Group, Session, find_target
 from supervisor.cli.completion import COMPLETE_VARIABLE, set_up_completion
@@ -156,6 +157,10 @@ def main(daemon: Daemon, arguments: Sequence[str] | None = None) -> int:
             return ExitCode.INTERRUPTED
         click.echo("Nothing was changed.", err=True)
         return ExitCode.GENERAL
+    except UnicodeEncodeError as error:
+        # An argument of other bytes than UTF-8, which nothing that goes over the wire can hold.
+        click.echo(f"Error: {text.line(str(error.object))!r} is not written in UTF-8", err=True)
+        return ExitCode.USAGE
     except BrokenPipeError:
         # Whoever read our output has gone (`| head`): what is still buffered has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

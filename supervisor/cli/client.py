@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
 import attrs
+import click
 
 from supervisor.cli.failures import ExitCode, Failure, failure_from_reply
 
@@ -80,6 +81,8 @@ class _Request:
 
 def route(*parts: str) -> str:
     """Join parts to a path; what a part holds can't make another segment or a query of it."""
+    if "" in parts:
+        raise click.UsageError("a name can't be empty")
     return "".join("/" + quote(part, safe=":") for part in parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ from supervisor.model.moment import parse_moment
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _LONGEST_LINE = 256 * 1024
+# Anything else would be a boot that nothing was written in.
+_BOOT = re.compile(r"-?[0-9]{1,9}|[0-9a-fA-F]{32}")
 
 
 def log_options(function: _Function) -> _Function:
@@ -62,9 +65,11 @@ def show_logs(
     if latest:
         path += "/latest"
     if boot is not None:
-        path += f"/boots/{_segment(boot, '--boot wants a number or a boot id')}"
+        if not _BOOT.fullmatch(boot):
+            raise click.UsageError("--boot wants a number or a boot id, see: supervisor logs --boots")
+        path += f"/boots/{boot}"
     if identifier is not None:
-        path += f"/identifiers/{_segment(identifier, '--identifier wants a name')}"
+        path += f"/identifiers/{_segment(identifier)}"
     if follow:
         path += "/follow"
     colours = session.output.colours
@@ -96,9 +101,9 @@ def _check_window(since: str | None, until: str | None) -> None:
         raise click.UsageError("--since is later than --until: nothing can be between them")
 
 
-def _segment(value: str, complaint: str) -> str:
+def _segment(value: str) -> str:
     if value in ("", ".", ".."):
-        raise click.UsageError(complaint)
+        raise click.UsageError("--identifier wants a name")
     return quote(value, safe="")
 
 

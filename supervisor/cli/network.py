@@ -15,6 +15,7 @@ from supervisor.cli.columns import Column, Field
 from supervisor.cli.command import Command, Group, Session, pass_session
 
 _METHODS = click.Choice(["auto", "static", "disabled"])
+_METRICS = click.IntRange(0, 2**32 - 1)
 _BROADCASTS = click.Choice(["default", "off", "resolve", "announce"])
 
 
@@ -113,12 +114,12 @@ def _ip_options(command: Any) -> Any:
             click.option("--ipv4-address", multiple=True, metavar="ADDRESS/PREFIX", help="May be given again."),
             click.option("--ipv4-gateway", metavar="ADDRESS", help="The way to other networks."),
             click.option("--ipv4-nameserver", multiple=True, metavar="ADDRESS", help="May be given again."),
-            click.option("--ipv4-metric", type=click.IntRange(min=0), help="The lower, the more it is preferred."),
+            click.option("--ipv4-metric", type=_METRICS, help="The lower, the more it is preferred."),
             click.option("--ipv6", type=_METHODS, help="How it gets its IPv6 address."),
             click.option("--ipv6-address", multiple=True, metavar="ADDRESS/PREFIX", help="May be given again."),
             click.option("--ipv6-gateway", metavar="ADDRESS", help="The way to other networks."),
             click.option("--ipv6-nameserver", multiple=True, metavar="ADDRESS", help="May be given again."),
-            click.option("--ipv6-metric", type=click.IntRange(min=0), help="The lower, the more it is preferred."),
+            click.option("--ipv6-metric", type=_METRICS, help="The lower, the more it is preferred."),
             click.option(
                 "--ipv6-generation",
                 type=click.Choice(["eui64", "stable-privacy", "default-or-eui64", "default"]),
@@ -143,7 +144,7 @@ def _blocks(given: Mapping[str, Any]) -> dict[str, Any]:
     for version in ("ipv4", "ipv6"):
         block = {
             "method": given[version],
-            "address": list(given[f"{version}_address"]),
+            "address": [_with_prefix(address) for address in given[f"{version}_address"]],
             "gateway": given[f"{version}_gateway"],
             "nameservers": list(given[f"{version}_nameserver"]),
             "route_metric": given[f"{version}_metric"],
@@ -155,6 +156,13 @@ def _blocks(given: Mapping[str, Any]) -> dict[str, Any]:
             block.setdefault("method", "static" if {"address", "gateway"} & set(block) else "auto")
             body[version] = block
     return body
+
+
+def _with_prefix(address: str) -> str:
+    """Without a prefix it would be the address of a machine that is alone in its network."""
+    if "/" not in address:
+        raise click.UsageError(f"{address} lacks its prefix: {address}/{64 if ':' in address else 24}, for example")
+    return address
 
 
 def _key() -> str:

@@ -168,7 +168,7 @@ class NetworkStand(BusService):
                     "UpdateUnsaved": ("a{sa{sv}}", "", lambda profile: self._write(path, profile)),
                     "Save": ("", "", lambda: self._save(path)),
                     "Delete": ("", "", lambda: self._delete(path)),
-                }
+                },
             )
         }
         self._announce()

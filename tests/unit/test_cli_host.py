@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
 from cli_daemon import FakeDaemon
 from cli_fixtures import Result, command, daemon
 
@@ -71,3 +72,10 @@ def test_the_doctor_says_what_to_do(command: Run, daemon: FakeDaemon) -> None:
     assert "MISSING" in out
     assert "Install dbus" in out
     assert command("doctor", "-o", "name").out == "Docker\nD-Bus\n"
+
+
+@pytest.mark.parametrize("boot", ["x", "1.5", "", "../-1", "f" * 31])
+def test_a_boot_that_can_not_be_one_is_wrong_usage(command: Run, daemon: FakeDaemon, boot: str) -> None:
+    result = command("logs", "host", f"--boot={boot}")
+    assert (result.code, daemon.requests("GET")) == (2, [])
+    assert "--boot wants a number or a boot id" in result.err

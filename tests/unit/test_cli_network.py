@@ -113,3 +113,19 @@ def test_wireless_networks_are_listed(command: Run, daemon: FakeDaemon) -> None:
     point = {"ssid": "attic", "signal": 70, "frequency": 2412, "mac": "02:00", "mode": "infrastructure"}
     daemon.answers["GET", "/network/interface/wlan0/accesspoints"] = {"accesspoints": [point]}
     assert "70 %" in command("network", "scan", "wlan0").out
+
+
+@pytest.mark.parametrize("address", ["192.0.2.10", "2001:db8::10"])
+def test_an_address_without_its_network_is_asked_for_again(command: Run, daemon: FakeDaemon, address: str) -> None:
+    version = "ipv6" if ":" in address else "ipv4"
+    result = command("network", "update", "eth0", f"--{version}-address", address)
+    assert (result.code, daemon.requests()) == (2, [])
+    assert f"{address} lacks its prefix" in result.err
+
+
+def test_names_that_no_path_can_hold_are_wrong_usage(command: Run, daemon: FakeDaemon) -> None:
+    broken = command("network", "interface", "\udcff")
+    empty = command("network", "interface", "")
+    assert (broken.code, empty.code, daemon.requests("GET")) == (2, 2, [])
+    assert "is not written in UTF-8" in broken.err
+    assert "a name can't be empty" in empty.err

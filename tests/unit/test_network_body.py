@@ -71,3 +71,17 @@ def test_wireless_networks_are_open_unless_told_otherwise() -> None:
 def test_what_is_out_of_range_is_refused(body: Any) -> None:
     with pytest.raises(vol.Invalid):
         UPDATE(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"ipv4": {"route_metric": 2**32}}, "at most 4294967295"),
+        ({"ipv4": {"gateway": "attic"}}, "such as 192.0.2.1 "),
+        ({"confirm": 5}, "at least 10"),
+        ({"confirm": "soon"}, "expected int"),
+    ],
+)
+def test_what_may_be_null_is_refused_with_what_it_should_be(body: Any, expected: str) -> None:
+    with pytest.raises(vol.Invalid, match=expected):
+        UPDATE(body)

@@ -38,19 +38,19 @@ OPTIONS = vol.Schema(
     {
         vol.Optional("boot"): _boot,
         vol.Optional("auto_update"): lenient_bool,
-        vol.Optional("network"): vol.Any(None, network_ports),
-        vol.Optional("options"): vol.Any(None, dict),
-        vol.Optional("audio_output"): vol.Any(None, str),
-        vol.Optional("audio_input"): vol.Any(None, str),
+        vol.Optional("network"): vol.Any(network_ports, None),
+        vol.Optional("options"): vol.Any(dict, None),
+        vol.Optional("audio_output"): vol.Any(str, None),
+        vol.Optional("audio_input"): vol.Any(str, None),
         vol.Optional("ingress_panel"): lenient_bool,
         vol.Optional("watchdog"): lenient_bool,
-        vol.Optional("limits"): vol.Any(None, LIMITS_SCHEMA.schema),
+        vol.Optional("limits"): vol.Any(LIMITS_SCHEMA.schema, None),
     }
 )
 SYSTEM_OPTIONS = vol.Schema(
     {
         vol.Optional("system_managed"): lenient_bool,
-        vol.Optional("system_managed_config_entry"): vol.Any(None, str),
+        vol.Optional("system_managed_config_entry"): vol.Any(str, None),
     }
 )
 SECURITY = vol.Schema({vol.Optional("protected"): lenient_bool})

@@ -57,7 +57,7 @@ def _compressed(value: Any) -> bool:
 
 _FOLDERS: Final = vol.All([vol.In([*FOLDERS, CORE_FOLDER])], _unique)
 _SLUGS: Final = vol.All([str], _unique)
-_PASSWORD: Final = vol.Any(None, str)
+_PASSWORD: Final = vol.Any(str, None)
 _NEW: Final = {
     vol.Optional("name", default=""): str,
     vol.Optional("filename"): str,

@@ -14,8 +14,8 @@ from supervisor.model.validators import lenient_bool, non_empty_text, strict_int
 
 OPTIONS = vol.Schema(
     {
-        vol.Optional("enable_ipv6"): vol.Any(None, lenient_bool),
-        vol.Optional("mtu"): vol.Any(None, vol.All(strict_int, vol.Range(68, 65535))),
+        vol.Optional("enable_ipv6"): vol.Any(lenient_bool, None),
+        vol.Optional("mtu"): vol.Any(vol.All(strict_int, vol.Range(68, 65535)), None),
     }
 )
 REGISTRIES = vol.Schema(

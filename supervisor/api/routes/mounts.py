@@ -35,14 +35,14 @@ _KEYS: Final[dict[Any, Any]] = {
     vol.Optional("share"): str,
     vol.Optional("username"): str,
     vol.Optional("password"): str,
-    vol.Optional("version"): vol.Any(None, "1.0", "2.0"),
+    vol.Optional("version"): vol.Any(None, "1.0", "2.0", msg="expected 1.0 or 2.0"),
     vol.Optional("path"): str,
 }
 CREATE: Final = vol.Schema(
     vol.All(vol.Schema({vol.Required("name"): str, **_KEYS}, extra=vol.ALLOW_EXTRA), described_mount)
 )
 CHANGE: Final = vol.Schema(vol.All(vol.Schema({vol.Optional("name"): str, **_KEYS}, extra=vol.ALLOW_EXTRA), _change))
-OPTIONS: Final = vol.Schema({vol.Optional("default_backup_mount"): vol.Any(None, str)})
+OPTIONS: Final = vol.Schema({vol.Optional("default_backup_mount"): vol.Any(str, None)})
 
 
 @attrs.frozen

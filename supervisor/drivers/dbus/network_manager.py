@@ -111,7 +111,7 @@ class NetworkManager(Interface):
 
 
 class Checkpoint(Interface):
-    """`created` is in milliseconds of the machine since it was booted, sleep included; `timeout` in seconds from that."""
+    """`created` is in milliseconds since the machine was booted, sleep included; `timeout` in seconds from that."""
 
     service = NETWORK_MANAGER
     interface = "org.freedesktop.NetworkManager.Checkpoint"
@@ -138,8 +138,8 @@ class ProfileStore(Interface):
 class StoredProfile(Interface):
     """The settings never hold a secret; an update that has none leaves those that are stored.
 
-    `secrets` gives those of one section alone, in the form of a profile. After an unsaved update the disk has what it had,
-    and so has the machine after its next boot, until `save`.
+    `secrets` gives those of one section alone, in the form of a profile. After an unsaved update the disk has what it
+    had, and so has the machine after its next boot, until `save`.
     """
 
     service = NETWORK_MANAGER

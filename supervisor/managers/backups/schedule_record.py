@@ -165,12 +165,12 @@ CONTENTS: Final = vol.Schema(
         vol.Optional("homeassistant", default=False): strict_bool,
         vol.Optional("addons", default=list): vol.Any(ALL, vol.All([_slug], _unique)),
         vol.Optional("folders", default=list): vol.All([vol.In(FOLDERS)], _unique),
-        vol.Optional("exclude_database", default=None): vol.Any(None, strict_bool),
+        vol.Optional("exclude_database", default=None): vol.Any(strict_bool, None),
     }
 )
 FULL: Final = {"full": True}
-_PASSWORD: Final = vol.Any(None, non_empty_text)
-_ZONE: Final = vol.Any(None, time_zone)
+_PASSWORD: Final = vol.Any(non_empty_text, None)
+_ZONE: Final = vol.Any(time_zone, None)
 _LOCATIONS: Final = vol.All([_location], _unique)
 NAME: Final = vol.All(non_empty_text, vol.Length(max=64))
 # What people say of a schedule; a change names only what changes.

@@ -121,8 +121,8 @@ class NetworkChanges:
         if pending.memory is None:
             self._pending = None
             _LOGGER.error(
-                "%s keeps settings that nobody confirmed until the next boot: NetworkManager is gone, and the daemon was "
-                "started too late to know the old ones",
+                "%s keeps settings that nobody confirmed until the next boot: NetworkManager is gone, and the daemon "
+                "was started too late to know the old ones",
                 pending.interface,
             )
         else:

@@ -20,8 +20,8 @@ from .memory import Memory
 class Pending:
     """A change that goes back by itself when nobody confirms it until `deadline`, a time of the event loop.
 
-    Without `checkpoint` NetworkManager has forgotten about it, and the daemon takes it back. Without `memory` the change
-    is that of an earlier run of the daemon, and only NetworkManager knows how things were.
+    Without `checkpoint` NetworkManager has forgotten about it, and the daemon takes it back. Without `memory` the
+    change is that of an earlier run of the daemon, and only NetworkManager knows how things were.
     """
 
     target: Target
