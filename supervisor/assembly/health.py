@@ -133,7 +133,7 @@ def _host_checks(base: Base, parts: Parts, network: Network) -> list[Check]:
     name_servers = (lambda: network.nameservers, resolution, parts.connectivity)
     return [
         FreeSpaceCheck(base.host, resolution),
-        FailedUnitsCheck(parts.system.systemd, resolution, lambda: parts.mounts.unit_names),
+        FailedUnitsCheck(base.system_bus, parts.system.systemd, resolution, lambda: parts.mounts.unit_names),
         Ipv4Check(network, resolution),
         NameServerCheck(*name_servers),
         Ipv6NameServerCheck(*name_servers),

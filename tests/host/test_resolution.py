@@ -101,6 +101,22 @@ async def test_a_unit_that_failed_is_told_and_forgotten(host: BoxDaemon, box: Bo
     assert await issue(host, "systemd_unit_failed", BROKEN) is None
 
 
+async def test_a_failure_that_was_dismissed_stays_so_until_the_unit_fails_anew(
+    host: BoxDaemon, box: Box, broken: dict[str, Any]
+) -> None:
+    assert (await host.ask("DELETE", f"/resolution/issue/{broken['uuid']}")).status == 200
+    await host.post("/resolution/healthcheck")
+    assert await issue(host, "systemd_unit_failed", BROKEN) is None
+    mended = box.root / "run/mended"
+    mended.touch()
+    await box.ask("systemctl", "restart", BROKEN)
+    mended.unlink()
+    box.attempt("systemctl", "restart", BROKEN)
+    assert await state_of(box, BROKEN) == "failed"
+    await host.post("/resolution/healthcheck")
+    assert await issue(host, "systemd_unit_failed", BROKEN) is not None
+
+
 async def test_a_restart_counts_when_the_unit_runs(host: BoxDaemon, box: Box, broken: dict[str, Any]) -> None:
     suggested = await helps(host, broken)
     answer = await host.ask("POST", f"/resolution/suggestion/{suggested['execute_restart']}")

@@ -49,15 +49,20 @@ from supervisor.model.os_release import OsReleases
 
 SYSTEMD, HOSTNAME = "org.freedesktop.systemd1", "org.freedesktop.hostname1"
 PATH, MANAGER = "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"
+UNIT = "org.freedesktop.systemd1.Unit"
 HAOS = "cpe:2.3:o:home-assistant:haos:{version}:*:production:*:*:*:{board}:*"
 GATEWAYS = (IPv4Address("172.30.32.1"), IPv6Address("fd0c:ac1e:2100::1"))
 
 
 class Machine:
-    """systemd and hostnamed on a bus. `units` are states by name, `results` how jobs end by unit, `done` the calls."""
+    """systemd and hostnamed on a bus.
+
+    `units` are states by name, `worked_at` when they were active last, `results` how jobs end, `done` the calls.
+    """
 
     def __init__(self, address: str) -> None:
         self.units: dict[str, str] = {}
+        self.worked_at: dict[str, int] = {}
         self.results: dict[str, str] = {}
         self.done: list[Any] = []
         self.left_over = 0
@@ -83,11 +88,18 @@ class Machine:
     def _list(self, states: list[str], _patterns: list[str]) -> list[Any]:
         return [
             [
-                [name, f"about {name}", "loaded", state, "dead", "", f"{PATH}/unit/x", 0, "", "/"]
+                [name, f"about {name}", "loaded", state, "dead", "", self._unit(name), 0, "", "/"]
                 for name, state in self.units.items()
                 if state in states
             ]
         ]
+
+    def _unit(self, name: str) -> str:
+        """Have an object for a unit; its path can hold no name as it is."""
+        path = f"{PATH}/unit/x{name.encode().hex()}"
+        worked_at = ("t", self.worked_at.get(name, 0))
+        self.systemd.objects[path] = {UNIT: Served({"ActiveEnterTimestampMonotonic": worked_at})}
+        return path
 
     def _known(self, name: str) -> None:
         if name not in self.units:
@@ -130,6 +142,7 @@ class House:
     machine: Machine
     services: SystemServices
     features: Features
+    bus: SystemBus
     resolution: Resolution
     system: OperatingSystem
     fixups: HostFixups
@@ -168,7 +181,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
     control = HostControl(services, features, stop_managed=stopped, resume=stopped)
     fixups = HostFixups(services.systemd, control, features)
-    yield House(machine, services, features, Resolution(events), OperatingSystem(services), fixups, rebooted)
+    yield House(machine, services, features, bus, Resolution(events), OperatingSystem(services), fixups, rebooted)
     await services.close()
     await bus.stop()
     await machine.systemd.stop()
@@ -180,7 +193,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 
 def failed_units(house: House, *of_others: str) -> FailedUnitsCheck:
-    return FailedUnitsCheck(house.services.systemd, house.resolution, lambda: of_others)
+    return FailedUnitsCheck(house.bus, house.services.systemd, house.resolution, lambda: of_others)
 
 
 async def test_units_that_failed_are_told_each_for_itself_until_they_are_mended(house: House) -> None:
@@ -199,6 +212,29 @@ async def test_units_that_failed_are_told_each_for_itself_until_they_are_mended(
     await house.machine.systemd.stop()
     await until(lambda: not house.services.systemd.available, 5)
     assert await house.look(check) == ["b.timer"], "nobody can tell whether it is mended"
+
+
+async def test_a_failure_that_was_dismissed_is_told_again_when_the_unit_has_recovered_and_failed_anew(
+    house: House,
+) -> None:
+    check, machine = failed_units(house), house.machine
+
+    async def look_after(state: str) -> list[str | None]:
+        machine.units["a.service"] = state
+        return await house.look(check)
+
+    assert await look_after("failed") == ["a.service"]
+    # A timer or systemd itself tries it again: that is no recovery.
+    assert await look_after("activating") == ["a.service"]
+    house.resolution.dismiss_issue(house.resolution.issues[0].uuid)
+    for state in ("failed", "activating", "failed"):
+        assert await look_after(state) == [], state
+    assert await look_after("inactive") == []
+    assert await look_after("failed") == ["a.service"]
+    house.resolution.dismiss_issue(house.resolution.issues[0].uuid)
+    assert await look_after("failed") == []
+    machine.worked_at["a.service"] = 5_000_000
+    assert await look_after("failed") == ["a.service"], "between two looks it has worked"
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,10 @@ class Systemd(Interface):
 
 
 class Unit(Interface):
-    """One unit of systemd, at the path that `Systemd.get_unit` gives."""
+    """One unit of systemd, at the path that `Systemd.get_unit` gives.
+
+    `worked_at` is when it was last active, in microseconds since the boot; 0 when it never was.
+    """
 
     service = SYSTEMD
     interface = "org.freedesktop.systemd1.Unit"
@@ -196,3 +199,4 @@ class Unit(Interface):
     sub_state = Property("SubState", STRING)
     load_state = Property("LoadState", STRING)
     description = Property("Description", STRING)
+    worked_at = Property("ActiveEnterTimestampMonotonic", UINT64)

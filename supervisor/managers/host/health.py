@@ -8,7 +8,8 @@ from typing import ClassVar, Final
 
 import attrs
 
-from supervisor.drivers.dbus.systemd import JobResult, StartMode, Systemd, UnitStatus
+from supervisor.drivers.dbus import SystemBus
+from supervisor.drivers.dbus.systemd import JobResult, StartMode, Systemd, Unit, UnitState, UnitStatus
 from supervisor.errors import Internal, NotFound, Unsupported
 from supervisor.events import CoreState
 from supervisor.managers.resolution import (
@@ -39,6 +40,8 @@ UNREMARKABLE_UNITS: Final = frozenset(
 )
 _FILE_SYSTEM_CHECK: Final = re.compile(r"systemd-fsck@dev-disk-by\\x2dlabel-hassos\\x2d(boot|overlay|data)\.service")
 _FINE: Final = frozenset({JobResult.DONE, JobResult.SKIPPED})
+# What has failed and is tried again, as by a timer, has not recovered yet.
+_UNDECIDED: Final = (UnitState.ACTIVATING, UnitState.DEACTIVATING, UnitState.RELOADING)
 
 
 class FeatureEvaluation(Evaluation):
@@ -95,6 +98,7 @@ class NetworkManagerEvaluation(FeatureEvaluation):
 class FailedUnitsCheck(Check):
     """Units of the host that have failed, while the daemon runs, too: they fail, and are mended, at any time.
 
+    Each failure is told once: who dismisses it hears of that unit again when it has recovered and failed anew.
     `of_others` are the units whose failure is told elsewhere: those of network storage.
     """
 
@@ -104,30 +108,52 @@ class FailedUnitsCheck(Check):
     states = ALWAYS
     many_subjects = True
 
-    def __init__(self, systemd: Systemd, resolution: Resolution, of_others: Callable[[], Collection[str]]) -> None:
+    def __init__(
+        self, bus: SystemBus, systemd: Systemd, resolution: Resolution, of_others: Callable[[], Collection[str]]
+    ) -> None:
+        self._bus = bus
         self._systemd = systemd
         self._resolution = resolution
         self._of_others = of_others
+        # When each unit that was told of had worked last.
+        self._told: dict[str, int] = {}
 
     async def run(self) -> None:
         if not self._systemd.available:
             return
-        for unit in await self._failed():
-            checked = _FILE_SYSTEM_CHECK.fullmatch(unit.name)
-            if checked is not None:
-                self._resolution.add_unhealthy(_damage(checked[1]))
-            # No restart mends a file system.
-            helps = () if checked else (SuggestionType.EXECUTE_RESET, SuggestionType.EXECUTE_RESTART)
-            self._resolution.raise_issue(self.issue, self.context, reference=unit.name, suggestions=helps)
+        ailing = await self._ailing()
+        names = {unit.name for unit in ailing}
+        self._told = {name: worked_at for name, worked_at in self._told.items() if name in names}
+        for unit in ailing:
+            if unit.active_state == UnitState.FAILED:
+                await self._tell(unit)
+
+    async def _tell(self, unit: UnitStatus) -> None:
+        known = Unit(self._bus, unit.path)
+        try:
+            await known.refresh()
+        except NotFound:
+            return
+        worked_at = known.worked_at or 0
+        if self._told.get(unit.name) == worked_at:
+            # The issue is there, or was dismissed.
+            return
+        self._told[unit.name] = worked_at
+        checked = _FILE_SYSTEM_CHECK.fullmatch(unit.name)
+        if checked is not None:
+            self._resolution.add_unhealthy(_damage(checked[1]))
+        # No restart mends a file system.
+        helps = () if checked else (SuggestionType.EXECUTE_RESET, SuggestionType.EXECUTE_RESTART)
+        self._resolution.raise_issue(self.issue, self.context, reference=unit.name, suggestions=helps)
 
     async def approve(self, issue: Issue) -> bool | None:
         if not self._systemd.available:
             return None
-        return issue.reference in {unit.name for unit in await self._failed()}
+        return issue.reference in {unit.name for unit in await self._ailing()}
 
-    async def _failed(self) -> list[UnitStatus]:
-        failed = await self._systemd.list_units(["failed"], [])
-        return [unit for unit in failed if unit.name not in UNREMARKABLE_UNITS and unit.name not in self._of_others()]
+    async def _ailing(self) -> list[UnitStatus]:
+        found = await self._systemd.list_units([UnitState.FAILED, *_UNDECIDED], [])
+        return [unit for unit in found if unit.name not in UNREMARKABLE_UNITS and unit.name not in self._of_others()]
 
 
 def _damage(label: str) -> UnhealthyReason:
