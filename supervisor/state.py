@@ -2,6 +2,7 @@
 
 A save writes a temporary file, syncs it, keeps the present file as the last good copy, renames the new one over it and
 syncs the folder. A file that can't be read is put aside, reported as an event, and the last good copy is used.
+Of a file with secrets the last good copy is one of the new content: what was taken out of it is nowhere any more.
 """
 
 from __future__ import annotations
@@ -30,13 +31,15 @@ Schema = Callable[[Any], Any]
 class StateFile:
     """One JSON file with a schema. `load` and `save` may be awaited from one event loop only.
 
-    The schema is applied on load and before each save; it fills in defaults, so it must accept `{}`.
+    The schema is applied on load and before each save; it fills in defaults, so it must accept `{}`. `secret` tells
+    that the file holds logins, of which none may outlast its removal.
     """
 
-    def __init__(self, path: Path, schema: Schema, bus: EventBus) -> None:
+    def __init__(self, path: Path, schema: Schema, bus: EventBus, *, secret: bool = False) -> None:
         self.path = path
         self._schema = schema
         self._bus = bus
+        self._secret = secret
         self._lock = asyncio.Lock()
 
     @property
@@ -109,8 +112,12 @@ class StateFile:
 
     def _write(self, content: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._keep_present()
-        write_atomic(self.path, msgspec.json.format(content, indent=2))
+        text = msgspec.json.format(content, indent=2)
+        if self._secret:
+            write_atomic(self._last_good, text)
+        else:
+            self._keep_present()
+        write_atomic(self.path, text)
 
     def _keep_present(self) -> None:
         link = self.path.with_name(f".{self.path.name}.link")

@@ -184,9 +184,9 @@ def build_addons(base: Base, parts: Parts) -> AddonParts:
         _build_manager(base, parts, core, installer, rollbacks),
         images,
         core.ingress,
-        ServiceManager(base.state_file("services.json", SERVICES_SCHEMA), registry, base.jobs, base.bus),
+        ServiceManager(base.state_file("services.json", SERVICES_SCHEMA, secret=True), registry, base.jobs, base.bus),
         DiscoveryManager(
-            base.state_file("discovery.json", DISCOVERY_SCHEMA), registry, parts.store, base.jobs, base.bus
+            base.state_file("discovery.json", DISCOVERY_SCHEMA, secret=True), registry, parts.store, base.jobs, base.bus
         ),
         ApplicationWatchdog(base.jobs, registry, runner, core.options, base.http),
         ImageLoader(

@@ -73,7 +73,7 @@ def build_server(house: House) -> ApiServer:
         *HostRoutes(host.manager, host.control, host.services, host.disks, parts.mounts, host.doctor).routes(),
         *OsRoutes(house.os.manager, house.os.updates, base.jobs, _core_version).routes(),
         *DataDiskRoutes(house.os_hardware.data_disk, base.jobs).routes(),
-        *BoardRoutes(house.os_hardware.boards, house.os_hardware.firmware, house.os_hardware.swap).routes(),
+        *BoardRoutes(house.os_hardware.boards, house.os_hardware.firmware, house.os_hardware.swap, base.jobs).routes(),
         *MountRoutes(parts.mounts, base.jobs).routes(),
         *BackupRoutes(house.backups, base.jobs).routes(),
         *BackupFileRoutes(house.backups, base.jobs).routes(),

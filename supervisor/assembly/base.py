@@ -61,5 +61,5 @@ class Base:
             StallWatch(),
         )
 
-    def state_file(self, name: str, schema: Schema) -> StateFile:
-        return StateFile(self.paths.root / name, schema, self.bus)
+    def state_file(self, name: str, schema: Schema, *, secret: bool = False) -> StateFile:
+        return StateFile(self.paths.root / name, schema, self.bus, secret=secret)

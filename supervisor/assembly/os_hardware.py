@@ -65,7 +65,7 @@ def build_os_hardware(base: Base, parts: Parts, host: HostParts, health: HealthC
     green, yellow = GreenBoard(bus), YellowBoard(bus)
     board_file = base.state_file("board.json", BOARD_SCHEMA)
     boards = BoardManager(services.boards, green, yellow, system, board_file, resolution)
-    firmware = Firmware(services.agent, services.boards, PiFirmware(bus), resolution)
+    firmware = Firmware(services.agent, services.boards, PiFirmware(bus), base.jobs, resolution)
 
     def returns(interface: Interface, back: Callable[[], Awaitable[object]], purpose: str) -> AgentReturns:
         begin = partial(base.jobs.begin, name=f"OS agent: {purpose}")

@@ -62,7 +62,7 @@ class Parts:
         return cls(
             Configuration(base.state_file("config.json", CONFIGURATION_SCHEMA)),
             DockerSettings(
-                base.state_file("docker.json", DOCKER_SCHEMA),
+                base.state_file("docker.json", DOCKER_SCHEMA, secret=True),
                 Mirrors(base.state_file("mirrors.json", MIRRORS_SCHEMA)),
                 base.resolution,
             ),
@@ -71,7 +71,7 @@ class Parts:
             Security(base.state_file("security.json", SECURITY_SCHEMA), base.http, leak_url=settings.leak_url),
             StoreManager(
                 paths=base.paths,
-                state=base.state_file("store.json", STORE_SCHEMA),
+                state=base.state_file("store.json", STORE_SCHEMA, secret=True),
                 git=Git(base.paths.root / "git"),
                 jobs=base.jobs,
                 resolution=base.resolution,
@@ -94,7 +94,7 @@ class Parts:
             system,
             operating_system,
             MountManager(
-                base.state_file("mounts.json", MOUNTS_SCHEMA),
+                base.state_file("mounts.json", MOUNTS_SCHEMA, secret=True),
                 Mounting(
                     base.paths,
                     MountUnits(base.system_bus, system.systemd),

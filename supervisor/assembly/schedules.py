@@ -43,7 +43,7 @@ def build_schedules(
 ) -> ScheduleParts:
     maker = ScheduledBackups(backups, repositories.manager)
     manager = ScheduleManager(
-        base.state_file("backup_schedules.json", SCHEDULES_SCHEMA),
+        base.state_file("backup_schedules.json", SCHEDULES_SCHEMA, secret=True),
         maker,
         base.jobs,
         base.resolution,

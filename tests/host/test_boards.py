@@ -101,6 +101,8 @@ async def test_firmware_is_shown_and_updated_unless_it_is_blocked(
     await forget_reboot(haos_host)
     await haos_host.post(f"{FIRMWARE}/update")
     assert haos_agent.calls[-1] == ["Update"]
+    jobs = [job["name"] for job in (await haos_host.get("/jobs/history"))["jobs"]]
+    assert "os_manager_update_raspberrypi_firmware" in jobs
     assert len(await issues(haos_host, "reboot_required")) == 1
     await forget_reboot(haos_host)
 

@@ -17,7 +17,8 @@ from stands.bus_service import BusService, Refusal, Served
 from stands.os_agent import OsAgent
 from stands.udisks import NAME, ROOT, UDisks
 from supervisor.drivers.dbus import SystemBus
-from supervisor.drivers.dbus.os_agent import AgentSystem
+from supervisor.drivers.dbus.declaration import NOTHING, method
+from supervisor.drivers.dbus.os_agent import AgentSystem, DataDisk
 from supervisor.errors import SupervisorError, Unavailable
 from supervisor.events import EventBus
 from supervisor.jobs import JobCondition, JobManager
@@ -239,6 +240,40 @@ async def test_whatever_fails_the_data_stays_where_it_is(house: House, step: str
     assert house.room.names == {"sda1": EXTERNAL}
     assert (house.calls, house.rebooted, house.issues()) == ([], [], set())
     await until(lambda: house.services.disks.block("/dev/sda1").partition.name == EXTERNAL)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = method("MarkDataMove", returns=NOTHING, seconds=0.3)
+    monkeypatch.setattr(DataDisk, "mark_data_move", quick)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_agent_that_is_slow_to_note_the_move_is_asked_once_more(house: House) -> None:
+    house.agent.silent = True
+    moving = asyncio.create_task(house.manager.move("/dev/sdb"))
+    await until(lambda: "MarkDataMove" in house.agent.calls)
+    house.agent.silent = False
+    await moving
+    assert house.agent.calls.count("MarkDataMove") == 2
+    assert (house.calls, house.rebooted) == ([["MarkDataMove"]], ["reboot"])
+    assert house.room.names == {"sda1": OLD, "sdb1": EXTERNAL}
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_when_nobody_can_tell_whether_the_move_was_noted_a_boot_finds_nothing_to_move_to(house: House) -> None:
+    house.agent.silent = True
+    with pytest.raises(Unavailable, match=r"The data stays on /dev/sda1.*a boot finds no partition to move to"):
+        await house.manager.move("/dev/sdb")
+    assert house.room.names == {"sda1": OLD}, "the one with the data must not be taken for the new one"
+    assert (house.rebooted, house.issues()) == ([], set())
+    house.room.failing = {"Delete"}
+    with pytest.raises(Unavailable, match="could not be removed.*a boot moves the data all the same"):
+        await house.manager.move("/dev/sdb")
+    house.agent.silent = False
+    house.room.failing = set()
+    await house.manager.move("/dev/sdb")
+    assert (house.calls, house.rebooted) == ([["MarkDataMove"]], ["reboot"])
 
 
 async def test_what_could_not_be_undone_is_told(house: House) -> None:

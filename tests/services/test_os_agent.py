@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -28,13 +29,16 @@ from supervisor.drivers.dbus.os_agent import (
     Swap,
     YellowBoard,
 )
-from supervisor.errors import Internal, Invalid, SupervisorError, Unsupported
+from supervisor.errors import Blocked, Busy, Internal, Invalid, SupervisorError, Unsupported
 from supervisor.events import EventBus
 from supervisor.managers.apparmor import AppArmor as Profiles
 from supervisor.managers.host import AgentDevices, AgentProfiles, AgentReturns, SystemServices
-from supervisor.managers.os import OperatingSystem, SystemDiagnostics
+from supervisor.managers.os import Firmware, OperatingSystem, SystemDiagnostics
 from supervisor.managers.resolution import Resolution, UnsupportedReason
+from supervisor.jobs import JobCondition, JobManager
+from supervisor.jobs.manager import JOBS_SCHEMA
 from supervisor.paths import DataPaths
+from supervisor.state import StateFile
 
 SLUG = "local_lamp"
 PROFILE = f"profile {SLUG} {{\n  file,\n}}\n"
@@ -292,3 +296,34 @@ async def test_devices_are_allowed_by_the_agent_only_where_it_can(agent: Running
     await until(lambda: devices.available)
     with pytest.raises(Internal, match="c 188:0 rwm"):
         await devices.add_devices_allowed("f" * 64, "c 188:0 rwm")
+
+
+async def test_firmware_is_updated_once_at_a_time_and_on_that_system_alone(
+    agent: Running, bus: SystemBus, tmp_path: Path
+) -> None:
+    await agent.start(board="RaspberryPi5")
+    main, boards, chip = Agent(bus), Boards(bus), PiFirmware(bus)
+    await there(main, boards, chip)
+    events, why = EventBus(), ["no Home Assistant OS available"]
+    jobs = JobManager(events, StateFile(tmp_path / "jobs.json", JOBS_SCHEMA, events))
+
+    async def judge() -> str | None:
+        return why[0] if why else None
+
+    jobs.provide(JobCondition.HAOS, judge)
+    firmware = Firmware(main, boards, chip, jobs, Resolution(events))
+    with pytest.raises(Blocked, match="no Home Assistant OS available"):
+        await firmware.update()
+    why.clear()
+    process = agent.process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    first = asyncio.create_task(firmware.update())
+    await until(lambda: [job.name for job in jobs.roots] == ["os_manager_update_raspberrypi_firmware"])
+    with pytest.raises(Busy):
+        await firmware.update()
+    process.send_signal(signal.SIGCONT)
+    await first
+    assert agent.calls == [["Update"]]
+    for part in (main, boards, chip):
+        await part.close()

@@ -24,6 +24,7 @@ from supervisor.state import StateFile, write_atomic
 SCHEMA = vol.Schema({vol.Optional("n", default=0): int, vol.Optional("pad", default=""): str})
 
 
+SECRET = "grandmother's maiden name"
 CRASHING_SAVE = """
 import asyncio, os, signal, sys
 from pathlib import Path
@@ -31,7 +32,7 @@ import voluptuous as vol
 from supervisor.events import EventBus
 from supervisor.state import StateFile
 
-path, crash_at = Path(sys.argv[1]), int(sys.argv[2])
+path, crash_at, secret = Path(sys.argv[1]), int(sys.argv[2]), len(sys.argv) > 3
 count = 0
 
 def audit(event, args):
@@ -44,7 +45,7 @@ def audit(event, args):
             os.kill(os.getpid(), signal.SIGKILL)
 
 async def main():
-    file = StateFile(path, vol.Schema({"n": int, "pad": str}), EventBus())
+    file = StateFile(path, vol.Schema({"n": int, "pad": str}), EventBus(), secret=secret)
     sys.addaudithook(audit)
     await file.save({"n": 2, "pad": "x" * 10000})
 
@@ -68,15 +69,16 @@ async def test_without_a_file_the_defaults_are_loaded(tmp_path: Path) -> None:
     assert not os.listdir(tmp_path)  # noqa: PTH208 - one word
 
 
-async def test_a_kill_before_any_step_of_a_save_leaves_the_old_or_the_new(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [(), ("secret",)])
+async def test_a_kill_before_any_step_of_a_save_leaves_the_old_or_the_new(tmp_path: Path, kind: tuple[str, ...]) -> None:
     outcomes = set()
-    for crash_at in range(1, 12):
+    for crash_at in range(1, 16):
         path = tmp_path / f"{crash_at}" / "a.json"
         path.parent.mkdir()
         await state_file(path).save({"n": 0})
         await state_file(path).save({"n": 1})
         done = await asyncio.to_thread(
-            subprocess.run, [sys.executable, "-c", CRASHING_SAVE, str(path), str(crash_at)], check=False
+            subprocess.run, [sys.executable, "-c", CRASHING_SAVE, str(path), str(crash_at), *kind], check=False
         )
         bus, news = EventBus(), []
         bus.subscribe(StateFileCorrupt, news.append)
@@ -106,6 +108,22 @@ async def test_a_damaged_file_is_kept_aside_and_the_last_good_copy_is_used(tmp_p
     assert event.kept.name.startswith("a.json.corrupt-")
     await file.save({"n": 3})
     assert (await state_file(tmp_path / "a.json").load())["n"] == 3
+
+
+async def test_what_was_taken_out_of_a_file_with_secrets_is_nowhere_any_more(tmp_path: Path) -> None:
+    bus, news = EventBus(), []
+    bus.subscribe(StateFileCorrupt, news.append)
+    file = StateFile(tmp_path / "a.json", SCHEMA, bus, secret=True)
+    await file.save({"n": 1, "pad": SECRET})
+    await file.save({"n": 2})
+    left = [path for path in tmp_path.iterdir() if SECRET in path.read_text()]
+    assert left == []
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    # Written over in its place, as some editors do.
+    with (tmp_path / "a.json").open("r+") as opened:
+        opened.write("nothing that makes sense")
+    assert (await file.load())["n"] == 2
+    assert [event.recovered for event in news] == [True]
 
 
 async def test_without_a_last_good_copy_the_defaults_are_used_and_told(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import voluptuous as vol
 from supervisor.api.models import os_boards as wire
 from supervisor.api.route import Access, Call, Route
 from supervisor.api.routes.addons import NOTHING
+from supervisor.jobs import JobManager
 from supervisor.managers.os import Board, BoardManager, Firmware, SwapSettings, swap_size, swappiness
 from supervisor.model.validators import lenient_bool
 
@@ -25,6 +26,7 @@ class BoardRoutes:
     _boards: BoardManager
     _firmware: Firmware
     _swap: SwapSettings
+    _jobs: JobManager
 
     def routes(self) -> list[Route]:
         base, swap, manager = "/os/boards", "/os/config/swap", Access.MANAGER
@@ -69,7 +71,7 @@ class BoardRoutes:
         )
 
     async def _update_firmware(self, _call: Call) -> None:
-        await self._firmware.update()
+        await self._jobs.spawn(self._firmware.update).result()
 
     async def _show_swap(self, _call: Call) -> wire.Swap:
         self._swap.require()

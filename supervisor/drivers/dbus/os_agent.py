@@ -9,7 +9,7 @@ from supervisor.drivers.dbus.interface import Interface
 
 OS_AGENT: Final = Service("io.hass.os", "The OS agent", late=True)
 
-# Moving data and the like begin at once, but the agent may have to look at disks first.
+# Moving data and the like begin at once, but the agent may have to look at disks or write to a slow one first.
 _SLOW_SECONDS: Final = 60.0
 
 
@@ -56,7 +56,7 @@ class DataDisk(Interface):
 
     change_device = method("ChangeDevice", STRING, returns=BOOL, seconds=_SLOW_SECONDS)
     reload_device = method("ReloadDevice", returns=BOOL, seconds=_SLOW_SECONDS)
-    mark_data_move = method("MarkDataMove", returns=NOTHING)
+    mark_data_move = method("MarkDataMove", returns=NOTHING, seconds=_SLOW_SECONDS)
 
 
 class AgentSystem(Interface):

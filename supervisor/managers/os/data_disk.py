@@ -9,7 +9,7 @@ from typing import Final
 from supervisor.drivers.block import is_claimed
 from supervisor.drivers.dbus.os_agent import Agent, AgentSystem, DataDisk
 from supervisor.drivers.dbus.udisks import DiskTree
-from supervisor.errors import Invalid, SupervisorError, Unavailable
+from supervisor.errors import Invalid, SupervisorError, Timeout, Unavailable
 from supervisor.jobs import Job, JobCondition, JobManager
 from supervisor.managers.host import HostControl
 from supervisor.managers.resolution import Resolution
@@ -191,7 +191,8 @@ class DataDiskManager:
         """Make the new disk ready, and tell the system to move to it. What fails on the way is undone.
 
         Whenever this ends, also with the machine, no more than one partition has the name that the system moves to, and
-        nothing is marked for a move but a disk that is ready.
+        nothing is marked for a move but a disk that is ready. When nobody can tell whether the move was marked, no
+        partition has that name: a boot finds nothing to move to.
         """
         job.stage("partition")
         try:
@@ -199,21 +200,33 @@ class DataDiskManager:
         except SupervisorError as err:
             lost = f"{target.block.device} got no partition table, and may have lost what it had"
             raise _halted(current, f"{lost}: {err}") from err
+        marking = False
         try:
             if _is_external(current):
                 await self._disks.set_partition_name(current.key, OLD_EXTERNAL_NAME)
             made = await self._disks.fill_with_partition(target.block.key, EXTERNAL_NAME)
             _refuse_smaller(made, current)
             job.stage("mark")
-            await self._data_disk.mark_data_move()
+            marking = True
+            await self._mark()
         except BaseException as err:
-            undoing = asyncio.create_task(self._undo(current, target))
+            # A refusal is an answer; without any the agent may have done it, or do it yet.
+            unknown = marking and (isinstance(err, Unavailable) or not isinstance(err, SupervisorError))
+            undoing = asyncio.create_task(self._undo(current, target, may_be_marked=unknown))
             left = await asyncio.shield(undoing)
             if not isinstance(err, SupervisorError):
                 raise
             raise _halted(current, f"{err}{left}. What was on {target.block.device} is gone") from err
 
-    async def _undo(self, current: BlockDevice, target: Candidate) -> str:
+    async def _mark(self) -> None:
+        try:
+            await self._data_disk.mark_data_move()
+        except Timeout as err:
+            # Marking twice is as good as once.
+            _LOGGER.warning("%s; it is asked once more", err)
+            await self._data_disk.mark_data_move()
+
+    async def _undo(self, current: BlockDevice, target: Candidate, *, may_be_marked: bool) -> str:
         """Return what could not be put back, as the end of a sentence."""
         left = []
         try:
@@ -223,7 +236,10 @@ class DataDiskManager:
                     await self._disks.delete_partition(block.key)
         except SupervisorError as err:
             left.append(f"the new partition could not be removed ({err})")
-        if _is_external(current):
+        if may_be_marked:
+            then = "moves the data all the same" if left else "finds no partition to move to"
+            left.append(f"should the agent have noted the move, or do so yet, a boot {then}")
+        elif _is_external(current):
             try:
                 await self._disks.set_partition_name(current.key, EXTERNAL_NAME)
             except SupervisorError as err:

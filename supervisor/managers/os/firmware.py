@@ -8,11 +8,13 @@ import attrs
 
 from supervisor.drivers.dbus.os_agent import Agent, Boards, PiFirmware
 from supervisor.errors import Invalid, NotFound, Unavailable
+from supervisor.jobs import JobCondition, JobManager
 from supervisor.managers.resolution import ContextType, IssueType, Resolution
 from supervisor.model.version import at_least
 
 SINCE: Final = "1.9.0"
 BOARDS: Final = frozenset({"RaspberryPi4", "RaspberryPi5", "Yellow"})
+_LOCK: Final = "firmware"
 
 
 @attrs.frozen(kw_only=True)
@@ -32,6 +34,7 @@ class Firmware:
     _agent: Agent
     _boards: Boards
     _firmware: PiFirmware
+    _jobs: JobManager
     _resolution: Resolution
 
     @property
@@ -73,16 +76,21 @@ class Firmware:
         """Have the newest firmware put in place by the next boot.
 
         Raises:
-            NotFound: see `state`. Invalid: it is blocked; the text says why.
+            NotFound: see `state`. Blocked: it is another system. Busy: it is being updated already.
+            Invalid: it is blocked; the text says why.
             Unavailable, Timeout, Internal: the agent is away, silent, or it failed.
         """
         firmware = self._known()
-        if firmware.update_blocked:
-            reason = firmware.blocked_reason or "the OS agent does not say why"
-            raise Invalid(f"The firmware of this board can't be updated: {reason}")
-        await firmware.update()
-        self._resolution.ask_for_reboot()
-        await firmware.refresh()
+        async with self._jobs.run(
+            "os_manager_update_raspberrypi_firmware", conditions=(JobCondition.HAOS,), lock=_LOCK
+        ) as job:
+            if firmware.update_blocked:
+                reason = firmware.blocked_reason or "the OS agent does not say why"
+                raise Invalid(f"The firmware of this board can't be updated: {reason}")
+            job.validated()
+            await firmware.update()
+            self._resolution.ask_for_reboot()
+            await firmware.refresh()
 
     def _known(self) -> PiFirmware:
         if not self.supported:
