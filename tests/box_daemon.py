@@ -15,6 +15,12 @@ from daemon import BASE, DOCKER_URL, ROOT, Daemon, until
 from hostbox.box import Box
 
 STATE = Path("run/supervisor/state")
+HAOS_RELEASE = """\
+NAME="Home Assistant OS"
+PRETTY_NAME="Home Assistant OS 16.2"
+ID=haos
+CPE_NAME="cpe:2.3:o:home-assistant:haos:16.2:*:production:*:*:*:green:*"
+"""
 DROP_IN = """\
 [Service]
 ExecStart=

@@ -9,17 +9,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from box_daemon import AgentService, BoxDaemon, install, sources
+from box_daemon import HAOS_RELEASE, AgentService, BoxDaemon, install, sources
 from hostbox import build
 from hostbox.box import Box
 from hostbox.network import Net
-
-HAOS_RELEASE = """\
-NAME="Home Assistant OS"
-PRETTY_NAME="Home Assistant OS 16.2"
-ID=haos
-CPE_NAME="cpe:2.3:o:home-assistant:haos:16.2:*:production:*:*:*:green:*"
-"""
 
 
 @pytest.fixture(scope="session")

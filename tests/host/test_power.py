@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from box_daemon import BoxDaemon, bring_base_image, sources
+from box_daemon import HAOS_RELEASE, BoxDaemon, bring_base_image, sources
 from daemon import ROOT, until
 from hostbox import build
 from hostbox.box import Box
@@ -90,6 +90,32 @@ async def test_a_reboot_that_nobody_told_the_daemon_of_stops_them_in_their_order
     machine.wait_until_up(boots=boots + 1)
     await daemon.ready()
     assert await farewells(machine, -1) == list(reversed(slugs))
+
+
+async def test_a_system_that_waits_for_the_daemon_goes_down_at_once_and_stops_them_in_their_order_too(
+    daemon: BoxDaemon, machine: Box
+) -> None:
+    slugs = await add_ons(daemon)
+    own = (await machine.ask("readlink", "/etc/os-release")).strip()
+    release = HAOS_RELEASE.replace("16.2", "18.1")
+    await machine.ask("sh", "-c", "rm /etc/os-release; cat >/etc/os-release", stdin=release)
+    await machine.ask("systemctl", "try-restart", "systemd-hostnamed")
+    try:
+        await daemon.post("/host/reload")
+        assert "haos" in (await daemon.get("/host/info"))["features"]
+        boots = machine.state.boots
+        assert (await daemon.ask("POST", "/host/reboot")).status == 200
+        await daemon.close_session()
+        machine.wait_until_up(boots=boots + 1)
+        await daemon.ready()
+    finally:
+        await machine.ask("ln", "-sfn", own, "/etc/os-release")
+        await machine.ask("systemctl", "try-restart", "systemd-hostnamed")
+    assert await farewells(machine, -1) == list(reversed(slugs))
+    told = ("MESSAGE=last words", "+", "UNIT=supervisor.service")
+    lines = (await machine.ask("journalctl", "--boot=-1", "--output=cat", *told)).splitlines()
+    stopping = next(place for place, line in enumerate(lines) if line.startswith("Stopping supervisor"))
+    assert stopping < lines.index("last words"), "the daemon stops them when it is stopped itself"
 
 
 async def test_network_storage_stays_until_the_add_ons_that_use_it_have_stopped(

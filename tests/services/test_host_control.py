@@ -11,6 +11,7 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon import until
 from stands.bus_daemon import BusDaemon
 from stands.bus_service import BusService, Refusal, Served
 from supervisor.drivers.dbus import SystemBus
@@ -21,6 +22,7 @@ from supervisor.managers.host.units import own_service, unit_name
 
 LOGIND = "org.freedesktop.login1"
 SYSTEMD = "org.freedesktop.systemd1"
+HOSTNAMED = "org.freedesktop.hostname1"
 
 
 class Power:
@@ -41,6 +43,10 @@ class Power:
                 }
             )
         }
+        self.hostnamed = BusService(address, HOSTNAMED)
+        self.hostnamed.objects["/org/freedesktop/hostname1"] = {
+            HOSTNAMED: Served({"OperatingSystemCPEName": ("s", "")})
+        }
         self.systemd = BusService(address, SYSTEMD)
         self.systemd.objects["/org/freedesktop/systemd1"] = {
             f"{SYSTEMD}.Manager": Served(
@@ -52,6 +58,9 @@ class Power:
                 },
             )
         }
+
+    async def run(self, cpe: str) -> None:
+        await self.hostnamed.change("/org/freedesktop/hostname1", HOSTNAMED, OperatingSystemCPEName=cpe)
 
     def _do(self, what: str) -> None:
         if self.refusal:
@@ -76,11 +85,12 @@ async def daemon(tmp_path: Path) -> AsyncIterator[BusDaemon]:
 @pytest_asyncio.fixture
 async def power(daemon: BusDaemon) -> AsyncIterator[Power]:
     power = Power(daemon.address)
-    await power.logind.start()
-    await power.systemd.start()
+    services = (power.logind, power.systemd, power.hostnamed)
+    for service in services:
+        await service.start()
     yield power
-    await power.logind.stop()
-    await power.systemd.stop()
+    for service in services:
+        await service.stop()
 
 
 @pytest_asyncio.fixture
@@ -135,6 +145,32 @@ async def test_a_refused_reboot_starts_again_what_was_stopped(control: HostContr
     with pytest.raises(Busy):
         await control.reboot()
     assert power.done == ["stopped", "resumed"]
+
+
+@pytest.mark.parametrize(
+    ("product", "version", "is_first"),
+    [
+        ("haos", "18.0.dev20260527", False),
+        ("haos", "18.0", False),
+        ("haos", "18.1", False),
+        ("haos", "18.0.dev20260526", True),
+        ("haos", "17.3", True),
+        ("debian", "18.1", True),
+    ],
+)
+async def test_a_system_that_waits_for_the_daemon_is_asked_at_once(
+    control: HostControl, power: Power, product: str, version: str, is_first: bool
+) -> None:
+    await power.run(f"cpe:2.3:o:home-assistant:{product}:{version}:*:production:*:*:*:green:*")
+    await until(lambda: control._services.hostname.operating_system_cpe, 10)
+    power.refusal = "org.freedesktop.login1.OperationInProgress"
+    with pytest.raises(Busy):
+        await control.reboot()
+    assert power.done == (["stopped", "resumed"] if is_first else [])
+    power.refusal, power.done = None, []
+    await control.shutdown()
+    await control.reboot()
+    assert power.done == [*(["stopped"] if is_first else []), "logind power off"]
 
 
 async def test_an_add_on_that_can_not_be_stopped_does_not_keep_the_machine_up(

@@ -17,7 +17,10 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class HostControl:
-    """`stop_managed` stops everything that is looked after, in the contract's order; `resume` brings it back."""
+    """`stop_managed` stops everything that is looked after, in the contract's order; `resume` brings it back.
+
+    Systems that wait for the daemon's own end are asked at once: it stops everything then, as it does whoever asks.
+    """
 
     def __init__(
         self,
@@ -83,7 +86,7 @@ class HostControl:
         await self._check(HostFeature.REBOOT)
 
     async def reboot(self) -> None:
-        """Stop what is looked after, in its order, then have the machine boot again (API contract §9.4).
+        """Have what is looked after stopped, in its order, and the machine boot again (API contract §9.4).
 
         Raises:
             Unsupported: nobody can. Unavailable, Busy and others: the request was refused, and what was stopped starts
@@ -93,7 +96,7 @@ class HostControl:
         await self._go_down(HostFeature.REBOOT, services.login.reboot, services.systemd.reboot)
 
     async def shutdown(self) -> None:
-        """Stop what is looked after, in its order, then have the machine switch itself off. Raises as `reboot`."""
+        """Have what is looked after stopped, in its order, and the machine switch itself off. Raises as `reboot`."""
         services = self._services
         await self._go_down(HostFeature.SHUTDOWN, services.login.power_off, services.systemd.power_off)
 
@@ -123,17 +126,25 @@ class HostControl:
                 return
             await self._check(feature)
             _LOGGER.warning("The host goes down (%s)", feature.value)
-            try:
-                await self._stop_managed()
-            except Exception:
-                # A machine that was told to go down must not stay up because of one add-on.
-                _LOGGER.exception("Not everything was stopped")
-            try:
+            if self._services.waits_for_us:
                 await self._ask(by_logind, by_systemd)
-            except SupervisorError:
-                await self._resume()
-                raise
+            else:
+                await self._stop_and_ask(by_logind, by_systemd)
             self._asked = True
+
+    async def _stop_and_ask(
+        self, by_logind: Callable[[], Awaitable[None]], by_systemd: Callable[[], Awaitable[None]]
+    ) -> None:
+        try:
+            await self._stop_managed()
+        except Exception:
+            # A machine that was told to go down must not stay up because of one add-on.
+            _LOGGER.exception("Not everything was stopped")
+        try:
+            await self._ask(by_logind, by_systemd)
+        except SupervisorError:
+            await self._resume()
+            raise
 
     async def _check(self, feature: HostFeature) -> None:
         """See whether logind would do it, before anything is stopped for it."""

@@ -19,13 +19,14 @@ from supervisor.drivers.dbus.timedate import TimeDate
 from supervisor.drivers.dbus.udisks import DiskTree
 from supervisor.errors import SupervisorError
 from supervisor.model.cpe import Cpe
-from supervisor.model.version import is_newer
+from supervisor.model.version import at_least, is_newer
 
 from .features import Features, HostFeature
 
 _LOGGER = logging.getLogger(__name__)
 
 MOUNTS_SINCE: Final = "10.2"
+WAITS_SINCE: Final = "18.0.dev20260527"
 
 _SYSTEMD = "It comes with systemd; a host whose first process is another one lacks it"
 
@@ -80,6 +81,15 @@ class SystemServices:
         """Whether what is mounted on the host shows in containers; its own system can do that since `MOUNTS_SINCE`."""
         cpe = Cpe.parse(self.hostname.operating_system_cpe)
         return cpe is None or not cpe.is_haos or is_newer(MOUNTS_SINCE, cpe.version) is not True
+
+    @property
+    def waits_for_us(self) -> bool:
+        """Whether a system that was told to go down gives this daemon the time to stop what it looks after.
+
+        Its own system does since `WAITS_SINCE`; of others nobody knows how they run the daemon.
+        """
+        cpe = Cpe.parse(self.hostname.operating_system_cpe)
+        return cpe is not None and cpe.is_haos and at_least(cpe.version, WAITS_SINCE)
 
     async def start(self) -> None:
         """Follow them all; on return what is there was read."""
