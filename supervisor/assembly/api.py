@@ -78,7 +78,7 @@ def build_server(house: House) -> ApiServer:
         *BackupRoutes(house.backups, base.jobs).routes(),
         *BackupFileRoutes(house.backups, base.jobs).routes(),
         *JobRoutes(base.jobs, base.resolution).routes(),
-        *DockerRoutes(base.engine, parts.docker).routes(),
+        *DockerRoutes(base.engine, parts.docker, house.os_hardware.storage_driver).routes(),
         *ImageRoutes(addons.images, addons.loader, base.jobs).routes(),
         *ResolutionRoutes(base.resolution, house.health, base.jobs).routes(),
         *ServiceRoutes(addons.services, manager).routes(),

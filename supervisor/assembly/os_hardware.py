@@ -23,6 +23,7 @@ from supervisor.managers.os import (
     Firmware,
     MultipleDataDisksCheck,
     OperatingSystem,
+    StorageDriver,
     SwapSettings,
     SystemDiagnostics,
 )
@@ -41,6 +42,7 @@ class OsHardwareParts:
     boards: BoardManager
     firmware: Firmware
     swap: SwapSettings
+    storage_driver: StorageDriver
     diagnostics: SystemDiagnostics
     followers: tuple[AgentReturns | DataDiskWatch, ...]
 
@@ -58,9 +60,9 @@ class OsHardwareParts:
 
 def build_os_hardware(base: Base, parts: Parts, host: HostParts, health: HealthCheck) -> OsHardwareParts:
     services, bus, resolution = parts.system, base.system_bus, base.resolution
-    system = parts.operating_system
+    system, agent_system = parts.operating_system, AgentSystem(bus)
     data_disk = DataDiskManager(
-        services.agent, services.data_disk, AgentSystem(bus), services.disks, host.control, base.jobs, resolution
+        services.agent, services.data_disk, agent_system, services.disks, host.control, base.jobs, resolution
     )
     green, yellow = GreenBoard(bus), YellowBoard(bus)
     board_file = base.state_file("board.json", BOARD_SCHEMA)
@@ -82,6 +84,7 @@ def build_os_hardware(base: Base, parts: Parts, host: HostParts, health: HealthC
         boards,
         firmware,
         SwapSettings(services.swap, system, resolution),
+        StorageDriver(agent_system, system, resolution),
         diagnostics,
         (
             returns(services.agent, diagnostics.tell, "it reports crashes or not"),

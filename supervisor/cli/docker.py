@@ -10,7 +10,7 @@ import click
 from supervisor.cli.answers import mapping
 from supervisor.cli.client import route
 from supervisor.cli.columns import Column, Field
-from supervisor.cli.command import Command, Group, Session, pass_session
+from supervisor.cli.command import Command, Group, Session, confirm, pass_session
 
 _FIELDS = (
     Field("Version", "version"),
@@ -21,6 +21,7 @@ _FIELDS = (
     Field("Registries", lambda row: list(mapping(row.get("registries"))), optional=True),
 )
 _IPV6 = {"on": True, "off": False, "default": None}
+_STORAGE_DRIVERS = ("overlayfs",)
 
 
 @click.command(cls=Command)
@@ -46,6 +47,20 @@ def options(session: Session, ipv6: str | None, mtu: str | None) -> None:
         return
     data = session.client.post("/docker/options", body)
     session.output.done("Saved the settings of the Docker engine", data=data)
+
+
+@click.command(cls=Command)
+@click.argument("driver", type=click.Choice(_STORAGE_DRIVERS))
+@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@pass_session
+def migrate(session: Session, driver: str, *, yes: bool) -> None:
+    """Have the next boot change the storage driver to DRIVER, with all images and containers.
+
+    The Home Assistant Operating System 17 or newer does that, and no other system.
+    """
+    confirm(f"Change Docker's storage driver to {driver} with the next boot? That may take long.", yes=yes)
+    data = session.client.post("/docker/migrate-storage-driver", {"storage_driver": driver})
+    session.output.done(f"The next boot changes the storage driver to {driver}", name=driver, data=data)
 
 
 def _mtu(given: str) -> int:
@@ -159,5 +174,5 @@ docker = Group(
     "docker",
     default="info",
     help="See and set up the Docker engine.",
-    commands=[info, registries, login, logout, mirrors, options],
+    commands=[info, registries, login, logout, migrate, mirrors, options],
 )

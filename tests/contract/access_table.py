@@ -143,6 +143,7 @@ TABLE: dict[tuple[str, str], frozenset[str]] = {
     ("POST", "/mounts/{mount}/reload"): MANAGER,
     ("GET", "/docker/info"): ALL,
     ("POST", "/docker/options"): MANAGER,
+    ("POST", "/docker/migrate-storage-driver"): MANAGER,
     ("GET", "/docker/registries"): MANAGER,
     ("POST", "/docker/registries"): MANAGER,
     ("DELETE", "/docker/registries/{hostname}"): MANAGER,

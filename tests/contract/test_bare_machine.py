@@ -80,6 +80,8 @@ async def test_what_only_the_home_assistant_operating_system_has_is_refused_with
         ("POST", "/os/boards/raspberrypi/firmware/update", None, 404, "Raspberry Pi"),
         ("GET", "/os/config/swap", None, 404, "15.0"),
         ("POST", "/os/config/swap", {"swappiness": 1}, 404, "15.0"),
+        ("POST", "/docker/migrate-storage-driver", {"storage_driver": "overlayfs"}, 404, "17.0"),
+        ("POST", "/docker/migrate-storage-driver", {"storage_driver": "btrfs"}, 400, "storage_driver"),
     ):
         answer = await daemon.ask(method, path, body)
         assert (answer.status, answer.body["result"]) == (status, "error"), path

@@ -11,6 +11,7 @@ from data_disks import issues
 from box_daemon import AgentService, BoxDaemon
 from contract import models
 from daemon import until
+from hostbox.box import Box
 
 pytestmark = pytest.mark.timeout(120)
 FIRMWARE = "/os/boards/raspberrypi/firmware"
@@ -138,6 +139,28 @@ async def test_an_agent_that_does_not_know_about_firmware_is_too_old(
     await refused(haos_host, "GET", FIRMWARE, 404, "1.9.0")
     await refused(haos_host, "POST", f"{FIRMWARE}/update", 404, "1.9.0")
     haos_agent.start(version="1.9.0")
+
+
+async def test_docker_gets_another_storage_driver_with_the_next_boot(
+    haos: Box, haos_host: BoxDaemon, haos_agent: AgentService
+) -> None:
+    haos_agent.start(board="Green", calls=[])
+    await answers(haos_host, "/os/boards/green")
+    path, body = "/docker/migrate-storage-driver", {"storage_driver": "overlayfs"}
+    await refused(haos_host, "POST", path, 404, "17.0", body)
+    await forget_reboot(haos_host)
+    try:
+        haos.run("sed", "-i", "s/16[.]2/17.0/", "/etc/os-release")
+        haos.run("systemctl", "try-restart", "systemd-hostnamed")
+        await haos_host.post("/host/reload")
+        await haos_host.post(path, body)
+        assert haos_agent.calls[-1] == ["MigrateDockerStorageDriver", "overlayfs"]
+        assert len(await issues(haos_host, "reboot_required")) == 1
+    finally:
+        haos.run("sed", "-i", "s/17[.]0/16.2/", "/etc/os-release")
+        haos.run("systemctl", "try-restart", "systemd-hostnamed")
+        await haos_host.post("/host/reload")
+    await forget_reboot(haos_host)
 
 
 async def test_swap_is_set_for_the_next_boot(haos_host: BoxDaemon, haos_agent: AgentService) -> None:

@@ -42,6 +42,7 @@ def test_another_system_can_not_move_its_data_and_that_is_said(command: Run, dae
         (("os", "datadisk", "move", "Acme-1"), "/os/datadisk/move", {"device": "Acme-1"}),
         (("os", "datadisk", "wipe"), "/os/datadisk/wipe", None),
         (("os", "firmware", "update"), f"{FIRMWARE}/update", None),
+        (("docker", "migrate", "overlayfs"), "/docker/migrate-storage-driver", {"storage_driver": "overlayfs"}),
     ],
 )
 def test_what_can_not_be_taken_back_needs_a_yes(

@@ -9,6 +9,7 @@ from supervisor.api.models import system as wire
 from supervisor.api.route import Access, Call, Route
 from supervisor.drivers.docker.engine import Engine
 from supervisor.managers.docker import DockerSettings
+from supervisor.managers.os import STORAGE_DRIVERS, StorageDriver
 from supervisor.model.registries import mirror_list, registry_host
 from supervisor.model.validators import lenient_bool, non_empty_text, strict_int
 
@@ -21,6 +22,7 @@ OPTIONS = vol.Schema(
 REGISTRIES = vol.Schema(
     {registry_host: {vol.Required("username"): non_empty_text, vol.Required("password"): non_empty_text}}
 )
+MIGRATION = vol.Schema({vol.Required("storage_driver"): vol.In(STORAGE_DRIVERS)})
 MIRRORS = vol.Schema({registry_host: mirror_list})
 
 
@@ -30,12 +32,15 @@ class DockerRoutes:
 
     _engine: Engine
     _docker: DockerSettings
+    _storage_driver: StorageDriver
 
     def routes(self) -> list[Route]:
         base, mirrors, manager = "/docker/registries", "/docker/mirrors", Access.MANAGER
+        migrate = "/docker/migrate-storage-driver"
         return [
             Route("GET", "/docker/info", Access.ALL, self._info, "Show the engine", None, wire.DockerInfo),
             Route("POST", "/docker/options", manager, self._set_options, "Set IPv6 and MTU", OPTIONS),
+            Route("POST", migrate, manager, self._migrate, "Change the storage driver with the next boot", MIGRATION),
             Route("GET", base, manager, self._registries, "List registry logins", None, wire.Registries),
             Route("POST", base, manager, self._add, "Add or replace registry logins", REGISTRIES),
             Route("DELETE", f"{base}/{{hostname}}", manager, self._remove, "Forget a registry login"),
@@ -64,6 +69,9 @@ class DockerRoutes:
 
     async def _set_options(self, call: Call) -> None:
         await self._docker.set_options(call.body)
+
+    async def _migrate(self, call: Call) -> None:
+        await self._storage_driver.migrate(call.body["storage_driver"])
 
     async def _add(self, call: Call) -> None:
         await self._docker.add_registries(call.body)

@@ -18,12 +18,14 @@ from .disk import Disk
 from .firmware import Firmware
 from .manager import OsInfo, OsManager
 from .slots import BootSlots
+from .storage_driver import STORAGE_DRIVERS, StorageDriver
 from .swap import SwapSettings, swap_size, swappiness
 from .system import OperatingSystem
 from .update import OsUpdates
 
 __all__ = [
     "BOARD_SCHEMA",
+    "STORAGE_DRIVERS",
     "Board",
     "BoardManager",
     "BootSlots",
@@ -40,6 +42,7 @@ __all__ = [
     "OsInfo",
     "OsManager",
     "OsUpdates",
+    "StorageDriver",
     "SwapSettings",
     "SystemDiagnostics",
     "swap_size",
