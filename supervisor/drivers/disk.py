@@ -9,9 +9,10 @@ from pathlib import Path
 
 import attrs
 
-from supervisor.drivers.mountinfo import mount_points
+from supervisor.drivers.mountinfo import MOUNTINFO, mount_points, mounted_device
 
 _BLOCK = 512  # what st_blocks counts, whatever the file system's own blocks are
+_MOST_LAYERS = 8  # a volume on an encrypted partition is two
 
 
 @attrs.frozen
@@ -105,22 +106,41 @@ class Measuring:
         return found.st_blocks * _BLOCK
 
 
-def device_number(path: Path) -> int | None:
-    """Return the number of the block device below `path`; None where it can't be reached."""
+def device_number(path: Path, sys: Path = Path("/sys"), table: Path = MOUNTINFO) -> int | None:
+    """Return the number of the block device that `path` lies on in the end; None where there is none to be reached."""
     try:
-        return path.stat().st_dev
+        number = path.stat().st_dev
+        if not os.major(number):
+            # A file system that may lie on several devices, such as btrfs, has a number of its own.
+            device = mounted_device(path, table)
+            number = 0 if device is None else device.stat().st_rdev
     except OSError:
         return None
+    return lowest_device(number, sys) if os.major(number) else None
 
 
-def life_time(path: Path, sys: Path = Path("/sys")) -> float | None:
-    """Return how much of its life the eMMC below `path` has had, in percent; None for others, and when it won't say.
+def lowest_device(number: int, sys: Path = Path("/sys")) -> int:
+    """Return the device below an encrypted one, or one of a volume group, as long as it is a single one."""
+    for _ in range(_MOST_LAYERS):
+        below = list((_sysfs(number, sys) / "slaves").glob("*/dev"))
+        if len(below) != 1:
+            break
+        major, _, minor = below[0].read_text().strip().partition(":")
+        number = os.makedev(int(major), int(minor))
+    return number
+
+
+def _sysfs(number: int, sys: Path) -> Path:
+    return sys / "dev/block" / f"{os.major(number)}:{os.minor(number)}"
+
+
+def life_time(number: int, sys: Path = Path("/sys")) -> float | None:
+    """Return how much of its life an eMMC has had, in percent; None for other devices, and when it won't say.
 
     The kernel gives two estimates in steps of 10 %; the second one is for the cells that hold data.
     """
     try:
-        number = path.stat().st_dev
-        device = (sys / "dev/block" / f"{os.major(number)}:{os.minor(number)}").resolve(strict=True)
+        device = _sysfs(number, sys).resolve(strict=True)
     except OSError:
         return None
     if (device / "partition").exists():

@@ -32,6 +32,7 @@ def mounted_below(folder: Path, table: Path = MOUNTINFO) -> list[Path]:
 
 
 def _mount_point(field: bytes) -> Path:
+    """Read a path as the table writes it."""
     return Path(os.fsdecode(_ESCAPED.sub(lambda code: bytes([int(code[1], 8) & 0xFF]), field)))
 
 
@@ -40,12 +41,26 @@ def takes_part_in_propagation(path: Path, table: Path = MOUNTINFO) -> bool:
 
     Where the table can't be read the answer is no.
     """
+    fields = _innermost(path, table)
+    optional = fields[6 : fields.index(b"-", 6)] if fields else ()
+    return any(field.startswith((b"shared:", b"master:")) for field in optional)
+
+
+def mounted_device(path: Path, table: Path = MOUNTINFO) -> Path | None:
+    """Return the node of what is mounted where `path` lies; None for what has none, such as an overlay. Blocking."""
+    fields = _innermost(path, table)
+    source = fields[fields.index(b"-", 6) + 2 :][:1] if fields else ()
+    return next((_mount_point(word) for word in source if word.startswith(b"/dev/")), None)
+
+
+def _innermost(path: Path, table: Path) -> list[bytes]:
+    """Return the line of the mount that `path` lies on, as its words; none where the table can't be read."""
     target = path.resolve()
-    best, propagates = -1, False
+    best, found = -1, list[bytes]()
     try:
         lines = table.read_bytes().splitlines()
     except OSError:
-        return False
+        return []
     for line in lines:
         fields = line.split(b" ")
         if b"-" not in fields[6:]:
@@ -54,6 +69,5 @@ def takes_part_in_propagation(path: Path, table: Path = MOUNTINFO) -> bool:
         depth = len(mount_point.parts)
         # A later line of the same depth is mounted over the earlier one.
         if depth >= best and target.is_relative_to(mount_point):
-            optional = fields[6 : fields.index(b"-", 6)]
-            best, propagates = depth, any(field.startswith((b"shared:", b"master:")) for field in optional)
-    return propagates
+            best, found = depth, fields
+    return found

@@ -80,8 +80,8 @@ class Room(UDisks):
         self.on(name, "Filesystem", SetLabel=("sa{sv}", "", lambda text, _: self.label(name, text)))
 
     def on(self, name: str, interface: str, **methods: Any) -> None:
-        for method, what in methods.items():
-            self.method(f"block_devices/{name}", interface, method, what)
+        for member, what in methods.items():
+            self.method(f"block_devices/{name}", interface, member, what)
 
     def do(self, what: str, gone: str = "") -> list[Any]:
         if what in self.failing:
@@ -268,7 +268,7 @@ async def test_when_nobody_can_tell_whether_the_move_was_noted_a_boot_finds_noth
     assert house.room.names == {"sda1": OLD}, "the one with the data must not be taken for the new one"
     assert (house.rebooted, house.issues()) == ([], set())
     house.room.failing = {"Delete"}
-    with pytest.raises(Unavailable, match="could not be removed.*a boot moves the data all the same"):
+    with pytest.raises(Unavailable, match=r"could not be removed.*a boot moves the data all the same"):
         await house.manager.move("/dev/sdb")
     house.agent.silent = False
     house.room.failing = set()

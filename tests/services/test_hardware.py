@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import os
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -288,6 +290,28 @@ async def test_an_nvme_drive_tells_how_worn_it_is(udisks: UDisks, disks: DiskTre
     known = Disks(paths, disks.percent_used)
     await known.load()
     assert known.life_time == 100.0
+
+
+@pytest.fixture
+def btrfs(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """A file system that has a number of its own, and the device it lies on."""
+    image, place = tmp_path / "image", tmp_path / "place"
+    place.mkdir()
+    with image.open("wb") as file:
+        file.truncate(128 << 20)
+    subprocess.run(["mkfs.btrfs", "-q", image], check=True)
+    find = ["losetup", "--find", "--show", image]
+    device = Path(subprocess.run(find, check=True, capture_output=True, text=True).stdout.strip())
+    subprocess.run(["mount", device, place], check=True)
+    yield place, device
+    subprocess.run(["umount", place], check=True)
+    subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def test_the_disk_below_a_file_system_with_a_number_of_its_own_is_found(btrfs: tuple[Path, Path]) -> None:
+    place, device = btrfs
+    assert os.major(place.stat().st_dev) == 0
+    assert device_number(place) == device.stat().st_rdev
 
 
 ODD = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.binary(max_size=5) | st.just([])

@@ -31,12 +31,12 @@ from supervisor.drivers.dbus.os_agent import (
 )
 from supervisor.errors import Blocked, Busy, Internal, Invalid, SupervisorError, Unsupported
 from supervisor.events import EventBus
+from supervisor.jobs import JobCondition, JobManager
+from supervisor.jobs.manager import JOBS_SCHEMA
 from supervisor.managers.apparmor import AppArmor as Profiles
 from supervisor.managers.host import AgentDevices, AgentProfiles, AgentReturns, SystemServices
 from supervisor.managers.os import Firmware, OperatingSystem, SystemDiagnostics
 from supervisor.managers.resolution import Resolution, UnsupportedReason
-from supervisor.jobs import JobCondition, JobManager
-from supervisor.jobs.manager import JOBS_SCHEMA
 from supervisor.paths import DataPaths
 from supervisor.state import StateFile
 

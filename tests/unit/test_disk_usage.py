@@ -12,9 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from supervisor.drivers.detached import detached
-from supervisor.drivers.disk import Capacity, Folder, Measuring, life_time
-from supervisor.drivers.mountinfo import mount_points, mounted_below
+from supervisor.drivers.disk import Capacity, Folder, Measuring, device_number, life_time, lowest_device
+from supervisor.drivers.mountinfo import mount_points, mounted_below, mounted_device
 from supervisor.errors import SupervisorError
 from supervisor.managers.host import Disks
 from supervisor.managers.host import disks as disks_module
@@ -105,35 +104,41 @@ def test_mount_points_are_read_with_their_escapes(tmp_path: Path) -> None:
     ("text", "worn"), [("0x01 0x01", 0.0), ("0x00 0x03", 20.0), ("0x01 0x0b", 100.0), ("0x00 0x00", None), ("", None)]
 )
 def test_the_wear_of_an_emmc_is_its_second_estimate(tmp_path: Path, text: str, worn: float | None) -> None:
-    number = tmp_path.stat().st_dev
+    number = os.makedev(179, 1)
     disk = tmp_path / "devices/mmc0/block/mmcblk0"
     (disk / "mmcblk0p1").mkdir(parents=True)
     (disk / "mmcblk0p1/partition").write_text("1")
     (disk / "device").mkdir()
     (disk / "device/life_time").write_text(text)
     (tmp_path / "dev/block").mkdir(parents=True)
-    (tmp_path / f"dev/block/{os.major(number)}:{os.minor(number)}").symlink_to(disk / "mmcblk0p1")
-    assert life_time(tmp_path, tmp_path) == worn
+    (tmp_path / "dev/block/179:1").symlink_to(disk / "mmcblk0p1")
+    assert life_time(number, tmp_path) == worn
 
 
 def test_other_disks_do_not_tell_their_wear(tmp_path: Path) -> None:
-    assert life_time(tmp_path / "missing", tmp_path) is None
-    assert life_time(tmp_path, tmp_path) is None
+    assert life_time(os.makedev(8, 1), tmp_path) is None
+    (tmp_path / "dev/block/8:1").mkdir(parents=True)
+    assert life_time(os.makedev(8, 1), tmp_path) is None
 
 
-async def test_work_that_hangs_is_left_behind() -> None:
-    release = threading.Event()
-    with pytest.raises(TimeoutError):
-        await detached(release.wait, name="hangs", seconds=0.05)
-    release.set()
+def test_what_lies_below_an_encrypted_volume_is_the_disk(tmp_path: Path) -> None:
+    for device, below in (("253:1", "253:0"), ("253:0", "259:3"), ("9:0", "259:3"), ("9:0", "259:4")):
+        part = tmp_path / f"dev/block/{device}/slaves/{below.replace(':', '-')}"
+        part.mkdir(parents=True)
+        (part / "dev").write_text(f"{below}\n")
+    disk, array = os.makedev(259, 3), os.makedev(9, 0)
+    assert lowest_device(os.makedev(253, 1), tmp_path) == disk
+    assert lowest_device(disk, tmp_path) == disk
+    assert lowest_device(array, tmp_path) == array, "an array is no single disk"
 
 
-async def test_work_that_fails_fails_where_it_is_waited_for() -> None:
-    def fail() -> None:
-        raise OSError("broken")
-
-    with pytest.raises(OSError, match="broken"):
-        await detached(fail, name="fails", seconds=5)
+def test_what_is_mounted_where_a_path_lies_is_read_from_the_table(tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text("1 0 0:1 / / rw - overlay overlay rw\n2 1 0:2 / /mnt/a rw shared:1 - btrfs /dev/my\\040disk rw\n")
+    assert mounted_device(Path("/mnt/a/b"), table) == Path("/dev/my disk")
+    assert mounted_device(Path("/mnt/b"), table) is None
+    assert mounted_device(Path("/mnt/b"), tmp_path / "missing") is None
+    assert device_number(tmp_path / "missing") is None
 
 
 @pytest.fixture

@@ -56,8 +56,11 @@ class Disks:
     async def load(self) -> None:
         await self._look()
         number = await asyncio.to_thread(device_number, self._paths.root)
-        used = None if number is None else await self._percent_used(number)
-        self.life_time = used if used is not None else await asyncio.to_thread(life_time, self._paths.root)
+        if number is None:
+            self.life_time = None
+            return
+        used = await self._percent_used(number)
+        self.life_time = used if used is not None else await asyncio.to_thread(life_time, number)
 
     async def stop(self) -> None:
         tasks = [*self._measuring.values(), *([self._looking] if self._looking else [])]
