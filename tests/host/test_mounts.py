@@ -110,6 +110,9 @@ async def test_a_mount_for_backups_is_a_location_of_backups(host: BoxDaemon, ser
     assert (await host.get("/mounts"))["mounts"] == []
     assert not (host.data / ".mounts_credentials/vault").exists()
     assert await servers.mounted(f"{DATA}/mounts/vault") is None
+    await host.post("/mounts", {**CIFS, **LOGIN, "name": "other"})
+    assert (await host.ask("DELETE", "/mounts/other")).status == 200
+    assert await servers.shell(f"grep -rlF 'cret =1' {DATA}/*.json {DATA}/.[a-z]* || true") == ""
 
     await host.post("/mounts", {**CIFS, **LOGIN, "version": "2.0"})
     listed = await host.get("/mounts")
@@ -268,7 +271,8 @@ async def test_local_data_in_the_way_are_kept(host: BoxDaemon, servers: Servers)
     await servers.shell(f"cd {DATA}; umount media/films mounts/films; mkdir -p media/films; mv films/local media/films")
     assert (await host.ask("POST", "/mounts/films/reload")).body["error_key"] == "mount_target_not_empty_error"
     suggestions = (await host.get("/resolution/info"))["suggestions"]
-    [move] = [one for one in suggestions if one["type"] == "move_local_data"]
+    move = next(one for one in suggestions if one["context"] == "mount")
+    assert move["type"] == "move_local_data", "what helps comes first"
     await host.post(f"/resolution/suggestion/{move['uuid']}")
     assert await servers.shell(f"cat {DATA}/media/films_local_recovery/local") == "red"
     assert await servers.mounted(f"{DATA}/media/films") is not None

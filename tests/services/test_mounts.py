@@ -19,7 +19,15 @@ from stands.bus_service import BusService, Refusal, Served
 from supervisor.drivers import mount_point
 from supervisor.drivers.dbus import SystemBus
 from supervisor.drivers.dbus.systemd import Systemd
-from supervisor.errors import BackupMountDownError, Blocked, Invalid, NotFound, SupervisorError
+from supervisor.errors import (
+    MOUNT_TARGET_NOT_EMPTY,
+    BackupMountDownError,
+    Blocked,
+    Invalid,
+    NotFound,
+    SupervisorError,
+    Unavailable,
+)
 from supervisor.events import EventBus, StateEntryRefused
 from supervisor.jobs import JobCondition, JobManager
 from supervisor.jobs.manager import JOBS_SCHEMA
@@ -212,6 +220,28 @@ async def test_a_mount_for_add_ons_is_bound_and_closed_while_it_is_away(stage: S
     await stage.manager.reload()
     assert stage.units.asked[-1][3]["What"] == "/mnt/my-data/mounts/films"
     assert stage.issues == []
+
+
+async def test_moving_local_data_is_suggested_first_and_only_while_they_are_in_the_way(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stage.manager.create(mount(VAULT))
+    failures: list[SupervisorError] = []
+
+    async def fail(_mount: Mount) -> None:
+        raise failures[-1]
+
+    monkeypatch.setattr(stage.mounting, "reload", fail)
+    others = ["execute_reload", "execute_remove"]
+    for failure, suggested in (
+        (MOUNT_TARGET_NOT_EMPTY(name="vault", path="/mnt/vault"), ["move_local_data", *others]),
+        (Unavailable("the server is away"), others),
+    ):
+        failures.append(failure)
+        with pytest.raises(type(failure)):
+            await stage.manager.reload_mount("vault")
+        assert stage.issues == [("mount_failed", "vault")]
+        assert [suggestion.type.value for suggestion in stage.resolution.suggestions] == suggested
 
 
 async def test_a_mount_that_fails_leaves_nothing_behind(stage: Stage) -> None:

@@ -18,7 +18,7 @@ from stands.bus_service import BusService, Served
 from stands.rauc import INSTALLER, PATH, RaucStand
 from supervisor.api.routes.os import OsRoutes
 from supervisor.drivers.dbus import SystemBus
-from supervisor.drivers.dbus.rauc import Rauc, SlotStatus
+from supervisor.drivers.dbus.rauc import Mark, Rauc, SlotStatus
 from supervisor.drivers.http import HttpClient
 from supervisor.errors import Busy, Invalid, SupervisorError, Unavailable
 from supervisor.events import EventBus
@@ -38,7 +38,12 @@ CPE = "cpe:2.3:o:home-assistant:haos:{}:*:production:*:*:*:ova:*"
 
 def slot(bootname: str | None, version: str | None = None, status: str = "good") -> SlotStatus:
     name = {"A": "kernel.0", "B": "kernel.1", None: "rootfs.0"}[bootname]
-    return SlotStatus(name=name, state="inactive", bootname=bootname, boot_status=status, bundle_version=version)
+    return SlotStatus(name=name, state="inactive", bootname=bootname, boot_status=Mark(status), bundle_version=version)
+
+
+@pytest.mark.parametrize(("word", "known"), [("good", "good"), ("bad", "bad"), ("healing", None), (7, None)])
+def test_clients_are_told_no_word_about_a_slot_that_they_do_not_know(word: Any, known: str | None) -> None:
+    assert SlotStatus.of("kernel.0", {"bootname": "A", "boot-status": word}).boot_status == known
 
 
 A, B = slot("A", "15.2"), slot("B", "16.1")

@@ -11,6 +11,8 @@ import voluptuous as vol
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor.api.routes.mounts import shown
+from supervisor.drivers.dbus.systemd import UnitState
 from supervisor.model.mount import MOUNT, Mount
 from supervisor.model.unit_name import mount_unit_name
 
@@ -38,6 +40,11 @@ def test_the_options_are_those_of_the_contract() -> None:
     assert known.options(KEY) == ["port=445", *common, "vers=1.0", "credentials=/key"]
     assert known.credentials() == b"username=me\npassword=secret"
     assert "secret" not in repr(known)
+
+
+@pytest.mark.parametrize(("state", "told"), [(UnitState.ACTIVE, "active"), ("refreshing", None), (None, None)])
+def test_clients_are_told_no_state_that_they_do_not_know(state: UnitState | str | None, told: str | None) -> None:
+    assert shown(made(NFS), state).state == told
 
 
 @pytest.mark.parametrize(

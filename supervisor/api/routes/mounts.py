@@ -11,6 +11,7 @@ import voluptuous as vol
 
 from supervisor.api.models import mounts as wire
 from supervisor.api.route import Access, Call, Route
+from supervisor.drivers.dbus.systemd import UnitState
 from supervisor.errors import Invalid
 from supervisor.jobs import JobManager
 from supervisor.managers.mounts import MountManager
@@ -67,7 +68,7 @@ class MountRoutes:
         await self._mounts.look()
         return wire.Mounts(
             default_backup_mount=self._mounts.default_backup_mount,
-            mounts=[_shown(mount, self._mounts.status(mount.name).state) for mount in self._mounts.mounts.values()],
+            mounts=[shown(mount, self._mounts.status(mount.name).state) for mount in self._mounts.mounts.values()],
         )
 
     async def _set_options(self, call: Call) -> None:
@@ -92,7 +93,8 @@ class MountRoutes:
         await self._jobs.spawn(partial(self._mounts.reload_mount, call.path["mount"])).result()
 
 
-def _shown(mount: Mount, state: str | None) -> wire.Mount:
+def shown(mount: Mount, state: UnitState | str | None) -> wire.Mount:
+    """Return a mount as clients know it."""
     is_cifs = mount.type is MountType.CIFS
     return wire.Mount(
         name=mount.name,
@@ -104,6 +106,7 @@ def _shown(mount: Mount, state: str | None) -> wire.Mount:
         share=mount.share if is_cifs else msgspec.UNSET,
         version=mount.version if is_cifs else msgspec.UNSET,
         path=msgspec.UNSET if is_cifs else mount.path,
-        state=None if state is None else str(state),
+        # Clients take no other words than those that they know.
+        state=state.value if isinstance(state, UnitState) else None,
         user_path=mount.user_path,
     )

@@ -56,14 +56,14 @@ class Progress:
 class SlotStatus:
     """One slot. `bootname` is what the boot loader calls it, None for slots that go with another one.
 
-    `state` is `booted`, `active` or `inactive`; `boot_status` is what the boot loader thinks of it, `good` or `bad`;
-    `bundle_version` what RAUC wrote into it, None before the first update.
+    `state` is `booted`, `active` or `inactive`; `boot_status` is what the boot loader thinks of it, None where it says
+    nothing that we know; `bundle_version` what RAUC wrote into it, None before the first update.
     """
 
     name: str
     state: str
     bootname: str | None
-    boot_status: str | None
+    boot_status: Mark | None
     bundle_version: str | None
 
     @classmethod
@@ -72,7 +72,7 @@ class SlotStatus:
             name=name,
             state=_text(known, "state") or "",
             bootname=_text(known, "bootname"),
-            boot_status=_text(known, "boot-status"),
+            boot_status=_boot_status(_text(known, "boot-status")),
             bundle_version=_text(known, "bundle.version"),
         )
 
@@ -80,6 +80,10 @@ class SlotStatus:
 def _text(known: Mapping[str, Any], key: str) -> str | None:
     value = known.get(key)
     return value if isinstance(value, str) and value else None
+
+
+def _boot_status(word: str | None) -> Mark | None:
+    return next((mark for mark in Mark if mark == word), None)
 
 
 class Rauc(Interface):

@@ -24,7 +24,7 @@ from supervisor.errors import (
 )
 from supervisor.events import EventBus, StateEntryRefused
 from supervisor.jobs import JobCondition, JobManager
-from supervisor.managers.resolution import ContextType, IssueType, Resolution, SuggestionType
+from supervisor.managers.resolution import ContextType, IssueType, Resolution, Suggestion, SuggestionType
 from supervisor.model.mount import MOUNT, Mount, MountUsage
 from supervisor.state import StateFile
 
@@ -412,7 +412,10 @@ class MountManager:
     def _raise_issue(self, mount: Mount, error: SupervisorError) -> None:
         suggestions = [SuggestionType.EXECUTE_RELOAD, SuggestionType.EXECUTE_REMOVE]
         if error.key in _IN_THE_WAY:
-            suggestions.append(SuggestionType.MOVE_LOCAL_DATA)
+            suggestions.insert(0, SuggestionType.MOVE_LOCAL_DATA)
+        else:
+            move = Suggestion(SuggestionType.MOVE_LOCAL_DATA, ContextType.MOUNT, mount.name)
+            self._resolution.withdraw_suggestion(move)
         self._resolution.raise_issue(
             IssueType.MOUNT_FAILED,
             ContextType.MOUNT,
