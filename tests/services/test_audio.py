@@ -14,7 +14,7 @@ from pulse_stand import Pulse, needs_pulse, pulse_server
 from supervisor.drivers.pulse import Direction, SoundServer, server
 from supervisor.drivers.pulse.reading import sound_of
 from supervisor.errors import Invalid, Unavailable
-from supervisor.events import EventBus, SoundChanged
+from supervisor.events import DeviceAdded, EventBus, SoundChanged
 from supervisor.managers.audio import AudioManager, manager
 
 MACHINE = Path("/etc/machine-id").read_text().strip()
@@ -31,6 +31,7 @@ def pulse(tmp_path: Path) -> Iterator[Pulse]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_RETRY_SECONDS", 0.1)
     monkeypatch.setattr(manager, "_REFRESH_SECONDS", 0.2)
+    monkeypatch.setattr(manager, "_SETTLE_SECONDS", 0.05)
     monkeypatch.delenv("PULSE_SERVER", raising=False)
 
 
@@ -248,3 +249,31 @@ async def test_news_of_a_failing_server_end_nothing(tmp_path: Path) -> None:
         audio._bus.publish(SoundChanged(available=True))
         await asyncio.sleep(0.3)
         assert audio.sound.outputs == ()
+
+
+@needs_pulse
+async def test_a_sound_card_that_is_plugged_in_is_looked_for(
+    pulse: Pulse, audio: AudioManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    def plug(name: str) -> None:
+        audio._bus.publish(DeviceAdded(f"/dev/snd/{name}", f"/sys/devices/usb1/sound/card7/{name}", "sound"))
+
+    def detecting() -> list[tuple[str, str]]:
+        """Return the number and the argument of the module that looks for cards."""
+        lines = (line.split("\t") for line in pulse.pactl("list", "short", "modules").splitlines())
+        return [(line[0], line[2]) for line in lines if line[1] == "module-udev-detect"]
+
+    first = (await asyncio.to_thread(pulse.pactl, "load-module", "module-udev-detect", "tsched=0")).strip()
+    plug("pcmC7D0p")
+    await asyncio.sleep(0.2)
+    assert await asyncio.to_thread(detecting) == [(first, "tsched=0")], "the card is not whole yet"
+    plug("controlC7")
+    await until(lambda: [number for number, _ in detecting()] not in ([], [first]))
+    [(number, argument)] = await asyncio.to_thread(detecting)
+    assert (number != first, argument) == (True, "tsched=0")
+    await asyncio.to_thread(pulse.pactl, "unload-module", number)
+    plug("controlC7")
+    await until(lambda: "did not look for it" in caplog.text)
+    assert await asyncio.to_thread(detecting) == []
+    await audio.reload()
+    assert len(audio.sound.outputs) == 2
