@@ -17,8 +17,9 @@ from stands.bus_service import BusService, Refusal, Served
 from supervisor.drivers.dbus import SystemBus
 from supervisor.errors import Busy, Invalid, SupervisorError, Unsupported
 from supervisor.events import EventBus
-from supervisor.managers.host import Features, HostControl, HostFeature, SystemServices
+from supervisor.managers.host import Disks, Features, Host, HostControl, HostFeature, HostManager, SystemServices
 from supervisor.managers.host.units import own_service, unit_name
+from supervisor.paths import DataPaths
 
 LOGIND = "org.freedesktop.login1"
 SYSTEMD = "org.freedesktop.systemd1"
@@ -215,6 +216,25 @@ def test_our_own_service_is_read_from_the_control_groups(tmp_path: Path) -> None
     groups.write_text("0::/user.slice/session-1.scope\n")
     assert own_service(groups) is None
     assert own_service(tmp_path / "missing") is None
+
+
+async def test_a_machine_that_is_still_starting_has_not_started_in_1970(
+    control: HostControl, power: Power, tmp_path: Path
+) -> None:
+    async def worn(_number: int) -> float | None:
+        return None
+
+    services, paths = control._services, DataPaths(tmp_path, tmp_path)
+    disks = Disks(paths, worn)
+    host = HostManager(Host(data=tmp_path, machine=None), services, Features(), disks)
+    times = power.systemd.objects["/org/freedesktop/systemd1"][f"{SYSTEMD}.Manager"].properties
+    for finished, told in ((0, None), (1_769_860_800_123_456, 1_769_860_800_123_456)):
+        times |= {"FinishTimestamp": ("t", finished), "KernelTimestampMonotonic": ("t", 1_500_000)}
+        times |= {"LoaderTimestampMonotonic": ("t", 250_000), "UserspaceTimestampMonotonic": ("t", 3_000_000)}
+        await services.systemd.refresh()
+        info = host.info()
+        assert (info.boot_timestamp, info.startup_time) == (told, 4.75)
+    await host.stop()
 
 
 def test_a_feature_is_there_as_long_as_its_provider_says_so() -> None:

@@ -408,6 +408,26 @@ async def test_without_systemd_nothing_is_mounted_and_what_is_known_stays(stage:
     assert set(stage.manager.mounts) == {"nas_backup", "Movies"}
 
 
+async def test_local_data_from_two_places_are_moved_into_one_folder(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mount_point, "is_mount_point", lambda _: False)
+    films = mount({"name": "films", "type": "nfs", "usage": "media", "server": "nas", "path": "/films"})
+    recovery = stage.paths.media / "films_local_recovery"
+    for number in ("", "_2"):
+        for folder in (stage.paths.mounts, stage.paths.media):
+            (folder / "films").mkdir(parents=True, exist_ok=True)
+            (folder / "films" / f"of-{folder.name}").touch()
+        await stage.mounting.set_aside(films)
+        place = recovery.with_name(f"films_local_recovery{number}")
+        assert sorted(path.relative_to(place).as_posix() for path in place.rglob("*")) == [
+            "media",
+            "media/of-media",
+            "of-mounts",
+        ]
+        assert not list((stage.paths.media / "films").iterdir())
+
+
 def test_local_data_are_moved_beside_others(tmp_path: Path) -> None:
     target, recovery = tmp_path / "films", tmp_path / "films_local_recovery"
     assert mount_point.set_aside(target, recovery) is None

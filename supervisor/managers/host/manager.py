@@ -127,7 +127,8 @@ class HostManager:
             dt_synchronized=timedate.ntp_synchronized,
             use_ntp=timedate.ntp,
             startup_time=self._startup_time,
-            boot_timestamp=systemd.finish_timestamp,
+            # 0 while the machine is still starting.
+            boot_timestamp=systemd.finish_timestamp or None,
             broadcast_llmnr=_answers(resolved.llmnr),
             broadcast_mdns=_answers(resolved.multicast_dns),
         )

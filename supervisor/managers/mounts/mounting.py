@@ -205,7 +205,7 @@ class Mounting:
         return found
 
     async def set_aside(self, mount: Mount) -> None:
-        """Move local data that are in the way of the mount to where people find them.
+        """Move local data that are in the way of the mount to where people find them, all into one folder.
 
         Raises:
             Internal: they can't be moved.
@@ -218,6 +218,8 @@ class Mounting:
             place = await self._local(mount.name, partial(set_aside, target, recovery))
             if place is not None:
                 _LOGGER.warning("Mount %s: local data from %s were moved to %s", mount.name, target, place)
+                if await self._local(mount.name, place.is_dir):
+                    recovery = place / root.name
 
     async def _given(self, mount: Mount, work: Coroutine[Any, Any, bool], *, anew: bool) -> None:
         bound = self.bound_folder(mount)
