@@ -17,7 +17,7 @@ import pytest_asyncio
 from daemon import until as happens
 from stands.bus_daemon import BusDaemon
 from stands.bus_service import Refusal
-from stands.network_manager import NAME, ROOT, NetworkStand, plain
+from stands.network_manager import ETHERNET, NAME, ROOT, WIRELESS, NetworkStand, plain
 from supervisor.drivers.dbus import SystemBus
 from supervisor.errors import Busy, Invalid, SupervisorError, Unavailable
 from supervisor.events import EventBus, HostInternetChanged
@@ -311,3 +311,46 @@ async def test_a_vlan_is_made_with_the_settings_that_were_asked_for(house: House
     assert len(house.stand.kept) == 2
     with pytest.raises(Invalid, match="Ethernet"):
         await house.changes.create_vlan("wlan0", 30, InterfaceChange())
+
+
+async def test_devices_of_containers_are_looked_at_once_and_change_nothing(house: House) -> None:
+    stand = house.stand
+
+    async def announce(*more: str) -> None:
+        stand.calls.clear()
+        stand.set(ROOT, NAME, "Devices", [WIRELESS, ETHERNET, *more])
+        await until(lambda: "GetAll" in stand.calls)
+
+    async def reads(expected: int, *more: str) -> None:
+        """Announce a list of devices and see how many objects are read for it."""
+        await announce(*more)
+        await until(lambda: stand.calls.count("GetAll") >= expected)
+        await asyncio.sleep(manager_module.SETTLE_SECONDS + manager_module.PAUSE_SECONDS)
+        assert stand.calls.count("GetAll") == expected
+
+    async def shows(*names: str) -> None:
+        await until(lambda: [card.name for card in house.network.cards] == [*names])
+
+    def plug(number: int, kind: int) -> str:
+        path = f"{ROOT}/Devices/{number}"
+        device = stand.served(path, f"{NAME}.Device")
+        device.properties = {"Interface": ("s", f"if{number}"), "DeviceType": ("u", kind), "Managed": ("b", True)}
+        return path
+
+    # The first news may be of anything, so all is read.
+    before = house.network.cards
+    await announce(plug(9, 13))
+    await until(lambda: house.network.cards is not before)
+    await asyncio.sleep(manager_module.PAUSE_SECONDS)
+    cards = house.network.cards
+    veth = [plug(number, 13) for number in (10, 11, 12)]
+    vanished = f"{ROOT}/Devices/99"
+    await reads(2 + 3 + 1, *veth, vanished)
+    # They are known to be none of ours.
+    await reads(2, *reversed(veth))
+    await reads(2)
+    assert house.network.cards is cards, "nothing of ours was read anew"
+    await announce(plug(13, 1))
+    await shows("eth0", "if13", "wlan0")
+    await announce()
+    await shows("eth0", "wlan0")
