@@ -29,7 +29,8 @@ from supervisor.drivers.journal import (
 )
 from supervisor.errors import Unavailable
 from supervisor.events import EventBus
-from supervisor.managers.logs import LogManager, LogRequest, LogTarget
+from supervisor.managers.logs import LogFormat, LogManager, LogRequest, LogTarget
+from supervisor.managers.logs.text import render_batch
 
 ME = [("SYSLOG_IDENTIFIER", "me")]
 
@@ -149,6 +150,47 @@ async def test_a_slow_reader_is_told_what_it_missed(
     lost = int(mark.split()[1])
     assert lost > 500
     assert behind == [str(number) for number in range(4 + found.index(mark) + lost, 1000)]
+
+
+async def most_processor_time_of_a_round(rounds: list[float]) -> None:
+    """Note how long the event loop computes between two rounds; that it waits for a busy machine does not count."""
+    while True:
+        began = time.thread_time()
+        await asyncio.sleep(0.001)
+        rounds.append(time.thread_time() - began)
+
+
+@needs_journal_tools
+async def test_many_who_follow_a_log_that_grows_by_much_at_once_do_not_hold_the_loop_up(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    write_journal(tmp_path / "journal/first.journal", map(fields, range(10)))
+    write_journal(tmp_path / "second.journal", map(fields, range(10, 5010)))
+    source = DirectJournal(tmp_path / "journal")
+    await source.start()
+    begun, got, lost, rounds = [0], [0] * 200, [0] * 200, list[float]()
+
+    async def follow(number: int) -> None:
+        async with contextlib.aclosing(source.batches((), EntryRange("", -1, None), follow=True)) as batches:
+            async for batch in batches:
+                begun[0] += not got[number]
+                got[number] += len(batch.entries)
+                lost[number] += batch.lost
+                render_batch(batch, LogFormat.VERBOSE, no_colors=False)
+
+    async with asyncio.timeout(90):
+        following = [asyncio.ensure_future(follow(number)) for number in range(200)]
+        while begun[0] < 200 or len(reading()) > 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        watch = asyncio.ensure_future(most_processor_time_of_a_round(rounds))
+        (tmp_path / "second.journal").rename(tmp_path / "journal/second.journal")
+        while any(some + missed < 5002 for some, missed in zip(got, lost, strict=True)):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        for task in (watch, *following):
+            task.cancel()
+        await asyncio.gather(watch, *following, return_exceptions=True)
+    await source.close()
+    assert set(map(sum, zip(got, lost, strict=True))) == {5002}
+    assert max(rounds) < 0.05
 
 
 @needs_journald
