@@ -228,6 +228,28 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_journald
 @needs_journal_tools
+async def test_many_who_follow_through_the_gateway_do_not_hold_the_loop_up(live: Journald, tmp_path: Path) -> None:
+    gateway, rounds = JournalGateway(socket=tmp_path / "gateway"), list[float]()
+    seen: list[list[int]] = [[] for _ in range(60)]
+    await write(live, 0, 10)
+    async with asyncio.timeout(90):
+        with real_gateway(live.folder, tmp_path / "gateway"):
+            await gateway.start()
+            following = [asyncio.ensure_future(numbers(gateway, 409, found=found)) for found in seen]
+            while not all(seen):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            watch = asyncio.ensure_future(most_processor_time_of_a_round(rounds))
+            await asyncio.to_thread(live.write, "me", *map(str, range(10, 410)))
+            await asyncio.gather(*following)
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+            await gateway.close()
+    assert seen == [list(range(410))] * 60
+    assert max(rounds) < 0.05
+
+
+@needs_journald
+@needs_journal_tools
 async def test_a_log_goes_on_when_the_gateway_is_back(live: Journald, tmp_path: Path, at_once: None) -> None:
     gateway = JournalGateway(socket=tmp_path / "gateway")
     source = PreferredJournal([gateway])
