@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -152,12 +153,30 @@ async def test_a_slow_reader_is_told_what_it_missed(
     assert behind == [str(number) for number in range(4 + found.index(mark) + lost, 1000)]
 
 
-async def most_processor_time_of_a_round(rounds: list[float]) -> None:
-    """Note how long the event loop computes between two rounds; that it waits for a busy machine does not count."""
-    while True:
-        began = time.thread_time()
-        await asyncio.sleep(0.001)
-        rounds.append(time.thread_time() - began)
+@contextlib.asynccontextmanager
+async def no_round_of_the_loop_takes_long() -> AsyncIterator[None]:
+    """Fail when the event loop computes for long between two rounds; waiting for a busy machine does not count.
+
+    Nor does it count how long the garbage collector looks through what other tests left.
+    """
+    rounds: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            began = time.thread_time()
+            await asyncio.sleep(0.001)
+            rounds.append(time.thread_time() - began)
+
+    gc.collect()
+    gc.freeze()
+    watching = asyncio.ensure_future(watch())
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    assert max(rounds) < 0.08
 
 
 @needs_journal_tools
@@ -167,7 +186,7 @@ async def test_many_who_follow_a_log_that_grows_by_much_at_once_do_not_hold_the_
     write_journal(tmp_path / "second.journal", map(fields, range(10, 5010)))
     source = DirectJournal(tmp_path / "journal")
     await source.start()
-    begun, got, lost, rounds = [0], [0] * 200, [0] * 200, list[float]()
+    begun, got, lost = [0], [0] * 200, [0] * 200
 
     async def follow(number: int) -> None:
         async with contextlib.aclosing(source.batches((), EntryRange("", -1, None), follow=True)) as batches:
@@ -181,16 +200,15 @@ async def test_many_who_follow_a_log_that_grows_by_much_at_once_do_not_hold_the_
         following = [asyncio.ensure_future(follow(number)) for number in range(200)]
         while begun[0] < 200 or len(reading()) > 1:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-        watch = asyncio.ensure_future(most_processor_time_of_a_round(rounds))
-        (tmp_path / "second.journal").rename(tmp_path / "journal/second.journal")
-        while any(some + missed < 5002 for some, missed in zip(got, lost, strict=True)):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-        for task in (watch, *following):
+        async with no_round_of_the_loop_takes_long():
+            (tmp_path / "second.journal").rename(tmp_path / "journal/second.journal")
+            while any(some + missed < 5002 for some, missed in zip(got, lost, strict=True)):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        for task in following:
             task.cancel()
-        await asyncio.gather(watch, *following, return_exceptions=True)
+        await asyncio.gather(*following, return_exceptions=True)
     await source.close()
     assert set(map(sum, zip(got, lost, strict=True))) == {5002}
-    assert max(rounds) < 0.05
 
 
 @needs_journald
@@ -228,24 +246,25 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_journald
 @needs_journal_tools
-async def test_many_who_follow_through_the_gateway_do_not_hold_the_loop_up(live: Journald, tmp_path: Path) -> None:
-    gateway, rounds = JournalGateway(socket=tmp_path / "gateway"), list[float]()
+async def test_many_who_follow_through_the_gateway_do_not_hold_the_loop_up(
+    live: Journald, tmp_path: Path, at_once: None
+) -> None:
+    gateway = JournalGateway(socket=tmp_path / "gateway")
+    # Now and then the gateway ends an answer, and the log goes on with another one.
+    source = PreferredJournal([gateway])
     seen: list[list[int]] = [[] for _ in range(60)]
     await write(live, 0, 10)
     async with asyncio.timeout(90):
         with real_gateway(live.folder, tmp_path / "gateway"):
             await gateway.start()
-            following = [asyncio.ensure_future(numbers(gateway, 409, found=found)) for found in seen]
+            following = [asyncio.ensure_future(numbers(source, 409, found=found)) for found in seen]
             while not all(seen):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-            watch = asyncio.ensure_future(most_processor_time_of_a_round(rounds))
-            await asyncio.to_thread(live.write, "me", *map(str, range(10, 410)))
-            await asyncio.gather(*following)
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+            async with no_round_of_the_loop_takes_long():
+                await asyncio.to_thread(live.write, "me", *map(str, range(10, 410)))
+                await asyncio.gather(*following)
             await gateway.close()
     assert seen == [list(range(410))] * 60
-    assert max(rounds) < 0.05
 
 
 @needs_journald
