@@ -176,7 +176,7 @@ async def no_round_of_the_loop_takes_long() -> AsyncIterator[None]:
         gc.unfreeze()
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-    assert max(rounds) < 0.08
+    assert max(rounds) < 0.1
 
 
 @needs_journal_tools
@@ -200,13 +200,15 @@ async def test_many_who_follow_a_log_that_grows_by_much_at_once_do_not_hold_the_
         following = [asyncio.ensure_future(follow(number)) for number in range(200)]
         while begun[0] < 200 or len(reading()) > 1:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-        async with no_round_of_the_loop_takes_long():
-            (tmp_path / "second.journal").rename(tmp_path / "journal/second.journal")
-            while any(some + missed < 5002 for some, missed in zip(got, lost, strict=True)):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        for task in following:
-            task.cancel()
-        await asyncio.gather(*following, return_exceptions=True)
+        try:
+            async with no_round_of_the_loop_takes_long():
+                (tmp_path / "second.journal").rename(tmp_path / "journal/second.journal")
+                while any(some + missed < 5002 for some, missed in zip(got, lost, strict=True)):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        finally:
+            for task in following:
+                task.cancel()
+            await asyncio.gather(*following, return_exceptions=True)
     await source.close()
     assert set(map(sum, zip(got, lost, strict=True))) == {5002}
 
@@ -252,7 +254,7 @@ async def test_many_who_follow_through_the_gateway_do_not_hold_the_loop_up(
     gateway = JournalGateway(socket=tmp_path / "gateway")
     # Now and then the gateway ends an answer, and the log goes on with another one.
     source = PreferredJournal([gateway])
-    seen: list[list[int]] = [[] for _ in range(60)]
+    seen: list[list[int]] = [[] for _ in range(120)]
     await write(live, 0, 10)
     async with asyncio.timeout(90):
         with real_gateway(live.folder, tmp_path / "gateway"):
@@ -264,7 +266,7 @@ async def test_many_who_follow_through_the_gateway_do_not_hold_the_loop_up(
                 await asyncio.to_thread(live.write, "me", *map(str, range(10, 410)))
                 await asyncio.gather(*following)
             await gateway.close()
-    assert seen == [list(range(410))] * 60
+    assert seen == [list(range(410))] * 120
 
 
 @needs_journald
