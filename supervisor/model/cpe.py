@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 import attrs
@@ -27,6 +28,7 @@ class Cpe:
     target_hardware: str
 
     @classmethod
+    @lru_cache(maxsize=4)
     def parse(cls, text: str | None) -> Cpe | None:
         """Return what the name says; None for what is no such name, as of a system that has none."""
         if not text or not text.startswith(_PREFIX):

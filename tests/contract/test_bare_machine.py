@@ -36,7 +36,10 @@ async def test_what_can_not_be_done_is_refused_at_once_with_what_is_missing(daem
         assert "D-Bus connection available" in answer.body["message"]
     assert (await daemon.ask("GET", "/host/services")).status == 400
     await daemon.post("/host/reload")
-    await daemon.post("/supervisor/options", {"timezone": "Europe/Berlin"})
+    for zone, level in (("Europe/Berlin", "warning"), ("Asia/Tokyo", "info")):
+        await daemon.post("/supervisor/options", {"timezone": zone, "logging": level})
+        info = await daemon.get("/info")
+        assert (info["timezone"], info["logging"]) == (zone, level)
 
 
 @pytest.mark.parametrize(

@@ -240,10 +240,10 @@ async def test_a_machine_that_is_still_starting_has_not_started_in_1970(
 def test_a_feature_is_there_as_long_as_its_provider_says_so() -> None:
     features, there = Features(), [True]
     features.provide(HostFeature.DISK, lambda: there[0], title="UDisks2", how="Install udisks2")
-    assert features.available == [HostFeature.DISK]
+    assert features.available == (HostFeature.DISK,)
     features.require(HostFeature.DISK)
     there[0] = False
-    assert features.available == []
+    assert features.available == ()
     with pytest.raises(Unsupported, match=r"No UDisks2 D-Bus connection available\. Install udisks2"):
         features.require(HostFeature.DISK)
     with pytest.raises(Unsupported):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -29,7 +30,8 @@ from supervisor.drivers.journal import (
 )
 from supervisor.errors import Unavailable
 from supervisor.events import EventBus
-from supervisor.managers.logs import LogManager, LogRequest, LogTarget
+from supervisor.managers.logs import LogFormat, LogManager, LogRequest, LogTarget
+from supervisor.managers.logs.text import render_batch
 
 ME = [("SYSLOG_IDENTIFIER", "me")]
 
@@ -151,6 +153,66 @@ async def test_a_slow_reader_is_told_what_it_missed(
     assert behind == [str(number) for number in range(4 + found.index(mark) + lost, 1000)]
 
 
+@contextlib.asynccontextmanager
+async def no_round_of_the_loop_takes_long() -> AsyncIterator[None]:
+    """Fail when the event loop computes for long between two rounds; waiting for a busy machine does not count.
+
+    Nor does it count how long the garbage collector looks through what other tests left.
+    """
+    rounds: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            began = time.thread_time()
+            await asyncio.sleep(0.001)
+            rounds.append(time.thread_time() - began)
+
+    gc.collect()
+    gc.freeze()
+    watching = asyncio.ensure_future(watch())
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    assert max(rounds) < 0.1
+
+
+@needs_journal_tools
+async def test_many_who_follow_a_log_that_grows_by_much_at_once_do_not_hold_the_loop_up(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    write_journal(tmp_path / "journal/first.journal", map(fields, range(10)))
+    write_journal(tmp_path / "second.journal", map(fields, range(10, 5010)))
+    source = DirectJournal(tmp_path / "journal")
+    await source.start()
+    begun, got, lost = [0], [0] * 200, [0] * 200
+
+    async def follow(number: int) -> None:
+        async with contextlib.aclosing(source.batches((), EntryRange("", -1, None), follow=True)) as batches:
+            async for batch in batches:
+                begun[0] += not got[number]
+                got[number] += len(batch.entries)
+                lost[number] += batch.lost
+                render_batch(batch, LogFormat.VERBOSE, no_colors=False)
+
+    async with asyncio.timeout(90):
+        following = [asyncio.ensure_future(follow(number)) for number in range(200)]
+        while begun[0] < 200 or len(reading()) > 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        try:
+            async with no_round_of_the_loop_takes_long():
+                (tmp_path / "second.journal").rename(tmp_path / "journal/second.journal")
+                while any(some + missed < 5002 for some, missed in zip(got, lost, strict=True)):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        finally:
+            for task in following:
+                task.cancel()
+            await asyncio.gather(*following, return_exceptions=True)
+    await source.close()
+    assert set(map(sum, zip(got, lost, strict=True))) == {5002}
+
+
 @needs_journald
 async def test_the_log_goes_on_over_a_rotation(live: Journald, direct: DirectJournal) -> None:
     async with asyncio.timeout(60):
@@ -182,6 +244,29 @@ async def test_only_what_is_looked_for_is_followed(live: Journald, direct: Direc
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preferred, "_RETRY_SECONDS", 0.05)
+
+
+@needs_journald
+@needs_journal_tools
+async def test_many_who_follow_through_the_gateway_do_not_hold_the_loop_up(
+    live: Journald, tmp_path: Path, at_once: None
+) -> None:
+    gateway = JournalGateway(socket=tmp_path / "gateway")
+    # Now and then the gateway ends an answer, and the log goes on with another one.
+    source = PreferredJournal([gateway])
+    seen: list[list[int]] = [[] for _ in range(120)]
+    await write(live, 0, 10)
+    async with asyncio.timeout(90):
+        with real_gateway(live.folder, tmp_path / "gateway"):
+            await gateway.start()
+            following = [asyncio.ensure_future(numbers(source, 409, found=found)) for found in seen]
+            while not all(seen):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            async with no_round_of_the_loop_takes_long():
+                await asyncio.to_thread(live.write, "me", *map(str, range(10, 410)))
+                await asyncio.gather(*following)
+            await gateway.close()
+    assert seen == [list(range(410))] * 120
 
 
 @needs_journald

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TypedDict
 
 import attrs
 import msgspec
 
 
-@attrs.frozen(kw_only=True)
-class HostInfo:
+class HostState(TypedDict):
+    """What stays the same until something changes."""
+
     agent_version: str | None
     apparmor_version: str | None
     chassis: str | None
@@ -26,13 +28,18 @@ class HostInfo:
     kernel: str | None
     operating_system: str | None
     timezone: str | None
-    dt_utc: datetime
     dt_synchronized: bool | None
     use_ntp: bool | None
     startup_time: float | None
     boot_timestamp: int | None
     broadcast_llmnr: bool | None
     broadcast_mdns: bool | None
+
+
+class HostInfo(HostState):
+    """`dt_utc` is the time of the answer."""
+
+    dt_utc: datetime
 
 
 @attrs.frozen(kw_only=True)

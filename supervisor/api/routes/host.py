@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import attrs
 import msgspec
 import voluptuous as vol
@@ -12,6 +14,7 @@ from supervisor.managers.host import (
     Disks,
     Doctor,
     HostControl,
+    HostInfo,
     HostManager,
     HostServices,
     UnitAction,
@@ -19,6 +22,7 @@ from supervisor.managers.host import (
 )
 from supervisor.managers.host.units import PATTERNS
 from supervisor.managers.mounts import MountManager
+from supervisor.model.kept import Kept
 from supervisor.model.validators import lenient_bool, time_zone
 
 DEFAULT_DISK = "default"
@@ -46,6 +50,7 @@ class HostRoutes:
     _disks: Disks
     _mounts: MountManager
     _doctor: Doctor
+    _state: Kept[HostInfo, wire.HostState] = attrs.field(init=False, factory=lambda: Kept(_wire_state))
 
     def routes(self) -> list[Route]:
         base, manager = "/host", Access.MANAGER
@@ -82,7 +87,7 @@ class HostRoutes:
         return Route("POST", path, Access.MANAGER, act, f"{action.value.capitalize()} a service of the host")
 
     async def _info(self, _call: Call) -> wire.HostInfo:
-        return msgspec.convert(self._host.info(), wire.HostInfo, from_attributes=True)
+        return {**self._state.of(self._host.info()), "dt_utc": datetime.now(UTC)}
 
     async def _set_options(self, call: Call) -> None:
         if "hostname" in call.body:
@@ -126,6 +131,10 @@ class HostRoutes:
                 for found in findings
             ]
         )
+
+
+def _wire_state(info: HostInfo) -> wire.HostState:
+    return msgspec.convert(attrs.asdict(info), wire.HostState)
 
 
 def _depth(call: Call, default: int) -> int:

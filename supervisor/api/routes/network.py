@@ -16,6 +16,7 @@ from supervisor.api.views import network as view
 from supervisor.errors import Invalid
 from supervisor.managers.connectivity import Connectivity
 from supervisor.managers.network import Card, Network, NetworkChanges
+from supervisor.model.kept import Kept
 from supervisor.model.network import IpAddress, IpMethod
 
 _VLAN_DIGITS: Final = 4
@@ -28,10 +29,13 @@ class NetworkRoutes:
     _network: Network
     _changes: NetworkChanges
     _connectivity: Connectivity
-    _interfaces: view.Kept[Card, wire.Interface] = attrs.field(
-        init=False, factory=lambda: view.Kept(lambda card: view.interface(card.interface))
+    # What is shown of the cards and the servers: the network is asked for often.
+    _interfaces: Kept[tuple[Card, ...], list[wire.Interface]] = attrs.field(
+        init=False, factory=lambda: Kept(view.interfaces)
     )
-    _nameservers: view.Kept[IpAddress, str] = attrs.field(init=False, factory=lambda: view.Kept(str))
+    _nameservers: Kept[tuple[IpAddress, ...], list[str]] = attrs.field(
+        init=False, factory=lambda: Kept(view.nameservers)
+    )
 
     def routes(self) -> list[Route]:
         base, one, manager = "/network", "/network/interface/{interface}", Access.MANAGER

@@ -15,19 +15,21 @@ from supervisor.api.route import Access, Call, Route
 from supervisor.api.routes.addons import NOTHING
 from supervisor.api.routes.logs import log_routes
 from supervisor.drivers.docker.engine import Engine
+from supervisor.drivers.docker.model import EngineInfo
 from supervisor.drivers.stalls import StallWatch
 from supervisor.events import CoreState
 from supervisor.jobs import JobCondition, JobManager
 from supervisor.managers.addons import AddonManager
 from supervisor.managers.configuration import FEATURE_FLAGS, LOG_LEVELS, Configuration
 from supervisor.managers.daemon import Daemon
-from supervisor.managers.host import Features, Host, HostControl, HostFeature
+from supervisor.managers.host import Features, Host, HostControl, HostFacts, HostFeature
 from supervisor.managers.logs import LogManager, LogTarget
 from supervisor.managers.os import OperatingSystem, OsUpdates, SystemDiagnostics
 from supervisor.managers.repair import SystemRepair
 from supervisor.managers.resolution import HealthCheck, Resolution
 from supervisor.managers.store import StoreManager
 from supervisor.managers.updater import CHANNELS, Updater
+from supervisor.model.kept import Kept
 from supervisor.model.validators import lenient_bool, lenient_int, non_empty_text, time_zone, unique_list
 
 LOG_IDENTIFIER = "hassio_supervisor"
@@ -82,6 +84,19 @@ class SystemRoutes:
     _system: OperatingSystem
     _system_updates: OsUpdates
     _diagnostics: SystemDiagnostics
+    # What `/info` shows, which every add-on may ask all the time.
+    _root: Kept[
+        HostFacts,
+        EngineInfo | None,
+        str | None,
+        tuple[HostFeature, ...],
+        CoreState,
+        bool,
+        str,
+        str,
+        str,
+        wire.RootInfo,
+    ] = attrs.field(init=False, default=attrs.Factory(lambda self: Kept(self._root_info), takes_self=True))
 
     def routes(self) -> list[Route]:
         logs = log_routes("/supervisor/logs", Access.MANAGER, self._logs, _log_target)
@@ -123,24 +138,47 @@ class SystemRoutes:
         return self._configuration.timezone or self._host.facts.timezone or "UTC"
 
     async def _info(self, _call: Call) -> wire.RootInfo:
-        facts, info = self._host.facts, self._engine.info
+        return self._root.of(
+            self._host.facts,
+            self._engine.info,
+            self._system.version,
+            self._features.available,
+            self._state(),
+            self._resolution.supported,
+            self._updater.channel,
+            self._configuration.logging,
+            self._timezone,
+        )
+
+    def _root_info(
+        self,
+        facts: HostFacts,
+        info: EngineInfo | None,
+        system: str | None,
+        features: tuple[HostFeature, ...],
+        state: CoreState,
+        supported: bool,  # noqa: FBT001 - what `Kept` is given comes by its place
+        channel: str,
+        logging: str,
+        timezone: str,
+    ) -> wire.RootInfo:
         return wire.RootInfo(
             supervisor=self._daemon.version,
             homeassistant=None,
-            hassos=self._system.version,
+            hassos=system,
             docker=info.version if info else "",
             hostname=facts.hostname,
             operating_system=facts.operating_system,
-            features=[feature.value for feature in self._features.available],
+            features=[feature.value for feature in features],
             machine=self._host.machine,
             machine_id=facts.machine_id,
             arch=self._host.arch,
-            state=self._state().value,
+            state=state.value,
             supported_arch=list(self._host.supported_arch),
-            supported=self._resolution.supported,
-            channel=self._updater.channel,
-            logging=self._configuration.logging,
-            timezone=self._timezone,
+            supported=supported,
+            channel=channel,
+            logging=logging,
+            timezone=timezone,
         )
 
     async def _reload_updates(self, _call: Call) -> None:

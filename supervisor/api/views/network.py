@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Generic, TypeVar
 
 import msgspec
 
 from supervisor.api.models import network as wire
 from supervisor.const import DNS_ADDRESS, GATEWAY_ADDRESS, NETWORK_NAME, NETWORK_SUBNET
-from supervisor.managers.network import Pending
-from supervisor.model.network import AccessPoint, Interface, IpConfig, Wifi
-
-F = TypeVar("F")
-T = TypeVar("T")
+from supervisor.managers.network import Card, Pending
+from supervisor.model.network import AccessPoint, Interface, IpAddress, IpConfig, Wifi
 
 DOCKER = wire.DockerNetwork(
     interface=NETWORK_NAME, address=str(NETWORK_SUBNET), gateway=str(GATEWAY_ADDRESS), dns=str(DNS_ADDRESS)
 )
 
 
-class Kept(Generic[F, T]):
-    """What is shown of each item of a tuple, made anew only for another tuple: the network is asked for often."""
+def interfaces(of: tuple[Card, ...]) -> list[wire.Interface]:
+    return [interface(card.interface) for card in of]
 
-    def __init__(self, show: Callable[[F], T]) -> None:
-        self._show = show
-        self._items: tuple[F, ...] = ()
-        self._shown: list[T] = []
 
-    def of(self, items: tuple[F, ...]) -> list[T]:
-        if items is not self._items:
-            self._items, self._shown = items, [self._show(item) for item in items]
-        return self._shown
+def nameservers(of: tuple[IpAddress, ...]) -> list[str]:
+    return [str(server) for server in of]
 
 
 def interface(of: Interface) -> wire.Interface:

@@ -34,7 +34,8 @@ class Interface:
 
     Without `start` an instance calls methods and reads its properties once with `refresh`. From `start` to `close` the
     properties follow the service: None while it is away, read again when it returns. Subscribers get the D-Bus names
-    of what changed.
+    of what changed. `available` is whether the service is there and its properties, if any are declared, were read;
+    `known` is all that was read, another object whenever any of it changes, and never altered.
     """
 
     service: ClassVar[Service]
@@ -50,8 +51,8 @@ class Interface:
     def __init__(self, bus: SystemBus, path: str = "") -> None:
         self.bus = bus
         self.path = path or self.default_path
-        self._available = False
-        self._values: dict[str, Any] = {}
+        self.available = False
+        self.known: Mapping[str, Any] = {}
         self._unfit: set[str] = set()
         self._subscribers: list[Changed] = []
         self._following = False
@@ -64,13 +65,8 @@ class Interface:
 
     # What is known.
 
-    @property
-    def available(self) -> bool:
-        """Whether the service is there and its properties, if any are declared, were read."""
-        return self._available
-
     def cached(self, declaration: Property[Any]) -> Any:
-        return self._values.get(declaration.name)
+        return self.known.get(declaration.name)
 
     def subscribe(self, changed: Changed) -> Callable[[], None]:
         """Call `changed` whenever properties change or the service comes or goes; the returned function ends that."""
@@ -109,8 +105,8 @@ class Interface:
             self.bus.forget(self._changes, self.properties_changed)
         if self._reading is not None:
             self._reading.cancel()
-        self._values.clear()
-        self._available = False
+        self.known = {}
+        self.available = False
 
     async def refresh(self) -> None:
         """Read all properties now, for those that no signal announces.
@@ -125,7 +121,7 @@ class Interface:
 
     def adopt(self, values: Mapping[str, Any]) -> None:
         """Take all properties from somebody who read them, as a tree of objects does."""
-        self._available = True
+        self.available = True
         self._take(values, all_of_them=True)
 
     async def write(self, declaration: Property[T], value: T) -> None:
@@ -229,10 +225,10 @@ class Interface:
         if self._reading is not None:
             self._reading.cancel()
             self._reading = None
-        if self._available or self._values:
+        if self.available or self.known:
             _LOGGER.info("%s is away", self.service.title)
-            self._available = False
-            self._values.clear()
+            self.available = False
+            self.known = {}
             self._tell(self._properties)
 
     async def _read_until_it_works(self) -> None:
@@ -251,14 +247,14 @@ class Interface:
                     level = logging.DEBUG if number else logging.WARNING
                     _LOGGER.log(level, "%s can't be read: %s", self.interface, err)
                 await asyncio.sleep(PAUSES[min(number, len(PAUSES) - 1)])
-        if not self._available:
-            self._available = True
+        if not self.available:
+            self.available = True
             self._tell(self._properties)
 
     def _forget_values(self) -> None:
-        if self._available:
-            self._available = False
-            self._values.clear()
+        if self.available:
+            self.available = False
+            self.known = {}
             self._tell(self._properties)
 
     def properties_changed(self, signal: Signalled) -> None:
@@ -278,8 +274,8 @@ class Interface:
         await _quietly(self.refresh())
 
     def _take(self, values: Mapping[str, Any], *, all_of_them: bool) -> None:
-        before = self._values
-        known = {} if all_of_them else dict(before)
+        before = self.known
+        known: dict[str, Any] = {} if all_of_them else dict(before)
         for name, value in values.items():
             declaration = self._properties.get(name)
             if declaration is None:
@@ -291,9 +287,9 @@ class Interface:
                 if name not in self._unfit:
                     self._unfit.add(name)
                     _LOGGER.warning("%s has an unknown form of %s: %s", self.service.title, name, err)
-        self._values = known
+        self.known = known
         differ = {name for name in before.keys() | known.keys() if before.get(name) != known.get(name)}
-        if differ and self._available:
+        if differ and self.available:
             self._tell(differ)
 
     def _tell(self, names: Mapping[str, Any] | set[str]) -> None:

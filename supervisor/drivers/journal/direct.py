@@ -19,7 +19,7 @@ import attrs
 from supervisor.drivers.journal.entry import UNLIMITED, Batch, Detail, Entry, EntryRange, Filters, JournalSource
 from supervisor.drivers.journal.files import FileReader
 from supervisor.drivers.journal.narrowing import ANYTHING, Narrowing
-from supervisor.drivers.journal.tail import Tail, is_behind
+from supervisor.drivers.journal.tail import Tail, entries_behind
 from supervisor.errors import Busy, Internal, SupervisorError, Unavailable
 
 JOURNAL_FOLDERS: Final = (Path("/var/log/journal"), Path("/run/log/journal"))
@@ -193,7 +193,7 @@ def _fresh(batch: Batch, last: Entry | None, narrowing: Narrowing, left: int) ->
     """Return what of a batch is behind `last` and in the span of time; the same batch where that is all of it."""
     entries = batch.entries
     if last is not None:
-        entries = [entry for entry in entries if is_behind(entry, last)]
+        entries = entries_behind(entries, last)
     if narrowing.since is not None or narrowing.until is not None:
         entries = [entry for entry in entries if narrowing.admits_time(entry.time)]
     if len(entries) == len(batch.entries) and left >= len(entries):

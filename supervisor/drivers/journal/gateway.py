@@ -52,6 +52,7 @@ class JournalGateway(JournalSource):
         self._session: aiohttp.ClientSession | None = None
         self._boots: tuple[str, ...] | None = None
         self._available = False
+        self._turn = asyncio.Lock()
 
     @property
     def available(self) -> bool:
@@ -101,7 +102,10 @@ class JournalGateway(JournalSource):
         parser = ExportParser(WANTED_FIELDS)
         async with self._get("/entries", query, headers) as answer:
             async for chunk in answer.content.iter_any():
-                entries = [Entry.from_fields(fields) for fields in parser.feed(chunk)]
+                # Each takes some milliseconds: of all who read, one has its turn in each round of the event loop.
+                async with self._turn:
+                    entries = [Entry.from_fields(fields) for fields in parser.feed(chunk)]
+                    await asyncio.sleep(0)
                 if entries:
                     yield Batch(entries)
 

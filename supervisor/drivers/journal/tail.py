@@ -11,8 +11,9 @@ import contextlib
 import os
 import select
 import threading
+from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Final
 
 from supervisor.const import MIB
@@ -25,6 +26,7 @@ _BATCH: Final = 256
 _RING_BYTES: Final = 2 * MIB
 _ENTRY_OVERHEAD: Final = 600  # an entry, its address, and its place in lists
 _BATCHES_AHEAD: Final = 4  # of the event loop
+_AT_ONCE: Final = 16  # readers, in one round of the event loop
 _PAUSE_SECONDS: Final = 0.1  # a busy log is handed on in pieces, not line by line
 
 
@@ -46,7 +48,8 @@ class Tail:
         self._bytes = 0
         self._count = 0
         self._failure: SupervisorError | None = None
-        self._news: asyncio.Future[None] | None = None
+        self._waiting: dict[asyncio.Future[None], None] = {}  # in the order of their coming
+        self._to_wake: deque[asyncio.Future[None]] = deque()
         self._watch: _Watch | None = None
 
     @property
@@ -110,9 +113,12 @@ class Tail:
         return self._ring[place - self._first][0] if self._first <= place < self.end else self._count
 
     async def _wait(self) -> None:
-        if self._news is None or self._news.done():
-            self._news = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._news)
+        news = asyncio.get_running_loop().create_future()
+        self._waiting[news] = None
+        try:
+            await news
+        finally:
+            self._waiting.pop(news, None)
 
     def put(self, entries: list[Entry]) -> None:
         size = sum(len(entry.message) + _ENTRY_OVERHEAD for entry in entries)
@@ -129,8 +135,20 @@ class Tail:
         self._wake()
 
     def _wake(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+        """Wake all who wait, a few in each round of the loop: what they do then adds up."""
+        waves_go_on = bool(self._to_wake)
+        self._to_wake += self._waiting
+        self._waiting = {}
+        if not waves_go_on:
+            self._wake_some()
+
+    def _wake_some(self) -> None:
+        for _ in range(min(_AT_ONCE, len(self._to_wake))):
+            news = self._to_wake.popleft()
+            if not news.done():
+                news.set_result(None)
+        if self._to_wake:
+            asyncio.get_running_loop().call_soon(self._wake_some)
 
 
 class _Watch:
@@ -209,12 +227,20 @@ class _Watch:
         reader.process()
 
 
-def is_behind(entry: Entry, other: Entry) -> bool:
-    """Tell whether an entry of the journal stands behind another one, by their cursors."""
-    mine, its = _parts(entry.cursor), _parts(other.cursor)
-    if mine.get("s") == its.get("s") and "i" in mine and "i" in its:
-        return int(mine["i"], 16) > int(its["i"], 16)
-    return entry.time > other.time
+def entries_behind(entries: Sequence[Entry], other: Entry) -> Sequence[Entry]:
+    """Return those of a batch that stand behind another entry of the journal, by their cursors.
+
+    They are in order, so only a few are looked at: many readers ask this of the same batch at the same time.
+    """
+    its = _parts(other.cursor)
+
+    def is_behind(entry: Entry) -> bool:
+        mine = _parts(entry.cursor)
+        if mine.get("s") == its.get("s") and "i" in mine and "i" in its:
+            return int(mine["i"], 16) > int(its["i"], 16)
+        return entry.time > other.time
+
+    return entries if is_behind(entries[0]) else entries[bisect_right(entries, 0, key=is_behind) :]
 
 
 def _parts(cursor: str) -> dict[str, str]:

@@ -57,9 +57,9 @@ class Features:
         return provider is not None and provider.there()
 
     @property
-    def available(self) -> list[HostFeature]:
+    def available(self) -> tuple[HostFeature, ...]:
         """In the order of their names."""
-        return [feature for feature, there in self._ordered if there()]
+        return tuple([feature for feature, there in self._ordered if there()])
 
     def require(self, feature: HostFeature) -> None:
         """Go on only where the host can do it.

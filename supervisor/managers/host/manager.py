@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 
 import attrs
 
 from supervisor.drivers.dbus.resolved import Broadcast
+from supervisor.drivers.disk import Capacity
 from supervisor.errors import SupervisorError
+from supervisor.model.kept import Kept
 
 from .disks import Disks
-from .features import Features
-from .machine import Host
+from .features import Features, HostFeature
+from .machine import Host, HostFacts
 from .services import SystemServices
 
 _LOGGER = logging.getLogger(__name__)
@@ -39,14 +40,13 @@ class HostInfo:
     disk_total: float
     disk_used: float
     disk_life_time: float | None
-    features: list[str]
+    features: tuple[str, ...]
     hostname: str | None
     llmnr_hostname: str | None
     kernel: str | None
     operating_system: str | None
     virtualization: str | None
     timezone: str | None
-    dt_utc: datetime
     dt_synchronized: bool | None
     use_ntp: bool | None
     startup_time: float | None
@@ -67,6 +67,7 @@ class HostManager:
         self._others: list[Callable[[], Awaitable[object]]] = []
         self._read_at = 0.0
         self._reading: asyncio.Task[None] | None = None
+        self._info = Kept(self._describe)
 
     def also_reload(self, work: Callable[[], Awaitable[object]]) -> None:
         """Have another part of the host read anew with `reload`; what it can't do at that time is no failure."""
@@ -103,7 +104,31 @@ class HostManager:
     def info(self) -> HostInfo:
         """Tell what is known now, without asking anybody."""
         self._freshen()
-        facts, capacity = self._host.facts, self._disks.capacity
+        services, disks = self._services, self._disks
+        return self._info.of(
+            self._host.facts,
+            disks.capacity,
+            disks.life_time,
+            self._features.available,
+            (
+                services.hostname.known,
+                services.timedate.known,
+                services.systemd.known,
+                services.resolved.known,
+                services.agent.known,
+                services.apparmor.known,
+            ),
+        )
+
+    def _describe(
+        self,
+        facts: HostFacts,
+        capacity: Capacity,
+        life_time: float | None,
+        features: tuple[HostFeature, ...],
+        _known: tuple[Mapping[str, Any], ...],
+    ) -> HostInfo:
+        """Put it together; `_known` is what the services say, who are read by their words."""
         hostname, timedate = self._services.hostname, self._services.timedate
         systemd, resolved = self._services.systemd, self._services.resolved
         return HostInfo(
@@ -115,15 +140,14 @@ class HostManager:
             disk_free=_gib(capacity.free),
             disk_total=_gib(capacity.total),
             disk_used=_gib(capacity.used),
-            disk_life_time=self._disks.life_time,
-            features=[feature.value for feature in self._features.available],
+            disk_life_time=life_time,
+            features=tuple([feature.value for feature in features]),
             hostname=facts.hostname,
             llmnr_hostname=resolved.llmnr_hostname,
             kernel=hostname.kernel_release or facts.kernel or None,
             operating_system=facts.operating_system,
             virtualization=systemd.virtualization,
             timezone=facts.timezone,
-            dt_utc=datetime.now(UTC),
             dt_synchronized=timedate.ntp_synchronized,
             use_ntp=timedate.ntp,
             startup_time=self._startup_time,
