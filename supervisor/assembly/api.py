@@ -47,7 +47,7 @@ def build_server(house: House) -> ApiServer:
         base.engine,
         base.host,
         host.features,
-        host.control,
+        host.clock,
         parts.configuration,
         parts.updater,
         house.daemon,

@@ -68,7 +68,7 @@ def setup_steps(house: House, server: ApiServer) -> list[Step]:
         ("updates of the operating system", house.os.updates.load),
         ("network", house.network.load),
         ("rules for services", host.services.load),
-        ("time zone", host.clock.load),
+        ("time zone", host.clock.keep_zone),
         ("mounts", parts.mounts.load),
         ("devices", base.devices.start),
         ("sound", parts.audio.start),

@@ -120,6 +120,23 @@ async def test_the_time_zone_of_the_settings_is_the_host_s(settled: BoxDaemon, b
     await settled.post("/supervisor/options", {"timezone": "Etc/UTC"})
 
 
+async def test_a_host_that_does_not_take_the_time_zone_is_no_failure_of_the_settings(
+    settled: BoxDaemon, box: Box
+) -> None:
+    """Home Assistant sets it at each of its starts, and older versions of its operating system can't write it."""
+    await box.ask("systemctl", "mask", "--runtime", "--now", "systemd-timedated")
+    try:
+        await settled.post("/supervisor/options", {"timezone": "Asia/Tokyo"})
+        assert (await settled.get("/supervisor/info"))["timezone"] == "Asia/Tokyo"
+        assert (await box.ask("readlink", "/etc/localtime")).endswith("/Etc/UTC")
+        refused = await settled.ask("POST", "/host/options", {"timezone": "Asia/Tokyo"})
+        assert refused.status == 400, "who asks for just that is told"
+    finally:
+        await box.ask("systemctl", "unmask", "--runtime", "systemd-timedated")
+    await settled.post("/supervisor/options", {"timezone": "Etc/UTC"})
+    assert (await settled.ask("POST", "/host/options", {"timezone": "Etc/UTC"})).status == 200
+
+
 async def test_services_are_listed_as_systemd_has_them(host: BoxDaemon, box: Box) -> None:
     listed = {entry["name"]: entry for entry in (await host.get("/host/services"))["services"]}
     units = json.loads(await box.ask("systemctl", "list-units", "--type=service", "--all", "--output=json"))

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stands.bus_daemon import BusDaemon
-from stands.bus_service import BusService, Served
+from stands.bus_service import BusService, Refusal, Served
 from supervisor.drivers.dbus import SystemBus
 from supervisor.drivers.http import HttpClient
 from supervisor.errors import Unavailable
@@ -118,11 +118,22 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 
 async def test_the_zone_of_the_settings_is_set_on_the_host(house: House) -> None:
-    await house.clock.load()
+    await house.clock.keep_zone()
     assert house.done == []
     await house.configuration.change(timezone="Asia/Tokyo")
-    await house.clock.load()
+    await house.clock.keep_zone()
     assert house.done == [("zone", "Asia/Tokyo")]
+
+
+async def test_a_host_that_does_not_take_the_zone_is_no_failure(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(_zone: str, _ask: bool) -> None:
+        raise Refusal("org.freedesktop.DBus.Error.Failed", "Failed to set time zone: Read-only file system")
+
+    methods = house.timedate.objects["/org/freedesktop/timedate1"][TIMEDATE].methods
+    methods["SetTimezone"] = ("sb", "", refuse)
+    await house.configuration.change(timezone="Asia/Tokyo")
+    await house.clock.keep_zone()
+    assert "The host does not take the time zone Asia/Tokyo" in caplog.text
 
 
 async def test_an_unknown_zone_is_found_out_and_kept(house: House) -> None:

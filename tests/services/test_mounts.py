@@ -14,6 +14,7 @@ import attrs
 import pytest
 import pytest_asyncio
 
+from daemon import until
 from stands.bus_daemon import BusDaemon
 from stands.bus_service import BusService, Refusal, Served
 from supervisor.drivers import mount_point
@@ -46,13 +47,14 @@ LOGIN = {"username": "me", "password": "secret"}
 
 
 class Units:
-    """The units of a systemd; mounts of servers that are `dead` fail."""
+    """The units of a systemd; mounts of servers that are `dead` fail, and that `in_use` can't be unmounted."""
 
     def __init__(self, address: str) -> None:
         self.service = BusService(address, SYSTEMD)
         self.asked: list[list[Any]] = []
         self.active: dict[str, str] = {}
         self.dead = False
+        self.in_use: str | None = None
         self.service.objects[MANAGER] = {
             f"{SYSTEMD}.Manager": Served(
                 properties={"Version": ("s", "252")},
@@ -103,6 +105,8 @@ class Units:
     def _stop(self, unit: str, mode: str) -> list[str]:
         self._get(unit)
         self.asked.append(["stop", unit, mode])
+        if unit == self.in_use:
+            return self._ended(unit, "failed")
         del self.active[unit]
         return self._ended(unit, "done")
 
@@ -255,6 +259,20 @@ async def test_a_mount_that_fails_leaves_nothing_behind(stage: Stage) -> None:
     await stage.manager.create(mount(VAULT))
     with pytest.raises(Invalid, match="already exists"):
         await stage.manager.create(mount(VAULT))
+
+
+@pytest.mark.parametrize("work", ["remove", "update"])
+async def test_what_can_not_be_unmounted_stays_and_is_given_to_add_ons_again(stage: Stage, work: str) -> None:
+    films = mount({"name": "films", "type": "nfs", "usage": "share", "server": "nas", "path": "/films"})
+    await stage.manager.create(films)
+    stage.units.in_use, bound = "mnt-my\\x2ddata-mounts-films.mount", "mnt-my\\x2ddata-share-films.mount"
+    doing = stage.manager.remove("films") if work == "remove" else stage.manager.update(attrs.evolve(films, path="/x"))
+    with pytest.raises(SupervisorError, match="can't be unmounted"):
+        await doing
+    assert ["stop", bound, "fail"] in stage.units.asked
+    await until(lambda: bound in stage.units.active, 10)
+    assert stage.units.asked[-1][3]["What"] == "/mnt/my-data/mounts/films"
+    assert (dict(stage.manager.mounts), stage.issues) == ({"films": films}, [])
 
 
 async def test_a_host_that_lacks_the_program_for_a_mount_is_told_what_to_install(stage: Stage, tmp_path: Path) -> None:

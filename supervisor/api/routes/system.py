@@ -22,7 +22,7 @@ from supervisor.jobs import JobCondition, JobManager
 from supervisor.managers.addons import AddonManager
 from supervisor.managers.configuration import FEATURE_FLAGS, LOG_LEVELS, Configuration
 from supervisor.managers.daemon import Daemon
-from supervisor.managers.host import Features, Host, HostControl, HostFacts, HostFeature
+from supervisor.managers.host import Clock, Features, Host, HostFacts, HostFeature
 from supervisor.managers.logs import LogManager, LogTarget
 from supervisor.managers.os import OperatingSystem, OsUpdates, SystemDiagnostics
 from supervisor.managers.repair import SystemRepair
@@ -66,7 +66,7 @@ class SystemRoutes:
     _engine: Engine
     _host: Host
     _features: Features
-    _control: HostControl
+    _clock: Clock
     _configuration: Configuration
     _updater: Updater
     _daemon: Daemon
@@ -282,8 +282,8 @@ class SystemRoutes:
             await self._updater.set_options(**release)
         if values:
             await self._configuration.change(**values)
-        if "timezone" in values and self._features.has(HostFeature.TIMEDATE):
-            await self._control.set_timezone(values["timezone"])
+        if "timezone" in values:
+            await self._clock.keep_zone()
         if detect == "off":
             await self._stalls.stop()
         elif detect is not None:

@@ -72,8 +72,8 @@ class Clock:
     _whoami_url: str
     _corrected: Callable[[], Awaitable[object]]
 
-    async def load(self) -> None:
-        """Have the host keep the time zone of the settings."""
+    async def keep_zone(self) -> None:
+        """Have the host keep the time zone of the settings; one that does not take it, as some can't, is logged."""
         zone = self._configuration.timezone
         if zone is not None and zone != self._host.facts.timezone:
             await self._set_zone(zone)

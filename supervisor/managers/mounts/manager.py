@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -244,13 +245,10 @@ class MountManager:
         async with self._job("create_mount", mount.name) as job:
             before = self.get(mount.name)
             job.validated()
-            await self._mounting.down(before)
-            try:
+            with self._brought_back(before):
+                await self._mounting.down(before)
                 await self._mounting.check_targets(mount)
                 await self._bring(mount)
-            except SupervisorError:
-                self._jobs.spawn(partial(self._keep_up, before))
-                raise
             await self._added(mount)
             if before.usage is MountUsage.BACKUP and mount.usage is not MountUsage.BACKUP:
                 await self._backups_changed()
@@ -260,12 +258,13 @@ class MountManager:
         """Unmount and forget.
 
         Raises:
-            NotFound: there is none of that name. SupervisorError: it can't be unmounted.
+            NotFound: there is none of that name. SupervisorError: it can't be unmounted, and stays.
         """
         async with self._job("remove_mount", name) as job:
             mount = self.get(name)
             job.validated()
-            await self._mounting.down(mount)
+            with self._brought_back(mount):
+                await self._mounting.down(mount)
             del self._mounts[name]
             self._status.pop(name, None)
             self._resolution.forget(ContextType.MOUNT, name)
@@ -326,6 +325,15 @@ class MountManager:
         return self._jobs.run(
             f"mount_manager_{work}", reference=name, conditions=_CONDITIONS, lock=f"mount_{name}", wait=True
         )
+
+    @contextmanager
+    def _brought_back(self, mount: Mount) -> Iterator[None]:
+        """Have a mount that stays described mounted and given to add-ons again, when what is done with it fails."""
+        try:
+            yield
+        except SupervisorError:
+            self._jobs.spawn(partial(self._keep_up, mount))
+            raise
 
     async def _keep_up(self, mount: Mount) -> None:
         """Bring one up that may have been changed or removed meanwhile."""
