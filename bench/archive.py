@@ -195,6 +195,7 @@ class Whole:
         data.rename(folder / "data/share")
         self.packs: dict[bool, list[float]] = {False: [], True: []}
         self.unpacks: dict[bool, list[float]] = {False: [], True: []}
+        self.looks: dict[str, float] = {}
         self.peak = 0.0
 
     def measure(self, rounds: int) -> None:
@@ -209,9 +210,40 @@ class Whole:
                     packed, unpacked = self._round(wish)
                     self.packs[sealed].append(packed)
                     self.unpacks[sealed].append(unpacked)
+            self._look(rounds)
             self.peak = self._daemon.peak - idle
         finally:
             self._daemon.stop()
+
+    def _look(self, rounds: int) -> None:
+        """List a folder and get one file: of a backup that was made here, and of one that came from elsewhere."""
+        share = self._daemon.folder / "data/share"
+        (share / "text/small").write_text("small")
+        wish = {"folders": ["share"], "password": PASSWORD}
+        made = self._daemon.ask("POST", "/backups/new/partial", wish)["data"]["slug"]
+        one = f"/backups/{made}"
+        taken: dict[str, list[float]] = {}
+
+        def timed(what: str, path: str) -> None:
+            began = time.perf_counter()
+            if what.startswith("list"):
+                self._daemon.ask("POST", f"{one}/files", {"path": path, "password": PASSWORD})
+            else:
+                self._daemon.read("POST", f"{one}/content", {"path": path, "password": PASSWORD})
+            taken.setdefault(what, []).append(time.perf_counter() - began)
+
+        indexes = self._daemon.folder / "data/backup_indexes"
+        for _ in range(rounds):
+            timed("list a folder", "share/text")
+            timed("get a small file", "share/text/small")
+        for _ in range(rounds):
+            for index in indexes.iterdir():
+                index.unlink()
+            timed("list a folder, the first look into a file from elsewhere", "share/text")
+            timed("list a folder, a later look into it", "share/text")
+            timed("get a small file of it", "share/text/small")
+        self._daemon.ask("DELETE", one)
+        self.looks = {what: median(seconds) for what, seconds in taken.items()}
 
     def _round(self, wish: dict[str, Any]) -> tuple[float, float]:
         began = time.perf_counter()
@@ -282,6 +314,10 @@ def measure(folder: Path, megabytes: int, rounds: int) -> Iterator[Row]:
         yield Row("the same through the daemon", f"{rate:.0f} MB/s, {reached:.0%} of the limit", "150 or 80%", good)
     peaks.append(through.peak)
     yield Row("verify with a password", f"{size / median(checks):.0f} MB/s")
+    for what, seconds in through.looks.items():
+        limit = {"list a folder": 1.0, "get a small file": 1.0, "list a folder, a later look into it": 1.0}.get(what)
+        wanted = f"<= {limit:.0f} s" if limit else ""
+        yield Row(f"{what}, with a password", f"{seconds:.2f} s", wanted, seconds <= limit if limit else None)
     yield Row("peak of memory above idle", f"{max(peaks):.0f} MB", "< 64 MB", max(peaks) < 64)
 
 

@@ -95,6 +95,10 @@ class Daemon:
         return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1000  # type: ignore[index]
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        return dict(json.loads(self.read(method, path, body)))
+
+    def read(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
+        """Return the body of a good answer as it came."""
         content = b"" if body is None else json.dumps(body).encode()
         head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(content)}\r\n\r\n"
         with socket.socket(socket.AF_UNIX) as connection:
@@ -103,7 +107,7 @@ class Daemon:
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
         status, _, result = answer.partition(b"\r\n\r\n")
         assert b" 200 " in status.split(b"\r\n")[0] + b" ", answer[:300]
-        return dict(json.loads(result))
+        return result
 
 
 def in_turn(rounds: int, ours: Callable[[], float], theirs: Callable[[], float]) -> tuple[float, float, float]:

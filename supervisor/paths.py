@@ -63,6 +63,11 @@ class DataPaths:
         return self.root / "backup"
 
     @property
+    def backup_indexes(self) -> Path:
+        """What is in the files of backups, so that not all of one is read for a single file. It can be made anew."""
+        return self.root / "backup_indexes"
+
+    @property
     def core_backup(self) -> Path:
         """Backups on their way to or from a cloud, which Home Assistant Core alone sees."""
         return self.root / "core" / "backup"

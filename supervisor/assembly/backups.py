@@ -14,6 +14,7 @@ from supervisor.managers.backups.copies import Copies
 from supervisor.managers.backups.creation import Creation
 from supervisor.managers.backups.files import BackupFiles
 from supervisor.managers.backups.freezing import DaemonState, Freezer
+from supervisor.managers.backups.indexes import Indexes
 from supervisor.managers.backups.locations import Locations
 from supervisor.managers.backups.manager import BackupManager
 from supervisor.managers.backups.quiet import QUIET_SCHEMA, NoCore, Quiet
@@ -38,7 +39,8 @@ def build_backups(
     )
     locations = Locations(paths, parts.mounts)
     catalogue = Catalogue(locations, base.resolution)
-    copies = Copies(jobs, locations, catalogue)
+    indexes = Indexes(paths.backup_indexes)
+    copies = Copies(jobs, locations, catalogue, indexes)
     contents = Contents(paths, parts.docker, lambda: settings.excludes, parts.mounts)
     core = NoCore()
     quiet = Quiet(
@@ -56,6 +58,7 @@ def build_backups(
         contents,
         Saving(jobs, paths, base.engine, contents, quiet, core),
         copies,
+        indexes,
         version,
     )
     addon_restoring = AddonRestoring(
@@ -81,7 +84,7 @@ def build_backups(
         settings,
         Freezer(DaemonState(state, state.set), jobs, manager.registry, quiet, core),
         Imports(jobs, locations, catalogue, copies),
-        BackupFiles(catalogue, repositories.contents, jobs, base.host, paths),
+        BackupFiles(catalogue, repositories.contents, indexes, jobs, base.host, paths),
         jobs,
         creation,
         Restoring(

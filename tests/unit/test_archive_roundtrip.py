@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from supervisor.drivers.archive import stream as stream_module
 from supervisor.drivers.archive.content import Content, Extent, File, Folder, Text, Tree, measure
+from supervisor.drivers.archive.index import IndexWriter
 from supervisor.drivers.archive.keys import Keyring
 from supervisor.drivers.archive.reader import ArchiveReader
 from supervisor.drivers.archive.rules import ForeignLinks, Rules
@@ -42,6 +43,7 @@ def pack(
     compressed: bool = True,
     encryption: Encryption | None = None,
     work: Work | None = None,
+    index: IndexWriter | None = None,
 ) -> Written:
     with ArchiveWriter(
         outer,
@@ -49,7 +51,7 @@ def pack(
         password=PASSWORD if encryption else None,
         encryption=encryption or Encryption.AES,
     ) as archive:
-        written = archive.add("share.tar.gz" if compressed else "share.tar", contents, work or Work())
+        written = archive.add("share.tar.gz" if compressed else "share.tar", contents, work or Work(), index)
         archive.finish(b"{}")
     return written
 

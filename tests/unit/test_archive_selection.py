@@ -6,8 +6,8 @@ import asyncio
 import io
 import os
 import tarfile
-from collections.abc import AsyncIterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from hostile_archives import END, PASSWORD, file, folder, hard, symlink
 from test_archive_roundtrip import KINDS, keyring, pack
 
 from supervisor.drivers.archive.content import Tree
+from supervisor.drivers.archive.index import Index, IndexWriter, Recorder
 from supervisor.drivers.archive.keys import Keyring
 from supervisor.drivers.archive.reader import ArchiveReader, Inner
 from supervisor.drivers.archive.rename import renamed
@@ -22,11 +23,13 @@ from supervisor.drivers.archive.rules import ForeignLinks, Rules
 from supervisor.drivers.archive.selection import content, listed
 from supervisor.drivers.archive.tar import Kind, Member, header
 from supervisor.drivers.archive.unpack import unpack_path
+from supervisor.drivers.archive.walk import FrontToBack, Indexed, Look
 from supervisor.drivers.archive.work import Stopped, Work
 from supervisor.drivers.archive.writer import Encryption
 from supervisor.errors import ArchiveDamaged, ArchiveRefused, BackupError, Invalid, NotFound, WrongPassword
 
 RULES = Rules(links=ForeignLinks.KEEP)
+WAYS = ("front to back", "index of a look", "index of the writer")
 Steps = tuple[str, ...]
 
 
@@ -45,24 +48,44 @@ def source(tmp_path: Path) -> Path:
     return root
 
 
-def read(part: Inner, keys: Keyring | None, path: Steps, rules: Rules = RULES) -> bytes:
-    with closing(content(part, keys, path, path[-1] if path else "share", rules, Work())) as pieces:
+def front(part: Inner, keys: Keyring | None, rules: Rules = RULES) -> Look:
+    return FrontToBack(part, keys, rules, Work())
+
+
+def read(look: Look, path: Steps, rules: Rules = RULES) -> bytes:
+    with closing(content(look, path, path[-1] if path else "share", rules)) as pieces:
         return b"".join(pieces)
 
 
-@pytest.mark.parametrize(("compressed", "encryption"), KINDS)
-def test_files_and_folders_come_out_as_they_went_in(
-    tmp_path: Path, source: Path, compressed: bool, encryption: Encryption | None
-) -> None:
-    outer = tmp_path / "outer.tar"
-    pack(outer, [Tree(".", source)], compressed=compressed, encryption=encryption)
+@contextmanager
+def looking(way: str, outer: Path, source: Path, kind: tuple[bool, Encryption | None]) -> Iterator[Look]:
+    """Pack `source`, and look into it in one of the ways there are."""
+    compressed, encryption = kind
     keys = keyring(encryption)
-    with ArchiveReader(outer) as archive:
-        (part,) = archive.inner.values()
-        assert read(part, keys, ("photos", "big")) == (source / "photos" / "big").read_bytes()
-        assert read(part, keys, ("photos", "empty")) == b""
-        assert read(part, keys, ("photos", "linked")) == b"shared by both"
-        with tarfile.open(fileobj=io.BytesIO(read(part, keys, ("photos",)))) as tar:
+    with ExitStack() as stack:
+        writer = stack.enter_context(IndexWriter(outer.parent / "indexes", keys))
+        index = writer if way == "index of the writer" else None
+        pack(outer, [Tree(".", source)], compressed=compressed, encryption=encryption, index=index)
+        (part,) = stack.enter_context(ArchiveReader(outer)).inner.values()
+        look: Look = FrontToBack(part, keys, RULES, Work(), Recorder(writer) if way == "index of a look" else None)
+        if way != "front to back":
+            if index is None:
+                listed(look, ())
+            assert writer.path is not None
+            look = Indexed(part, keys, RULES, Work(), stack.enter_context(Index(writer.path, keys)))
+        yield look
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_and_folders_come_out_as_they_went_in(
+    tmp_path: Path, source: Path, kind: tuple[bool, Encryption | None], way: str
+) -> None:
+    with looking(way, tmp_path / "outer.tar", source, kind) as look:
+        assert read(look, ("photos", "big")) == (source / "photos" / "big").read_bytes()
+        assert read(look, ("photos", "empty")) == b""
+        assert read(look, ("photos", "linked")) == b"shared by both"
+        with tarfile.open(fileobj=io.BytesIO(read(look, ("photos",)))) as tar:
             names = sorted(member.name for member in tar)
             assert names == sorted(
                 [
@@ -72,7 +95,7 @@ def test_files_and_folders_come_out_as_they_went_in(
             )
             assert tar.extractfile("photos/linked").read() == b"shared by both"  # type: ignore[union-attr]
             assert tar.getmember("photos/deep/script").mode == 0o750
-        found = listed(part, keys, ("photos",), RULES, Work())
+        found = listed(look, ("photos",))
         assert isinstance(found, dict)
         assert {name: (member.kind, member.size) for name, member in found.items()} == {
             "big": (Kind.FILE, 3_000_001),
@@ -81,24 +104,32 @@ def test_files_and_folders_come_out_as_they_went_in(
             "to": (Kind.SYMLINK, 0),
             "linked": (found["linked"].kind, len("shared by both")),
         }
-        assert isinstance(listed(part, keys, ("photo",), RULES, Work()), Member)
+        assert found["big"].mtime == (source / "photos" / "big").stat().st_mtime_ns
+        assert isinstance(listed(look, ("photo",)), Member)
         target = tmp_path / "target"
         target.mkdir()
-        back = unpack_path(part, keys, ("photos",), target, RULES, Work(), room=10_000_000)
+        back = unpack_path(look, ("photos",), target, RULES, room=10_000_000)
         assert (back / "linked").read_text() == "shared by both"
         assert (back / "deep" / "script").stat().st_mode & 0o777 == 0o750
         assert [path.name for path in target.iterdir()] == ["photos"]
         for wrong in (("phot",), ("photos", "big", "more"), ("photos", "gone")):
             with pytest.raises(NotFound):
-                read(part, keys, wrong)
+                read(look, wrong)
             with pytest.raises(NotFound):
-                listed(part, keys, wrong, RULES, Work())
+                listed(look, wrong)
             with pytest.raises(NotFound):
-                unpack_path(part, keys, wrong, target, RULES, Work(), room=10**9)
-        if encryption:
-            for other in (None, Keyring("another")):
-                with pytest.raises((WrongPassword, ArchiveDamaged)):
-                    read(part, other, ("photos",))
+                unpack_path(look, wrong, target, RULES, room=10**9)
+
+
+@pytest.mark.parametrize(("compressed", "encryption"), [kind for kind in KINDS if kind[1]])
+def test_another_password_opens_nothing(tmp_path: Path, source: Path, compressed: bool, encryption: Encryption) -> None:
+    outer = tmp_path / "outer.tar"
+    pack(outer, [Tree(".", source)], compressed=compressed, encryption=encryption)
+    with ArchiveReader(outer) as archive:
+        (part,) = archive.inner.values()
+        for other in (None, Keyring("another")):
+            with pytest.raises((WrongPassword, ArchiveDamaged)):
+                read(front(part, other), ("photos",))
 
 
 def outer_of(tmp_path: Path, stream: bytes) -> Path:
@@ -125,34 +156,34 @@ def test_what_a_stranger_asks_for_is_refused(tmp_path: Path, stream: bytes, path
     with ArchiveReader(outer_of(tmp_path, stream + END)) as archive:
         (part,) = archive.inner.values()
         with pytest.raises(ArchiveRefused, match=says):
-            read(part, None, path)
+            read(front(part, None), path)
 
 
 def test_links_are_not_followed_and_set_id_bits_do_not_come_out(tmp_path: Path) -> None:
     stream = symlink("a/out", "/etc") + file("a/su", mode=0o4755) + symlink("b", "/etc/passwd") + file("out/x") + END
     with ArchiveReader(outer_of(tmp_path, stream)) as archive:
         (part,) = archive.inner.values()
-        with tarfile.open(fileobj=io.BytesIO(read(part, None, ("a",)))) as tar:
+        with tarfile.open(fileobj=io.BytesIO(read(front(part, None), ("a",)))) as tar:
             assert tar.getmember("a/su").mode == 0o755
             assert tar.getmember("a/out").linkname == "/etc"
         left_out = Rules(links=ForeignLinks.LEAVE_OUT)
-        with tarfile.open(fileobj=io.BytesIO(read(part, None, ("a",), left_out))) as tar:
+        with tarfile.open(fileobj=io.BytesIO(read(front(part, None, left_out), ("a",), left_out))) as tar:
             assert tar.getnames() == ["a/su"]
         with pytest.raises(NotFound):
-            read(part, None, ("a", "out"), left_out)
+            read(front(part, None, left_out), ("a", "out"), left_out)
         with pytest.raises(Invalid, match="link to /etc/passwd"):
-            read(part, None, ("b",))
+            read(front(part, None), ("b",))
 
 
 def test_what_is_cut_off_behind_the_file_is_told_and_so_is_a_lack_of_room(tmp_path: Path) -> None:
     with ArchiveReader(outer_of(tmp_path, file("a", b"x" * 100_000) + file("b")[:700])) as archive:
         (part,) = archive.inner.values()
         with pytest.raises(ArchiveDamaged):
-            read(part, None, ("a",))
+            read(front(part, None), ("a",))
         target = tmp_path / "target"
         target.mkdir()
         with pytest.raises(BackupError, match="No space left"):
-            unpack_path(part, None, ("a",), target, RULES, Work(), room=99_999)
+            unpack_path(front(part, None), ("a",), target, RULES, room=99_999)
 
 
 def test_work_that_was_told_to_stop_stops(tmp_path: Path, source: Path) -> None:
@@ -161,7 +192,8 @@ def test_work_that_was_told_to_stop_stops(tmp_path: Path, source: Path) -> None:
     with ArchiveReader(outer) as archive:
         (part,) = archive.inner.values()
         work = Work()
-        with closing(content(part, Keyring(PASSWORD), ("photos",), "photos", RULES, work)) as pieces:
+        look = FrontToBack(part, Keyring(PASSWORD), RULES, work)
+        with closing(content(look, ("photos",), "photos", RULES)) as pieces:
             next(pieces)
             work.stop()
             with pytest.raises(Stopped):

@@ -22,6 +22,7 @@ from supervisor.jobs import JobManager
 from supervisor.jobs.manager import JOBS_SCHEMA
 from supervisor.managers.backups.archive_files import ArchiveFiles
 from supervisor.managers.backups.backup import Backup, Copy
+from supervisor.managers.backups.indexes import Indexes
 from supervisor.managers.backups.metadata import BackupType, Metadata
 from supervisor.managers.backups.path_restore import restore_path
 from supervisor.paths import DataPaths
@@ -57,7 +58,8 @@ class Stage:
         async def vanished() -> None:
             self.vanished += 1
 
-        return ArchiveFiles(Backup(metadata, {None: copy}), copy, keys, jobs, room, vanished)
+        indexes = Indexes(self.paths.backup_indexes)
+        return ArchiveFiles(Backup(metadata, {None: copy}), copy, keys, indexes, jobs, room, vanished)
 
     async def restore(self, path: str) -> None:
         await restore_path(self.files(), path, self.paths, self.paths.tmp / "backup")

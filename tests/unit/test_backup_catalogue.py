@@ -31,6 +31,7 @@ from supervisor.managers.backups import transfer
 from supervisor.managers.backups.backup import CLOUD
 from supervisor.managers.backups.catalogue import Catalogue, read_file, unfinished
 from supervisor.managers.backups.copies import Copies
+from supervisor.managers.backups.indexes import Indexes
 from supervisor.managers.backups.locations import Locations
 from supervisor.managers.backups.metadata import BackupType, Metadata
 from supervisor.managers.backups.order import check_file_name
@@ -87,7 +88,7 @@ async def house(tmp_path: Path) -> House:
     locations = Locations(paths, mounts)
     catalogue = Catalogue(locations, Resolution(bus))
     jobs = JobManager(bus, StateFile(tmp_path / "jobs.json", JOBS_SCHEMA, bus))
-    copies = Copies(jobs, locations, catalogue)
+    copies = Copies(jobs, locations, catalogue, Indexes(paths.backup_indexes))
     return House(paths, mounts, catalogue, jobs, copies, Imports(jobs, locations, catalogue, copies))
 
 

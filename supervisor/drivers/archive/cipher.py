@@ -29,6 +29,10 @@ SEAL: Final = 17
 _MESSAGE: Final = sodium.crypto_secretstream_xchacha20poly1305_TAG_MESSAGE
 _FINAL: Final = sodium.crypto_secretstream_xchacha20poly1305_TAG_FINAL
 _PROBE: Final = 512
+# Each chunk ends with its seal, whose first bytes change the nonce of the next one.
+_MAC: Final = 16
+_INNER: Final = 8
+_NONCE_AT: Final = 32
 
 Bytes = bytes | bytearray | memoryview
 
@@ -49,6 +53,11 @@ class Encryptor(Protocol):
 
     @property
     def header(self) -> bytes: ...
+
+    @property
+    def seals(self) -> bytes:
+        """What `SealedStream` wants to know; nothing where the bytes can only be decrypted in turn."""
+        ...
 
 
 class LegacyEncryptor:
@@ -72,6 +81,10 @@ class LegacyEncryptor:
     def header(self) -> bytes:
         return LegacyHeader(2, self._salt, self._size).packed()
 
+    @property
+    def seals(self) -> bytes:
+        return b""
+
 
 class StreamEncryptor:
     """Version 3: chunks of one MiB; the last one is marked, and empty only if everything is."""
@@ -83,6 +96,7 @@ class StreamEncryptor:
         self._header = attrs.evolve(self._header, nonce=nonce)
         self._size = 0
         self._pending = bytearray()
+        self._seals = bytearray()
 
     def update(self, data: Bytes) -> bytes:
         self._size += len(data)
@@ -100,11 +114,16 @@ class StreamEncryptor:
 
     def _push(self, chunk: bytes, tag: int) -> bytes:
         sealed: bytes = sodium.crypto_secretstream_xchacha20poly1305_push(self._state, chunk, None, tag)
+        self._seals += sealed[-_MAC : len(sealed) - _MAC + _INNER]
         return sealed
 
     @property
     def header(self) -> bytes:
         return attrs.evolve(self._header, size=self._size).packed()
+
+    @property
+    def seals(self) -> bytes:
+        return bytes(self._seals)
 
 
 class Section(Protocol):
@@ -210,3 +229,57 @@ def _open_stream(section: Section, header: StreamHeader, key: bytes) -> Iterator
             raise ArchiveDamaged("The encrypted archive does not end where it should")
         if plain:
             yield plain
+
+
+class SealedStream:
+    """The plain bytes of a version 3 archive, read anywhere; `seals` are the first eight bytes of each chunk's seal.
+
+    Every chunk is authenticated at its place among the others. One thread at a time.
+
+    Raises:
+        WrongPassword, ArchiveDamaged: as `decrypted`.
+    """
+
+    def __init__(self, section: Section, keyring: Keyring, seals: bytes) -> None:
+        header = read_header(section.read_at(0, STREAM_HEADER_LENGTH))
+        if not isinstance(header, StreamHeader) or len(seals) != _INNER * max(1, -(-header.size // CHUNK)):
+            raise ArchiveDamaged("The encrypted archive is another one than that which the seals are of")
+        self._section = section
+        self._header = header
+        self._key = keyring.stream(header)
+        self._seals = seals
+        # The nonce of the chunk `_next`, but for its counter.
+        self._inner = int.from_bytes(header.nonce[-_INNER:], "little")
+        self._next = 0
+        self._number, self._chunk = -1, b""
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        end = min(offset + size, self._header.size)
+        pieces = []
+        for number in range(offset // CHUNK, -(-end // CHUNK)):
+            start = number * CHUNK
+            pieces.append(self._opened(number)[max(0, offset - start) : end - start])
+        return b"".join(pieces)
+
+    def _opened(self, number: int) -> bytes:
+        if number != self._number:
+            self._number, self._chunk = number, self._pull(number)
+        return self._chunk
+
+    def _pull(self, number: int) -> bytes:
+        while self._next != number:
+            step = 1 if number > self._next else -1
+            seal = min(self._next, self._next + step) * _INNER
+            self._inner ^= int.from_bytes(self._seals[seal : seal + _INNER], "little")
+            self._next += step
+        state = sodium.crypto_secretstream_xchacha20poly1305_state()
+        sodium.crypto_secretstream_xchacha20poly1305_init_pull(state, self._header.nonce, self._key)
+        nonce = (number + 1).to_bytes(4, "little") + self._inner.to_bytes(_INNER, "little")
+        state.statebuf[_NONCE_AT : _NONCE_AT + len(nonce)] = nonce  # type: ignore[index]  # C's memory, not bytes
+        sealed = self._section.read_at(self._header.length + number * (CHUNK + SEAL), CHUNK + SEAL)
+        try:
+            plain: bytes
+            plain, _ = sodium.crypto_secretstream_xchacha20poly1305_pull(state, sealed)
+        except CryptoError:
+            raise ArchiveDamaged("The encrypted archive was altered or is damaged") from None
+        return plain

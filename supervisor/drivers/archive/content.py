@@ -89,11 +89,12 @@ class Packed:
 
 
 class Packer:
-    """Writes contents as tar members."""
+    """Writes contents as tar members. `heard` hears of each, and where its content begins in the stream."""
 
-    def __init__(self, out: BlockWriter, work: Work) -> None:
+    def __init__(self, out: BlockWriter, work: Work, heard: Callable[[Member, int], None] | None = None) -> None:
         self._out = out
         self._work = work
+        self._heard = heard
         self._links: dict[tuple[int, int], str] = {}
         self.packed = Packed()
 
@@ -205,6 +206,8 @@ class Packer:
 
     def _put(self, member: Member) -> None:
         self._out.write(header(member))
+        if self._heard is not None:
+            self._heard(member, self._out.plain)
 
     def _pad(self, size: int) -> None:
         if size % BLOCK:

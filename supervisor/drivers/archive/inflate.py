@@ -17,7 +17,7 @@ _MAX_HEADER: Final = 128 * 1024
 _TEXT, _CHECKSUM, _EXTRA, _NAME, _COMMENT = 1, 2, 4, 8, 16
 _TRAILER = struct.Struct("<II")
 # Its type stub calls the class an instance.
-_DAMAGE: Final[type[Exception]] = igzip_lib.IsalError  # type: ignore[assignment]
+DAMAGE: Final[type[Exception]] = igzip_lib.IsalError  # type: ignore[assignment]
 
 
 class _Feed:
@@ -104,7 +104,7 @@ def _member(feed: _Feed, *, checked: bool) -> Iterator[bytes]:
             raise ArchiveDamaged("The compressed archive is cut off")
         try:
             piece = decompressor.decompress(feed.take(), PIECE)
-        except _DAMAGE as err:
+        except DAMAGE as err:
             raise ArchiveDamaged(f"The compressed archive is damaged ({err})") from None
         if piece:
             if checked:

@@ -8,13 +8,10 @@ from typing import Final
 
 import attrs
 
-from supervisor.drivers.archive.keys import Keyring
 from supervisor.drivers.archive.names import parts_of, shown
-from supervisor.drivers.archive.reader import Inner
 from supervisor.drivers.archive.rules import Rules
 from supervisor.drivers.archive.tar import Kind, Member, end_mark, header, padded
-from supervisor.drivers.archive.walk import PlainStream, walk
-from supervisor.drivers.archive.work import Work
+from supervisor.drivers.archive.walk import Look, Path, PlainStream, Walked
 from supervisor.errors import ArchiveDamaged, ArchiveRefused, Invalid, NotFound
 
 MAX_ENTRIES: Final = 50_000
@@ -22,9 +19,6 @@ MAX_LINKS: Final = 100_000
 # A link to a link to a link: nobody who packs honestly makes even one of these.
 _MAX_ROUNDS: Final = 4
 _PIECE: Final = 256 * 1024
-
-Path = tuple[str, ...]
-Walked = tuple[Member, Path, PlainStream, bool]
 
 
 @attrs.frozen
@@ -53,9 +47,7 @@ class _Away:
         return shown("/".join(next(iter(self.links))))
 
 
-def selected(
-    part: Inner, keyring: Keyring | None, path: Path, name: str, rules: Rules, work: Work
-) -> Generator[Selected, None, None]:
+def selected(look: Look, path: Path, name: str) -> Generator[Selected, None, None]:
     """Yield what lies at `path` and below it as `name`; the content of each file has to be taken, with its padding.
 
     A hard link to a file elsewhere in the archive comes last, as that file: the archive is read once more for these.
@@ -66,7 +58,7 @@ def selected(
     """
     found = False
     away = _Away()
-    with closing(walk(part, keyring, rules, work)) as members:
+    with closing(look.contents(lambda parts: parts[: len(path)] == path)) as members:
         for member, parts, stream, wanted in members:
             if not wanted or parts[: len(path)] != path:
                 stream.skip(padded(member.size))
@@ -85,7 +77,7 @@ def selected(
         if not away.links:
             return
         further = _Away()
-        with closing(walk(part, keyring, rules, work)) as members:
+        with closing(look.contents(frozenset(away.links).__contains__)) as members:
             yield from _linked(members, away, further)
         away = further
     if away.links:
@@ -114,7 +106,7 @@ def _linked(members: Iterable[Walked], away: _Away, further: _Away) -> Iterator[
     raise ArchiveRefused(f"{away.shown()}: a hard link to it, which is not there")
 
 
-def listed(part: Inner, keyring: Keyring | None, path: Path, rules: Rules, work: Work) -> dict[str, Member] | Member:
+def listed(look: Look, path: Path) -> dict[str, Member] | Member:
     """Return what lies directly in the folder at `path`, by name; or what else is at the path, itself.
 
     A folder that only the paths of others tell of has the looks that unpacking would give it. A hard link to a file has
@@ -127,8 +119,7 @@ def listed(part: Inner, keyring: Keyring | None, path: Path, rules: Rules, work:
     """
     itself: Member | None = None
     found: dict[str, Member] = {}
-    for member, parts, stream, wanted in walk(part, keyring, rules, work):
-        stream.skip(padded(member.size))
+    for member, parts, wanted in look.members(lambda parts: parts[: len(path)] == path):
         if not wanted or parts[: len(path)] != path:
             continue
         if len(parts) == len(path):
@@ -144,20 +135,17 @@ def listed(part: Inner, keyring: Keyring | None, path: Path, rules: Rules, work:
     if itself is None and not found and path:
         raise NotFound(f"There is no {shown('/'.join(path))} in it")
     if itself is not None and itself.kind is not Kind.FOLDER and not found:
-        return _sized(part, keyring, rules, work, {"": itself})[""]
-    return _sized(part, keyring, rules, work, found)
+        return _sized(look, {"": itself})[""]
+    return _sized(look, found)
 
 
-def _sized(
-    part: Inner, keyring: Keyring | None, rules: Rules, work: Work, found: dict[str, Member]
-) -> dict[str, Member]:
+def _sized(look: Look, found: dict[str, Member]) -> dict[str, Member]:
     """Give hard links the sizes of their files, which takes another look at the archive."""
     targets = {parts_of(member.link) for member in found.values() if member.kind is Kind.HARDLINK}
     if not targets:
         return found
     sizes: dict[Path, int] = {}
-    for member, parts, stream, _ in walk(part, keyring, rules, work):
-        stream.skip(padded(member.size))
+    for member, parts, _ in look.members(targets.__contains__):
         if parts in targets:
             sizes[parts] = member.size
     return {
@@ -166,9 +154,7 @@ def _sized(
     }
 
 
-def content(
-    part: Inner, keyring: Keyring | None, path: Path, name: str, rules: Rules, work: Work
-) -> Generator[bytes, None, None]:
+def content(look: Look, path: Path, name: str, rules: Rules) -> Generator[bytes, None, None]:
     """Yield the bytes of the file at `path`, or of a tar archive of the folder there, which holds it as `name`.
 
     What was yielded before an error is to be thrown away: only at the end of the archive it is known to be whole.
@@ -178,7 +164,7 @@ def content(
         Invalid: a link is there.
         WrongPassword, ArchiveDamaged, ArchiveRefused, Stopped: as `unpack`.
     """
-    with closing(selected(part, keyring, path, name, rules, work)) as chosen:
+    with closing(selected(look, path, name)) as chosen:
         yield from _gathered(_content(chosen, path, rules))
 
 

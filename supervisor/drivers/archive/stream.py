@@ -13,6 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, Self
 
+from isal import isal_zlib
+
 from supervisor.drivers.archive.cipher import Encryptor
 from supervisor.drivers.archive.deflate import BLOCK, HEADER, Bytes, Checksum, Deflated, deflate
 from supervisor.errors import BackupFatalIOError
@@ -52,14 +54,24 @@ class BlockWriter:
     """Takes the plain bytes of one inner archive and writes them to `descriptor`, compressed and encrypted if wished.
 
     Use it as a context: leaving it waits for the last byte; leaving it by an error leaves the file as it is by then.
-    `stored` is the number of bytes written.
+    `stored` is the number of bytes written, `packed` those before encryption.
     """
 
-    def __init__(self, descriptor: int, pool: ThreadPoolExecutor | None, encryptor: Encryptor | None) -> None:
-        """Compress in `pool`, or not at all without one."""
+    def __init__(
+        self,
+        descriptor: int,
+        pool: ThreadPoolExecutor | None,
+        encryptor: Encryptor | None,
+        heard: Callable[[Deflated, int], None] | None = None,
+    ) -> None:
+        """Compress in `pool`, or not at all without one.
+
+        `heard` is called in another thread with each block and where it begins in the stream before encryption.
+        """
         self._descriptor = descriptor
         self._pool = pool
         self._encryptor = encryptor
+        self._heard = heard
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         # One is being filled, one waits for the disk, and each core has one in work and one in reserve.
         count = 2 + 2 * (workers() if pool is not None else 1)
@@ -71,6 +83,7 @@ class BlockWriter:
         self._problem: BaseException | None = None
         self._thread = threading.Thread(target=self._drain, name="backup-write", daemon=True)
         self.plain = 0
+        self.packed = 0
         self.stored = 0
 
     def __enter__(self) -> Self:
@@ -120,7 +133,8 @@ class BlockWriter:
             future = self._pool.submit(deflate, view)
         else:
             future = Future()
-            future.set_result(Deflated((view,), 0, len(view)))
+            checksum = isal_zlib.crc32(view) if self._heard is not None else 0
+            future.set_result(Deflated((view,), checksum, len(view)))
         self._filled.put((self._block, future))
         self._block = self._free.get()
         self._at = 0
@@ -137,6 +151,8 @@ class BlockWriter:
             while (item := self._filled.get()) is not None:
                 block, future = item
                 deflated = future.result()
+                if self._heard is not None:
+                    self._heard(deflated, self.packed)
                 self._put(deflated.pieces)
                 checksum.add(deflated)
                 self._free.put(block)
@@ -155,6 +171,7 @@ class BlockWriter:
                 self._free.put(item[0])
 
     def _put(self, pieces: Sequence[Bytes]) -> None:
+        self.packed += sum(len(piece) for piece in pieces)
         if self._encryptor is not None:
             pieces = [sealed for piece in pieces if (sealed := self._encryptor.update(piece))]
         self.stored += write_all(self._descriptor, pieces)

@@ -20,7 +20,7 @@ from supervisor.drivers.archive.reader import Inner
 from supervisor.drivers.archive.rules import ForeignLinks, Rules
 from supervisor.drivers.archive.selection import selected
 from supervisor.drivers.archive.tar import Kind, Member, padded
-from supervisor.drivers.archive.walk import PlainStream, walk
+from supervisor.drivers.archive.walk import Look, PlainStream, walk
 from supervisor.drivers.archive.work import Work
 from supervisor.errors import ArchiveDamaged, ArchiveRefused, BackupError
 
@@ -107,9 +107,7 @@ def unpack(part: Inner, keyring: Keyring | None, target: Path, rules: Rules, wor
     return found
 
 
-def unpack_path(
-    part: Inner, keyring: Keyring | None, path: tuple[str, ...], target: Path, rules: Rules, work: Work, *, room: int
-) -> Path:
+def unpack_path(look: Look, path: tuple[str, ...], target: Path, rules: Rules, *, room: int) -> Path:
     """Unpack one file or folder of an inner archive into the existing folder `target`; return where it is now.
 
     `path` is not empty; `room` is how many bytes it may take.
@@ -119,7 +117,7 @@ def unpack_path(
         WrongPassword, ArchiveDamaged, ArchiveRefused, BackupError, Stopped: as `unpack`.
     """
     size = 0
-    with _Place(target, rules) as place, closing(selected(part, keyring, path, path[-1], rules, work)) as found:
+    with _Place(target, rules) as place, closing(selected(look, path, path[-1])) as found:
         for one in found:
             size += one.member.size
             if size > room:

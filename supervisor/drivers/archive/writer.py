@@ -17,6 +17,7 @@ import attrs
 
 from supervisor.drivers.archive.cipher import Encryptor, LegacyEncryptor, StreamEncryptor
 from supervisor.drivers.archive.content import Content, Packed, Packer
+from supervisor.drivers.archive.index import BlockNotes, IndexWriter
 from supervisor.drivers.archive.keys import SALT_LENGTH, Keyring
 from supervisor.drivers.archive.stream import BlockWriter, workers, write_all
 from supervisor.drivers.archive.tar import end_mark, padded
@@ -86,8 +87,15 @@ class ArchiveWriter:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
 
-    def add(self, name: str, contents: Iterable[Content], work: Work) -> Written:
-        """Write the inner archive `name` (its ending tells `compressed`). After an error it was never there.
+    @property
+    def keyring(self) -> Keyring | None:
+        """What it encrypts with."""
+        return self._keyring
+
+    def add(self, name: str, contents: Iterable[Content], work: Work, index: IndexWriter | None = None) -> Written:
+        """Write the inner archive `name` (its ending tells `compressed`), and its index where one is wanted.
+
+        After an error it was never there.
 
         Raises:
             SourceUnreadable: something of the contents can't be read.
@@ -99,11 +107,14 @@ class ArchiveWriter:
         # A time with a fraction makes an extended header, which has room for a size beyond 8 GiB.
         info.mtime = time.time()
         encryptor = self._encryptor()
+        notes, heard = (None, None) if index is None else (BlockNotes(), index.member)
         try:
             head = _header(info)
             write_all(self._descriptor, (head,))
-            with BlockWriter(self._descriptor, self._pool, encryptor) as out:
-                packer = Packer(out, work)
+            with BlockWriter(
+                self._descriptor, self._pool, encryptor, notes.block if notes is not None else None
+            ) as out:
+                packer = Packer(out, work, heard)
                 for content in contents:
                     packer.add(content)
                 out.write(end_mark(out.plain))
@@ -115,6 +126,8 @@ class ArchiveWriter:
             self._forget(start)
             raise
         self._size = start + len(head) + padded(out.stored)
+        if index is not None and notes is not None:
+            index.finish(notes.table(encryptor.seals if encryptor is not None else b""))
         return Written(out.plain, out.stored, packer.packed)
 
     def finish(self, metadata: bytes) -> int:

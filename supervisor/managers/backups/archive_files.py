@@ -1,11 +1,11 @@
-"""Single files of a backup that is an archive: what its parts hold, read from front to back (backup contract §2-§5)."""
+"""Single files of a backup that is an archive: what its parts hold (backup contract §2-§5)."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from supervisor.drivers.archive.rules import ForeignLinks, Rules
 from supervisor.drivers.archive.selection import content, listed
 from supervisor.drivers.archive.tar import NANOSECOND, Kind, Member
 from supervisor.drivers.archive.unpack import unpack_path
+from supervisor.drivers.archive.walk import Look
 from supervisor.drivers.archive.work import Work, in_thread, opened
 from supervisor.drivers.snapshot_engine import Entry, EntryKind
 from supervisor.errors import (
@@ -31,6 +32,7 @@ from supervisor.jobs import Job, JobManager
 
 from .backup import Backup, Copy
 from .browsing import split_path
+from .indexes import Indexes
 from .metadata import FOLDERS
 from .opening import NOT_OPENED, check_opens
 from .progress import ByteProgress
@@ -69,12 +71,16 @@ class ArchiveFiles:
     _backup: Backup
     _copy: Copy
     _keyring: Keyring | None
+    _indexes: Indexes
     _jobs: JobManager
     _room: Callable[[], Awaitable[int]]
     _vanished: Callable[[], Awaitable[None]]
 
     async def entries(self, path: str) -> list[Entry]:
-        """List a folder; that takes reading its whole part. The parts themselves are listed without a password."""
+        """List a folder; without an index that takes reading its whole part, which then has one.
+
+        The parts themselves are listed without a password.
+        """
         if not path.strip("/"):
             async with self._open() as archive:
                 return self._parts(archive)
@@ -84,7 +90,8 @@ class ArchiveFiles:
 
     def _listed(self, wanted: _Wanted, work: Work) -> list[Entry]:
         """Blocking."""
-        found = listed(wanted.inner, self._keyring, wanted.path, rules_of(wanted.part), work)
+        with self._look(wanted, work) as look:
+            found = listed(look, wanted.path)
         base = "/".join((wanted.part, *wanted.path))
         if isinstance(found, Member):
             return [_entry(base, found)]
@@ -97,20 +104,25 @@ class ArchiveFiles:
     async def _reading(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
         async with self._working("backup_manager_read", path) as (job, wanted):
             work = ByteProgress(job, wanted.inner.size).work()
-            rules = rules_of(wanted.part)
-            pieces = content(wanted.inner, self._keyring, wanted.path, wanted.name, rules, work)
-            async with opened(closing(pieces)):
-                yield _blocks(pieces, work)
+            async with opened(self._look(wanted, work)) as look:
+                pieces = content(look, wanted.path, wanted.name, rules_of(wanted.part))
+                async with opened(closing(pieces)):
+                    yield _blocks(pieces, work)
 
     async def fetch_path(self, path: str, target: Path) -> Path:
         async with self._working("backup_manager_fetch", path) as (job, wanted):
             work = ByteProgress(job, wanted.inner.size).work()
             room = await self._room()
-            rules = rules_of(wanted.part)
-            return await in_thread(
-                work,
-                lambda: unpack_path(wanted.inner, self._keyring, wanted.path, target, rules, work, room=room),
-            )
+            return await in_thread(work, lambda: self._unpacked(wanted, target, work, room))
+
+    def _unpacked(self, wanted: _Wanted, target: Path, work: Work, room: int) -> Path:
+        """Blocking."""
+        with self._look(wanted, work) as look:
+            return unpack_path(look, wanted.path, target, rules_of(wanted.part), room=room)
+
+    def _look(self, wanted: _Wanted, work: Work) -> AbstractContextManager[Look]:
+        rules = rules_of(wanted.part)
+        return self._indexes.look(self._copy.path, self._backup.slug, wanted.inner, self._keyring, rules, work)
 
     @asynccontextmanager
     async def _working(self, name: str, path: str) -> AsyncIterator[tuple[Job, _Wanted]]:

@@ -17,6 +17,7 @@ from supervisor.jobs.job import JobError
 
 from .backup import Backup, Location
 from .catalogue import Catalogue
+from .indexes import Indexes
 from .locations import Locations
 from .progress import ByteProgress
 
@@ -28,6 +29,7 @@ class Copies:
     _jobs: JobManager
     _locations: Locations
     _catalogue: Catalogue
+    _indexes: Indexes
 
     async def make(self, backup: Backup, locations: Iterable[Location], job: Job) -> None:
         """Copy a backup to more locations; one that fails costs only itself and is told on its job."""
@@ -53,6 +55,7 @@ class Copies:
                 # Written where the mount is, and not where it has been.
                 await self._locations.target(location)
                 await asyncio.to_thread(put_in_place, draft, target)
+                await asyncio.to_thread(self._indexes.copy, source.path, target, backup.slug)
         except FileExistsError:
             raise BackupFileExistError(f"There is a file {target.name} already; it is left alone") from None
         except OSError as err:

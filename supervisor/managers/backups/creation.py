@@ -39,6 +39,7 @@ from .catalogue import Catalogue
 from .contents import Contents, Item
 from .copies import Copies
 from .core_data import CoreData, read_core
+from .indexes import Indexes
 from .locations import Locations
 from .metadata import FOLDERS, Metadata, new_slug
 from .order import Order, Selection, check_file_name
@@ -90,6 +91,7 @@ class Creation:
     _contents: Contents
     _saving: Saving
     _copies: Copies
+    _indexes: Indexes
     _version: Callable[[], str]
 
     async def target(self, order: Order, job: Job) -> Target:
@@ -193,16 +195,19 @@ class Creation:
         location = target.locations[0]
         restarted: list[Addon] = []
         try:
-            async with self._catalogue.draft(path) as file:
+            async with opened(self._indexes.drafts()) as indexes, self._catalogue.draft(path) as file:
                 writer = ArchiveWriter(
                     file,
                     compressed=order.compressed,
                     password=order.password,
                     encryption=chosen.core_data.encryption,
                 )
-                draft = ArchiveDraft(metadata, progress, restarted, writer=writer)
+                draft = ArchiveDraft(
+                    metadata, progress, restarted, writer=writer, indexes=self._indexes, drafts=indexes
+                )
                 size = await self._write(draft, chosen, location, job)
                 await _publish(file, path)
+                await asyncio.to_thread(self._indexes.keep, path, metadata.slug, indexes)
             backup = self._catalogue.add(draft.metadata, location, path, size)
             if len(target.locations) > 1:
                 job.stage("copy_additional_locations")

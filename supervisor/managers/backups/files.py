@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import attrs
 
 from supervisor.jobs import JobCondition, JobManager
@@ -13,6 +15,7 @@ from .backup import Location, RepositoryCopy
 from .browsing import Browsable
 from .catalogue import Catalogue
 from .freezing import LOCK
+from .indexes import Indexes
 from .opening import keyring_of
 from .path_restore import live_place, restore_path
 from .repository_contents import RepositoryContents
@@ -23,6 +26,7 @@ from .restoring import RESERVE
 class BackupFiles:
     _catalogue: Catalogue
     _repositories: RepositoryContents
+    _indexes: Indexes
     _jobs: JobManager
     _host: Host
     _paths: DataPaths
@@ -40,7 +44,13 @@ class BackupFiles:
             return self._repositories.of(copy.repository, slug)
         keyring = keyring_of(copy, password)
         return ArchiveFiles(
-            backup, copy, keyring, self._jobs, self._room, lambda: self._catalogue.reload_location(location)
+            backup,
+            copy,
+            keyring,
+            self._indexes,
+            self._jobs,
+            self._room,
+            lambda: self._catalogue.reload_location(location),
         )
 
     async def restore_path(self, slug: str, location: Location, password: str | None, path: str) -> None:
@@ -60,6 +70,11 @@ class BackupFiles:
             cancellable=True,
         ):
             await restore_path(files, path, self._paths, self._paths.tmp / "backup")
+
+    async def tidy(self, *, drafts: bool = False) -> None:
+        """Remove the indexes of files that are gone; `drafts` also what a crash left, when none is being written."""
+        paths = [copy.path for backup in self._catalogue.backups.values() for copy in backup.copies.values()]
+        await asyncio.to_thread(self._indexes.sweep, paths, drafts=drafts)
 
     async def _room(self) -> int:
         return max(0, await self._host.free_bytes() - RESERVE)

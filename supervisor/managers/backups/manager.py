@@ -83,6 +83,7 @@ class BackupManager:
         await self._restoring.recover()
         await self.catalogue.sweep()
         await self.catalogue.reload()
+        await self.files.tidy(drafts=True)
         self.judge()
 
     async def wake_left(self) -> None:
@@ -96,6 +97,7 @@ class BackupManager:
     async def reload(self) -> None:
         """Read all locations anew."""
         await self.catalogue.reload()
+        await self.files.tidy()
         await self.settings.forget_checks(self.catalogue.backups)
         self.judge()
 
@@ -234,6 +236,7 @@ class BackupManager:
             if isinstance(copy := backup.copies.get(location), RepositoryCopy):
                 await self._repositories.remove(copy.repository, slug)
         await self.catalogue.remove(backup, [location for location in chosen if location in backup.copies])
+        await self.files.tidy()
         await self.settings.forget_checks(self.catalogue.backups)
         self.judge()
 

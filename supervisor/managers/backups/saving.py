@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from supervisor.const import MIB
-from supervisor.drivers.archive.work import in_thread
+from supervisor.drivers.archive.work import Work, in_thread
 from supervisor.drivers.archive.writer import ArchiveWriter, Written
 from supervisor.drivers.docker.engine import Engine
 from supervisor.errors import BackupError, BackupFatalIOError, NotFound, SupervisorError
@@ -23,6 +23,7 @@ from supervisor.paths import DataPaths
 
 from .contents import Contents, Item
 from .core_data import CoreData
+from .indexes import Indexes
 from .metadata import Metadata, SavedAddon, SavedCore
 from .progress import ByteProgress
 from .quiet import CoreHooks, Quiet
@@ -49,14 +50,24 @@ class Draft(ABC):
 
 @attrs.define
 class ArchiveDraft(Draft):
-    """A backup that becomes a file."""
+    """A backup that becomes a file; `drafts` are the indexes of its parts."""
 
     writer: ArchiveWriter = attrs.field(kw_only=True)
+    indexes: Indexes = attrs.field(kw_only=True)
+    drafts: dict[str, Path] = attrs.field(kw_only=True)
 
     async def write(self, item: Item) -> Written:
         work = self.progress.work()
+        return await in_thread(work, lambda: self._add(item, work))
+
+    def _add(self, item: Item, work: Work) -> Written:
+        """Blocking."""
         name = self.metadata.member(item.name)
-        return await in_thread(work, lambda: self.writer.add(name, item.contents, work))
+        with self.indexes.writer(self.writer.keyring) as index:
+            written = self.writer.add(name, item.contents, work, index)
+            if index.path is not None:
+                self.drafts[name] = index.path
+        return written
 
 
 @attrs.frozen

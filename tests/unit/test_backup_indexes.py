@@ -1,0 +1,262 @@
+"""Indexes of backup files: single files are got without reading all, and no index is believed when the file changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from test_archive_roundtrip import PASSWORD, pack
+from test_backup_archive_files import Stage
+
+from supervisor.drivers.archive.cipher import CHUNK, SealedStream, decrypted
+from supervisor.drivers.archive.content import Tree
+from supervisor.drivers.archive.index import Index, IndexWriter
+from supervisor.drivers.archive.keys import Keyring
+from supervisor.drivers.archive.reader import ArchiveReader, Inner
+from supervisor.drivers.archive.selection import content
+from supervisor.drivers.archive.tar import Kind, Member
+from supervisor.drivers.archive.walk import FrontToBack, Indexed
+from supervisor.drivers.archive.work import Work
+from supervisor.drivers.archive.writer import ArchiveWriter, Encryption
+from supervisor.errors import ArchiveDamaged, BackupError
+from supervisor.managers.backups.archive_files import rules_of
+from supervisor.managers.backups.indexes import Indexes
+
+SLUG = "aaaa1111"
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    one = Stage(tmp_path)
+    for name in ("a", "b", "c"):
+        folder = one.paths.share / name
+        folder.mkdir(parents=True)
+        (folder / "big").write_bytes(os.urandom(6 * 1024 * 1024))
+        (folder / "small").write_text(f"saved in {name}")
+    make(one)
+    return one
+
+
+def make(stage: Stage, password: str | None = PASSWORD) -> None:
+    """Make the backup as the daemon does, with its indexes."""
+    indexes = Indexes(stage.paths.backup_indexes)
+    writer = ArchiveWriter(stage.archive, compressed=True, password=password)
+    with indexes.drafts() as drafts:
+        with writer, indexes.writer(writer.keyring) as index:
+            writer.add("share.tar.gz", [Tree(".", stage.paths.share)], Work(), index)
+            assert index.path is not None
+            drafts["share.tar.gz"] = index.path
+            writer.finish(b"{}")
+        indexes.keep(stage.archive, SLUG, drafts)
+    assert len(kept(stage)) == 1
+
+
+def kept(stage: Stage) -> list[Path]:
+    return sorted(stage.paths.backup_indexes.iterdir())
+
+
+async def read(stage: Stage, path: str) -> bytes:
+    async with stage.files().reading(path) as blocks:
+        return b"".join([block async for block in blocks])
+
+
+def damage(stage: Stage, *, hidden: bool) -> None:
+    """Change a byte of the first MiB, as a dying disk (`hidden`) or as somebody who writes into the file."""
+    status = stage.archive.stat()
+    with stage.archive.open("r+b") as file:
+        file.seek(512 * 1024)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    if hidden:
+        os.utime(stage.archive, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def first_and_last(stage: Stage) -> tuple[str, str]:
+    """Return the folders that lie at the beginning and at the end of the archive."""
+    with Index(kept(stage)[0], Keyring(PASSWORD)) as index:
+        order = [parts[0] for member, parts, _ in index.rows() if member.kind is Kind.FILE and parts[1] == "big"]
+    return order[0], order[-1]
+
+
+async def test_what_is_got_by_an_index_is_checked_and_nothing_else_is_read(stage: Stage) -> None:
+    first, last = first_and_last(stage)
+    damage(stage, hidden=True)
+    assert [entry.name for entry in await stage.files().entries(f"share/{last}")] == ["big", "small"]
+    assert await read(stage, f"share/{last}/small") == f"saved in {last}".encode()
+    assert await read(stage, f"share/{last}/big") == (stage.paths.share / last / "big").read_bytes()
+    with pytest.raises(BackupError, match="altered or is damaged"):
+        await read(stage, f"share/{first}/big")
+
+
+async def test_an_index_of_a_file_that_has_changed_is_not_believed(stage: Stage) -> None:
+    _, last = first_and_last(stage)
+    damage(stage, hidden=False)
+    with pytest.raises(BackupError, match="altered or is damaged"):
+        await stage.files().entries(f"share/{last}")
+    (stage.paths.share / "new").touch()
+    stage.archive.unlink()
+    pack(stage.archive, [Tree(".", stage.paths.share)], encryption=Encryption.SECRETSTREAM)
+    before = kept(stage)
+    assert "new" in [entry.name for entry in await stage.files().entries("share")]
+    # The new one took the place of the old one.
+    assert len(kept(stage)) == 1
+    assert kept(stage) != before
+
+
+async def test_the_first_look_makes_an_index_and_the_next_ones_live_on_it(stage: Stage) -> None:
+    first, last = first_and_last(stage)
+    (made,) = kept(stage)
+    made.unlink()
+    found = await stage.files().entries("share/a")
+    (made,) = kept(stage)
+    assert made.stat().st_mode & 0o777 == 0o600
+    damage(stage, hidden=True)
+    assert await stage.files().entries("share/a") == found
+    # Not even this index knows where to jump to: what lies before has to be read, and is damaged.
+    with pytest.raises(BackupError):
+        await read(stage, f"share/{last}/small")
+    damage(stage, hidden=True)
+    with stage.archive.open("r+b") as file:
+        file.seek(-3 * 1024 * 1024, os.SEEK_END)
+        status = stage.archive.stat()
+        file.write(b"damage")
+    os.utime(stage.archive, ns=(status.st_atime_ns, status.st_mtime_ns))
+    # But nothing behind is read.
+    assert await read(stage, f"share/{first}/big") == (stage.paths.share / first / "big").read_bytes()
+
+
+async def test_an_index_that_is_broken_or_can_not_be_written_is_no_misfortune(stage: Stage) -> None:
+    found = await stage.files().entries("share/a")
+    (made,) = kept(stage)
+    whole = made.read_bytes()
+    for broken in (
+        b"",
+        whole[:30],
+        whole[:-5],
+        whole[:-5] + b"other",
+        b"\xff" * len(whole),
+        whole[:200] + whole[:-200],
+    ):
+        made.write_bytes(broken)
+        assert await stage.files().entries("share/a") == found
+        (made,) = kept(stage)
+        assert made.read_bytes() != broken
+    made.unlink()
+    stage.paths.backup_indexes.rmdir()
+    stage.paths.backup_indexes.write_text("no folder")
+    assert await stage.files().entries("share/a") == found
+
+
+def test_the_index_of_an_encrypted_backup_opens_with_its_password_alone(stage: Stage) -> None:
+    (made,) = kept(stage)
+    for keys in (None, Keyring("another")):
+        with pytest.raises(BackupError), Index(made, keys):
+            pass
+    with Index(made, Keyring(PASSWORD)) as index:
+        assert ("a", "small") in [parts for _, parts, _ in index.rows()]
+
+
+def test_indexes_are_bounded_each_and_all_together(stage: Stage, tmp_path: Path) -> None:
+    with IndexWriter(tmp_path / "other", None, limit=100_000) as writer:
+        for number in range(50_000):
+            writer.member(Member(os.urandom(20).hex(), Kind.FILE), 512 * number)
+        assert writer.path is None
+    assert list((tmp_path / "other").iterdir()) == []
+    kept(stage)[0].unlink()
+    with ArchiveReader(stage.archive) as archive:
+        part = archive.inner["share.tar.gz"]
+        with Indexes(stage.paths.backup_indexes).look(
+            stage.archive, SLUG, part, Keyring(PASSWORD), rules_of("share"), Work()
+        ) as look:
+            assert list(look.members(lambda _: True))
+    size = kept(stage)[0].stat().st_size
+    indexes = Indexes(stage.paths.backup_indexes, limit=2 * size + size // 2)
+    copies = [tmp_path / f"{number}.tar" for number in range(3)]
+    looks = []
+    # The first one is used again before the third one is made, for which the second one has to go.
+    for copy in (copies[0], copies[1], copies[0], copies[2], copies[0], copies[1]):
+        if not copy.exists():
+            os.link(stage.archive, copy)
+        with ArchiveReader(copy) as archive:
+            part = archive.inner["share.tar.gz"]
+            with indexes.look(copy, SLUG, part, Keyring(PASSWORD), rules_of("share"), Work()) as look:
+                assert list(look.members(lambda _: True))
+                looks.append(type(look))
+        assert sum(path.stat().st_size for path in kept(stage)) <= 2 * size + size // 2
+    assert looks == [FrontToBack, FrontToBack, Indexed, FrontToBack, Indexed, FrontToBack]
+
+
+def test_a_copy_has_the_indexes_of_the_file_that_it_was_made_from(stage: Stage, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.tar"
+    shutil.copyfile(stage.archive, copy)
+    indexes = Indexes(stage.paths.backup_indexes)
+    indexes.copy(stage.archive, copy, SLUG)
+    stage.archive.unlink()
+    indexes.sweep([copy])
+    with ArchiveReader(copy) as archive:
+        part = archive.inner["share.tar.gz"]
+        with indexes.look(copy, SLUG, part, Keyring(PASSWORD), rules_of("share"), Work()) as look:
+            assert isinstance(look, Indexed)
+
+
+def test_indexes_of_files_that_are_gone_go_too(stage: Stage) -> None:
+    indexes = Indexes(stage.paths.backup_indexes)
+    (made,) = kept(stage)
+    draft = stage.paths.backup_indexes / ".draft"
+    draft.touch()
+    indexes.sweep([stage.archive])
+    assert kept(stage) == [draft, made]
+    indexes.sweep([stage.archive], drafts=True)
+    assert kept(stage) == [made]
+    indexes.sweep([stage.archive.with_name("other.tar")])
+    assert kept(stage) == []
+    with indexes.drafts() as drafts:
+        draft.touch()
+        drafts["share.tar.gz"] = draft
+    assert kept(stage) == []
+
+
+def test_only_the_blocks_that_are_needed_are_read(stage: Stage) -> None:
+    make_again(stage, None)
+    with ArchiveReader(stage.archive) as archive:
+        part, work = archive.inner["share.tar.gz"], Work()
+        with (
+            Indexes(stage.paths.backup_indexes).look(stage.archive, SLUG, part, None, rules_of("share"), work) as look,
+            closing(content(look, ("c", "small"), "small", rules_of("share"))) as pieces,
+        ):
+            assert b"".join(pieces) == b"saved in c"
+        assert work.done <= 2 * 1024 * 1024 + 4096
+
+
+def make_again(stage: Stage, password: str | None) -> None:
+    stage.archive.unlink()
+    make(stage, password)
+
+
+def test_chunks_of_an_encrypted_archive_are_read_in_any_order_and_only_where_they_belong(stage: Stage) -> None:
+    with ArchiveReader(stage.archive) as archive:
+        part = archive.inner["share.tar.gz"]
+        whole = b"".join(decrypted(part, Keyring(PASSWORD))[1])
+        with Index(kept(stage)[0], Keyring(PASSWORD)) as index:
+            seals = index.table.seals
+        stream = SealedStream(part, Keyring(PASSWORD), seals)
+        for start, size in (
+            (5 * CHUNK + 7, 3 * CHUNK),
+            (0, 10),
+            (len(whole) - 5, 100),
+            (CHUNK - 1, 2),
+            (len(whole), 5),
+        ):
+            assert stream.read_at(start, size) == whole[start : start + size]
+        swapped = seals[8:16] + seals[:8] + seals[16:]
+        with pytest.raises(ArchiveDamaged):
+            SealedStream(part, Keyring(PASSWORD), swapped).read_at(CHUNK, 1)
+        with pytest.raises(ArchiveDamaged):
+            SealedStream(part, Keyring(PASSWORD), seals[8:])
+        plain = Inner(part.name, part.offset + 200, 100, part.descriptor)
+        with pytest.raises(ArchiveDamaged):
+            SealedStream(plain, Keyring(PASSWORD), seals)
