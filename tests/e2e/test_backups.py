@@ -181,6 +181,11 @@ async def test_a_backup_travels_by_download_and_upload(house: Daemon, tmp_path: 
             assert 'filename="Fr_h_um_5.tar"' in answer.headers["Content-Disposition"]
         async with session.get(url, headers={"Range": "bytes=100-299"}) as answer:
             assert (answer.status, await answer.read()) == (206, whole[100:300])
+            tag = answer.headers["ETag"]
+        for asked, known, status in (("100-299", tag, 206), ("100-299", '"other"', 200), ("0-9,50-59", tag, 200)):
+            async with session.get(url, headers={"Range": f"bytes={asked}", "If-Range": known}) as answer:
+                assert answer.status == status, (asked, known)
+                assert await answer.read() == (whole[100:300] if status == 206 else whole)
         await house.ask("DELETE", f"/backups/{slug}")
         assert not path.exists()
         assert (await house.ask("GET", f"/backups/{slug}/info")).status == 404
