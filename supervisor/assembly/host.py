@@ -27,6 +27,7 @@ from supervisor.managers.host import (
     SystemServices,
 )
 from supervisor.managers.host.services import MOUNTS_SINCE
+from supervisor.model.amounts import size_text
 
 from .addons import AddonParts
 from .base import Base
@@ -179,7 +180,7 @@ def _sound(parts: Parts) -> Finding:
 
 def _space(disks: Disks) -> Finding:
     capacity = disks.capacity
-    text = f"{capacity.free / 1024**3:.1f} of {capacity.total / 1024**3:.1f} GiB are free"
+    text = f"{size_text(capacity.free)} of {size_text(capacity.total)} are free"
     if capacity.free < SCARCE_BYTES:
         return Finding("Space", Condition.LIMITED, text, "Installing and backing up need 2 GiB: remove what is old")
     return Finding("Space", Condition.OK, text)

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from supervisor.cli import text
+from supervisor.model.amounts import size_text
 
 
 @attrs.frozen
@@ -72,9 +73,4 @@ def size(value: object) -> str:
     """Return a number of bytes as people read it."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return "-"
-    amount = float(value)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(amount) < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
+    return size_text(value)

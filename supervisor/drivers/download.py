@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Final
 from supervisor.const import MIB
 from supervisor.drivers.http import HttpClient
 from supervisor.errors import Internal, Unavailable
+from supervisor.model.amounts import size_text
 
 WRITE_BYTES: Final = MIB
 
@@ -100,4 +101,4 @@ async def _on_disk(target: Path, work: Callable[..., Any], *arguments: Any) -> A
 
 
 def _too_large(url: str, room: int) -> Unavailable:
-    return Unavailable(f"There is no room for {url}: only {room / MIB:.0f} MiB of the disk can be used for it")
+    return Unavailable(f"There is no room for {url}: only {size_text(room)} of the disk can be used for it")

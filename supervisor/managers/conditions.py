@@ -79,6 +79,7 @@ class Judges:
             self._resolution.dismiss_issue_of(IssueType.FREE_SPACE, ContextType.SYSTEM)
             return None
         self._resolution.raise_issue(IssueType.FREE_SPACE, ContextType.SYSTEM)
+        # The contract has it so to the letter, and it counts units of 1024 all the same.
         return f"not enough free space ({free / GIB:.1f}GB) left on the device"
 
     async def _internet(self) -> str | None:

@@ -12,6 +12,7 @@ from supervisor.managers.addons.images import AddonImages
 from supervisor.managers.addons.registry import AddonRegistry
 from supervisor.managers.addons.repair import AddonRepairs
 from supervisor.managers.store import StoreManager
+from supervisor.model.amounts import size_text
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class SystemRepair:
             if names:
                 _LOGGER.info("Repair: removed the %s %s", what, ", ".join(names))
         if freed:
-            _LOGGER.info("Repair: removed %d MB of build cache", freed // 1_000_000)
+            _LOGGER.info("Repair: removed %s of build cache", size_text(freed))
 
     def _is_leftover(self, name: str) -> bool:
         """Tell whether a container was an add-on's that is gone; an installed one's holds how it ended."""

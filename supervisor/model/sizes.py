@@ -1,4 +1,4 @@
-"""Amounts of memory as people write and read them."""
+"""Amounts of memory as people write them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,3 @@ def size(value: Any) -> int:
     if not 1 <= amount <= _LARGEST:
         raise vol.Invalid("expected a size of at least one byte that makes sense")
     return int(amount)
-
-
-def size_text(amount: int) -> str:
-    """Return bytes as a person would say them: `64 MB`, `1.5 GB`."""
-    number = float(amount)
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if number < 1024:
-            return f"{number:.4g} {unit}"
-        number /= 1024
-    return f"{number:.4g} TB"

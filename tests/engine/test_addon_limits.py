@@ -122,9 +122,9 @@ async def test_a_memory_eater_is_killed_and_the_reason_is_said(
     await house.runner.start(addon)
     await house.runner.write_stdin(addon, b"eat")
     await until(lambda: addon.state is AddonState.ERROR)
-    await until(lambda: addon.last_error == "killed: out of memory (limit 64 MB)")
+    await until(lambda: addon.last_error == "killed: out of memory (limit 64.0 MiB)")
     assert addon.last_exit_code == 137
-    assert f"{SLUG}: killed: out of memory (limit 64 MB)" in caplog.messages
+    assert f"{SLUG}: killed: out of memory (limit 64.0 MiB)" in caplog.messages
     [issue] = house.resolution.issues
     assert (issue.type, issue.reference, issue.reference_extra) == (
         "addon_out_of_memory", SLUG, {"limit": 64 * MB},
@@ -135,7 +135,7 @@ async def test_a_memory_eater_is_killed_and_the_reason_is_said(
     await later.registry.load()
     again = later.registry.get(SLUG)
     await later.runner.attach(again)
-    assert again.last_error == "killed: out of memory (limit 64 MB)", "the engine remembers it"
+    assert again.last_error == "killed: out of memory (limit 64.0 MiB)", "the engine remembers it"
     assert later.issues() == [("addon_out_of_memory", SLUG)]
 
 
@@ -149,7 +149,7 @@ async def test_a_part_that_is_killed_is_told_while_the_add_on_goes_on(
     await house.runner.write_stdin(addon, b"eat")
     await until((house.paths.addons_data / SLUG / "survived").exists)
     await until(lambda: addon.last_error)
-    assert addon.last_error == "a process of it was killed: out of memory (limit 64 MB)"
+    assert addon.last_error == "a process of it was killed: out of memory (limit 64.0 MiB)"
     assert addon.state is AddonState.STARTED
     assert house.issues() == [("addon_out_of_memory", SLUG)]
 

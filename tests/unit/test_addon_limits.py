@@ -19,7 +19,8 @@ from supervisor.errors import Invalid, SupervisorError
 from supervisor.events import AddonState, ContainerOutOfMemory, ContainerState
 from supervisor.managers.addons.limits import LIMITS_SCHEMA, Limits, changed_limits
 from supervisor.managers.addons.record import AddonRecord, addons_schema
-from supervisor.model.sizes import size, size_text
+from supervisor.model.amounts import size_text
+from supervisor.model.sizes import size
 
 MB = 1024 * 1024
 MACHINE = Capacity(memory=8 * 1024 * MB, cpus=4)
@@ -64,7 +65,8 @@ def test_whatever_is_written_a_size_is_a_number_or_refused(written: object) -> N
 
 
 @pytest.mark.parametrize(
-    ("amount", "said"), [(64 * MB, "64 MB"), (1536 * MB, "1.5 GB"), (100, "100 bytes"), (1024, "1 KB"), (2**41, "2 TB")]
+    ("amount", "said"),
+    [(64 * MB, "64.0 MiB"), (1536 * MB, "1.5 GiB"), (100, "100 B"), (1024, "1.0 KiB"), (2**41, "2.0 TiB")],
 )
 def test_a_size_is_said_as_people_do(amount: int, said: str) -> None:
     assert size_text(amount) == said
@@ -87,15 +89,15 @@ def test_what_is_not_named_stays_and_null_takes_away() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"memory": "8M"}, "The limit memory can't be set so: 16 MB is the least"),
-        ({"memory": "9G"}, "The limit memory can't be set so: this machine has 8 GB"),
+        ({"memory": "8M"}, "The limit memory can't be set so: 16.0 MiB is the least"),
+        ({"memory": "9G"}, "The limit memory can't be set so: this machine has 8.0 GiB"),
         ({"cpus": 0.01}, "The limit cpus can't be set so: 0.05 is the least"),
         ({"cpus": 4.5}, "The limit cpus can't be set so: this machine has 4"),
         ({"cpus": -1}, "The limit cpus can't be set so: 0.05 is the least"),
         ({"pids": 1}, "The limit pids can't be set so: 8 is the least"),
         ({"pids": 10**9}, "The limit pids can't be set so: this machine has 4194304"),
-        ({"shm": 1000}, "The limit shm can't be set so: 1 MB is the least"),
-        ({"shm": "64G"}, "The limit shm can't be set so: this machine has 8 GB"),
+        ({"shm": 1000}, "The limit shm can't be set so: 1.0 MiB is the least"),
+        ({"shm": "64G"}, "The limit shm can't be set so: this machine has 8.0 GiB"),
         ({"memory": "1G", "pids": 1}, "The limit pids can't be set so: 8 is the least"),
     ],
 )
@@ -196,10 +198,10 @@ async def test_a_kill_for_lack_of_memory_is_said_by_name(tmp_path: Path, caplog:
     await house.runner.start(addon)
     addon.resources = Resources(memory=64 * MB)
     oom(house, addon)
-    assert addon.last_error == "a process of it was killed: out of memory (limit 64 MB)"
+    assert addon.last_error == "a process of it was killed: out of memory (limit 64.0 MiB)"
     house.engine.end(addon.container_name, 137)
-    assert (addon.state, addon.last_error) == (AddonState.ERROR, "killed: out of memory (limit 64 MB)")
-    assert "local_lamp: killed: out of memory (limit 64 MB)" in caplog.messages
+    assert (addon.state, addon.last_error) == (AddonState.ERROR, "killed: out of memory (limit 64.0 MiB)")
+    assert "local_lamp: killed: out of memory (limit 64.0 MiB)" in caplog.messages
     [issue] = house.resolution.issues
     assert (issue.type, issue.reference, issue.reference_extra) == (
         "addon_out_of_memory", "local_lamp", {"limit": 64 * MB},

@@ -13,8 +13,8 @@ import attrs
 from supervisor.const import GATEWAY_ADDRESS, UNKNOWN_ADDRESS
 from supervisor.drivers.docker.model import ContainerInfo, Resources
 from supervisor.events import AddonState, AddonStateChanged, ContainerState, ContainerStateChanged, EventBus
+from supervisor.model.amounts import size_text
 from supervisor.model.manifest import AddonBoot, Manifest
-from supervisor.model.sizes import size_text
 
 from .ports import Ports, effective_ports
 from .record import AddonRecord

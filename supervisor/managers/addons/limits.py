@@ -12,7 +12,8 @@ import voluptuous as vol
 from supervisor.drivers.capacity import MOST_PROCESSES, Capacity
 from supervisor.drivers.docker.model import Resources
 from supervisor.errors import ADDON_LIMIT_INVALID
-from supervisor.model.sizes import SIZE_EXPECTED, size, size_text
+from supervisor.model.amounts import size_text
+from supervisor.model.sizes import SIZE_EXPECTED, size
 from supervisor.model.validators import lenient_float, lenient_int
 
 _LOGGER = logging.getLogger(__name__)

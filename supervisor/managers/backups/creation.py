@@ -32,6 +32,7 @@ from supervisor.managers.addons.registry import AddonRegistry
 from supervisor.managers.host import Host
 from supervisor.managers.resolution import ContextType, IssueType, Resolution
 from supervisor.managers.store import StoreManager
+from supervisor.model.amounts import size_text
 from supervisor.paths import DataPaths
 
 from .backup import Backup, Location
@@ -216,7 +217,7 @@ class Creation:
             if restarted:
                 job.stage("await_addon_restarts")
                 await asyncio.gather(*(addon.settle(_RESTART_SECONDS) for addon in restarted))
-        _LOGGER.info("Backup %s is made: %s, %.1f MB", backup.slug, path, size / 1e6)
+        _LOGGER.info("Backup %s is made: %s, %s", backup.slug, path, size_text(size))
         return backup
 
     async def _write(self, draft: ArchiveDraft, chosen: Chosen, location: Location, job: Job) -> int:

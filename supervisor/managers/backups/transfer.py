@@ -16,6 +16,7 @@ from supervisor.drivers.archive.files import put_in_place
 from supervisor.drivers.archive.work import Work, in_thread
 from supervisor.errors import BackupError, BackupFileExistError, NotFound
 from supervisor.jobs import Job, JobManager
+from supervisor.model.amounts import size_text
 
 from .backup import Backup, Location
 from .catalogue import Catalogue, read_file
@@ -91,7 +92,7 @@ class Imports:
         if len(locations) > 1:
             job.stage("copy_additional_locations")
             await self._copies.make(backup, locations[1:], job)
-        _LOGGER.info("Backup %s was uploaded: %s, %.1f MB", metadata.slug, target, size / 1e6)
+        _LOGGER.info("Backup %s was uploaded: %s, %s", metadata.slug, target, size_text(size))
         return backup
 
     def _check_known(self, metadata: Metadata) -> None:

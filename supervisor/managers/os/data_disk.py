@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Final
 
+from supervisor.const import MIB
 from supervisor.drivers.block import is_claimed
 from supervisor.drivers.dbus.os_agent import Agent, AgentSystem, DataDisk
 from supervisor.drivers.dbus.udisks import DiskTree
@@ -13,6 +14,7 @@ from supervisor.errors import Invalid, SupervisorError, Timeout, Unavailable
 from supervisor.jobs import Job, JobCondition, JobManager
 from supervisor.managers.host import HostControl
 from supervisor.managers.resolution import Resolution
+from supervisor.model.amounts import size_text
 from supervisor.model.drive import BlockDevice
 from supervisor.model.version import at_least
 
@@ -26,9 +28,8 @@ MARKS_MOVES: Final = "1.5.0"
 
 _CONDITIONS: Final = (JobCondition.HAOS, JobCondition.OS_AGENT, JobCondition.HEALTHY)
 _LOCK: Final = "data_disk"
-_MIB: Final = 1024**2
 # A partition table and what is left free for alignment.
-_OVERHEAD: Final = 2 * _MIB
+_OVERHEAD: Final = 2 * MIB
 _SEE_JOURNAL: Final = "the journal of the host tells why (journalctl -u haos-agent)"
 
 
@@ -158,8 +159,8 @@ class DataDiskManager:
             raise Invalid(f"The disk {target.disk.name} can't be written to")
         if target.block.size - _OVERHEAD < current.size:
             raise Invalid(
-                f"The disk {target.disk.name} is too small: it has {target.block.size // _MIB} MiB, "
-                f"and the present place of the data {current.size // _MIB} MiB"
+                f"The disk {target.disk.name} is too small: it has {size_text(target.block.size)}, "
+                f"and the present place of the data {size_text(current.size)}"
             )
         return target
 
