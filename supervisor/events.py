@@ -14,6 +14,7 @@ import attrs
 _LOGGER = logging.getLogger(__name__)
 
 T = TypeVar("T")
+H = TypeVar("H")
 
 
 class CoreState(StrEnum):
@@ -265,6 +266,17 @@ class SupportedChanged:
     reasons: tuple[str, ...]
 
 
+def subscribed(handlers: list[H], handler: H) -> Callable[[], None]:
+    """Add a handler to those there are; the returned function takes it out again, once or more often."""
+    handlers.append(handler)
+
+    def unsubscribe() -> None:
+        if handler in handlers:
+            handlers.remove(handler)
+
+    return unsubscribe
+
+
 class EventBus:
     """Hands an event to every subscriber of its exact class, in the order of subscription, on the event loop.
 
@@ -277,14 +289,7 @@ class EventBus:
 
     def subscribe(self, event: type[T], handler: Callable[[T], None]) -> Callable[[], None]:
         """Call `handler` for each `event` from now on; the returned function ends that."""
-        handlers = self._handlers.setdefault(event, [])
-        handlers.append(handler)
-
-        def unsubscribe() -> None:
-            if handler in handlers:
-                handlers.remove(handler)
-
-        return unsubscribe
+        return subscribed(self._handlers.setdefault(event, []), handler)
 
     def publish(self, event: object) -> None:
         for handler in tuple(self._handlers.get(type(event), ())):

@@ -21,6 +21,7 @@ from supervisor.managers.host import Host
 from supervisor.managers.resolution import Resolution, UnhealthyReason
 from supervisor.model.manifest import AddonStartup
 from supervisor.state import write_atomic
+from supervisor.tasks import end
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -120,9 +121,7 @@ class Lifecycle:
                 starting.result()
             await stopping
         finally:
-            for task in (starting, stopping, *self._engine_tasks):
-                task.cancel()
-            await asyncio.gather(starting, stopping, *self._engine_tasks, return_exceptions=True)
+            await end([starting, stopping, *self._engine_tasks])
             await self._close()
         return self._end.exit_code
 

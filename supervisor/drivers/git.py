@@ -25,9 +25,10 @@ import attrs
 from supervisor.const import MIB
 from supervisor.errors import Internal, Invalid, SupervisorError, Timeout, Unavailable
 from supervisor.state import sync_folder
+from supervisor.tasks import finish
 
 from .folder import MAX_DEPTH, MAX_FILES, fits, remove_tree
-from .git_program import Failed, GitProgram, finish
+from .git_program import Failed, GitProgram
 from .git_remote import Remote
 
 TRANSPORTS: Final = ("https", "ssh", "file")

@@ -8,11 +8,12 @@ import os
 import secrets
 import shutil
 import signal
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
 from supervisor.errors import Unsupported
+from supervisor.tasks import finish
 
 from .git_confinement import Confinement, confinement
 
@@ -187,16 +188,6 @@ class GitProgram:
                 file.chmod(0o600)
                 os.chown(file, confined.account.uid, confined.account.gid, follow_symlinks=False)
         return key.exists()
-
-
-async def finish(work: Awaitable[T]) -> T:
-    """Wait for the end of `work` even when the caller is cancelled meanwhile; the cancellation then goes on."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
 
 
 async def _read(stream: asyncio.StreamReader | None) -> str:

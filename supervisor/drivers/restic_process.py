@@ -7,14 +7,15 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from supervisor.const import MIB
 from supervisor.errors import Timeout, Unsupported
+from supervisor.tasks import finish
 
 _KEPT_ERRORS: Final = 64 * 1024
 _MAX_LINE: Final = 16 * MIB
@@ -126,7 +127,7 @@ async def running(
             raise Timeout(f"Nothing has moved in the backup repository {name} for {patience.stuck:g} seconds") from None
         raise Timeout(f"The backup repository {name} did not answer in {patience.whole or 0:g} seconds") from None
     finally:
-        await _shielded(_end(process, errors))
+        await finish(_end(process, errors))
 
 
 async def _until_stuck(run: Run, patience: float, on_written: Callable[[int], None] | None) -> None:
@@ -179,12 +180,3 @@ async def _end(process: asyncio.subprocess.Process, errors: asyncio.Task[None]) 
 async def _drain(stream: asyncio.StreamReader | None) -> None:
     while stream is not None and await stream.read(65536):
         pass
-
-
-async def _shielded(work: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from systemd import daemon
+
+from supervisor.tasks import end
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -57,11 +58,8 @@ class Notifier:
             self._task = asyncio.create_task(self._feed(self._period), name="watchdog")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        task, self._task = self._task, None
+        await end([task])
 
     def ready(self) -> None:
         self._notify("READY=1")

@@ -16,6 +16,7 @@ import voluptuous as vol
 from supervisor.errors import Blocked, Invalid, NotFound, SupervisorError, Unavailable
 from supervisor.events import EventBus, JobChanged
 from supervisor.state import StateFile
+from supervisor.tasks import end
 
 from .conditions import ORDER, JobCondition
 from .job import Job
@@ -101,9 +102,7 @@ class JobManager:
 
     async def stop(self) -> None:
         """Cancel spawned work and wait until it has cleaned up."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
     def provide(self, condition: JobCondition, check: ConditionCheck) -> None:
         """Let `check` tell why the condition does not hold, or None when it does."""

@@ -13,6 +13,7 @@ from supervisor.errors import Forbidden, SupervisorError
 from supervisor.events import DeviceAdded, DeviceRemoved, EventBus
 from supervisor.managers.host import Host
 from supervisor.managers.resolution import Resolution, UnhealthyReason
+from supervisor.tasks import end
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -73,10 +74,7 @@ class DeviceWatch:
     async def stop(self) -> None:
         self._monitor.stop()
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await end([task])
 
     def _heard(self, news: DeviceNews) -> None:
         if news.action == DeviceAction.REMOVE:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from supervisor.errors import SupervisorError
 from supervisor.events import CoreState
+from supervisor.tasks import end
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -25,9 +26,7 @@ class Scheduler:
 
     async def stop(self) -> None:
         """End all of it; what is being done is cancelled."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         self._tasks.clear()
 
     async def _repeat(self, seconds: float, name: str, work: Callable[[], Awaitable[object]]) -> None:

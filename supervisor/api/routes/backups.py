@@ -308,11 +308,16 @@ class BackupRoutes:
         )
         return await self._restore(call, wanted)
 
+    def _place(self, call: Call, backup: Backup) -> tuple[Location, bool]:
+        """Return which copy is meant, and whether that is for us to choose."""
+        default = "location" not in call.body
+        location = backup.location if default else call.body["location"]
+        only_for_core(call, (location,))
+        return location, default
+
     async def _restore(self, call: Call, wanted: Wanted) -> wire.RestoreJob:
         backup, body = self._backup(call), call.body
-        default = "location" not in body
-        location = backup.location if default else body["location"]
-        only_for_core(call, (location,))
+        location, default = self._place(call, backup)
         spawned = self._jobs.spawn(
             lambda: self._backups.restore(
                 backup.slug, wanted, password=body["password"] or None, location=location, default_location=default
@@ -325,9 +330,7 @@ class BackupRoutes:
 
     async def _verify(self, call: Call) -> wire.CheckedBackup:
         backup, body = self._backup(call), call.body
-        default = "location" not in body
-        location = backup.location if default else body["location"]
-        only_for_core(call, (location,))
+        location, default = self._place(call, backup)
         spawned = self._jobs.spawn(
             lambda: self._backups.verify(
                 backup.slug, password=body["password"] or None, location=location, default_location=default

@@ -153,22 +153,22 @@ class StoreRoutes:
             raise NotFound(f"No repository {call.path['repository']}")
         return repository
 
+    async def _asset(self, call: Call, kind: AssetKind) -> bytes:
+        addon = self._addon(call)
+        content = await self._store.read_file(addon.slug, kind)
+        if content is None:
+            raise SupervisorError(f"Add-on {addon.slug} has no {kind.value}")
+        return content
+
     def _picture(self, kind: AssetKind) -> Any:
         async def handler(call: Call) -> web.Response:
-            addon = self._addon(call)
-            content = await self._store.read_file(addon.slug, kind)
-            if content is None:
-                raise SupervisorError(f"Add-on {addon.slug} has no {kind.value}")
-            return web.Response(body=content, content_type="image/png")
+            return web.Response(body=await self._asset(call, kind), content_type="image/png")
 
         return handler
 
     def _text(self, kind: AssetKind) -> Any:
         async def handler(call: Call) -> web.Response:
-            addon = self._addon(call)
-            content = await self._store.read_file(addon.slug, kind)
-            if content is None:
-                raise SupervisorError(f"Add-on {addon.slug} has no {kind.value}")
+            content = await self._asset(call, kind)
             return web.Response(text=content.decode(errors="replace"), content_type="text/plain")
 
         return handler

@@ -25,7 +25,7 @@ from supervisor.drivers.archive.deflate import BLOCK, Deflated
 from supervisor.drivers.archive.inflate import inflated
 from supervisor.drivers.archive.keys import STREAM_HEADER_LENGTH, Keyring
 from supervisor.drivers.archive.names import parts_of
-from supervisor.drivers.archive.reader import Inner
+from supervisor.drivers.archive.reader import Inner, OpenFile
 from supervisor.drivers.archive.stream import write_all
 from supervisor.drivers.archive.tar import NANOSECOND, Kind, Member
 from supervisor.errors import ArchiveDamaged, BackupError
@@ -220,7 +220,7 @@ class Recorder:
         self._checksum = self._filled = 0
 
 
-class Index:
+class Index(OpenFile):
     """An index that was written before. Use it as a context; several threads may read at a time.
 
     Raises (entering):
@@ -228,25 +228,12 @@ class Index:
     """
 
     def __init__(self, path: Path, keyring: Keyring | None) -> None:
-        self._path = path
+        super().__init__(path)
         self._keyring = keyring
-        self._descriptor = -1
         self._rows_size = 0
         self.table = Table()
 
-    def __enter__(self) -> Self:
-        self._descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            self._open()
-        except BaseException:
-            os.close(self._descriptor)
-            raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
-        os.close(self._descriptor)
-
-    def _open(self) -> None:
+    def _begin(self) -> None:
         head = os.pread(self._descriptor, _HEAD.size, 0)
         if len(head) < _HEAD.size:
             raise ArchiveDamaged("The index is cut off")

@@ -88,7 +88,30 @@ class Inner:
             yield chunk
 
 
-class ArchiveReader:
+class OpenFile:
+    """A file that is open as long as the context is; `_begin` reads what is to be known at once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        self._descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            self._begin()
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        os.close(self._descriptor)
+
+    def _begin(self) -> None:
+        raise NotImplementedError
+
+
+class ArchiveReader(OpenFile):
     """Reads the file at `path`. Use it as a context; several threads may read at a time.
 
     Raises (entering):
@@ -98,26 +121,16 @@ class ArchiveReader:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor = -1
+        super().__init__(path)
         self._members: dict[str, Inner] = {}
 
     def __enter__(self) -> Self:
         try:
-            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            return super().__enter__()
         except FileNotFoundError:
             raise NotFound(f"There is no file {self._path.name}") from None
         except OSError as err:
             raise BackupError(f"{self._path.name} can't be read: {err.strerror}") from err
-        try:
-            self._scan()
-        except BaseException:
-            os.close(self._descriptor)
-            raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
-        os.close(self._descriptor)
 
     @property
     def size(self) -> int:
@@ -146,7 +159,7 @@ class ArchiveReader:
                 return part.read_at(0, part.size)
         raise ArchiveDamaged("The archive is no backup: there is no backup.json in it")
 
-    def _scan(self) -> None:
+    def _begin(self) -> None:
         status = os.fstat(self._descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise BackupError(f"{self._path.name} is no file")

@@ -16,6 +16,7 @@ from supervisor.drivers.dbus.peer import Follower, Peer
 from supervisor.drivers.dbus.signals import BUS, BUS_PATH, Hear, Signals, Source, add_match, remove_match, together
 from supervisor.errors import SupervisorError, Unavailable
 from supervisor.events import EventBus, SystemBusChanged
+from supervisor.tasks import end
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -69,10 +70,7 @@ class SystemBus:
 
     async def stop(self) -> None:
         keeper, self._keeper = self._keeper, None
-        tasks = [*self._tasks, *([keeper] if keeper else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end([*self._tasks, keeper])
         self._lose("the daemon is stopping")
 
     async def settled(self) -> None:

@@ -15,6 +15,7 @@ from supervisor.drivers.dbus.declaration import Method, Property, Service, Signa
 from supervisor.drivers.dbus.signals import Heard, Source, decoded
 from supervisor.drivers.dbus.values import Variant
 from supervisor.errors import NotFound, SupervisorError, Unsupported
+from supervisor.events import subscribed
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -70,13 +71,7 @@ class Interface:
 
     def subscribe(self, changed: Changed) -> Callable[[], None]:
         """Call `changed` whenever properties change or the service comes or goes; the returned function ends that."""
-        self._subscribers.append(changed)
-
-        def unsubscribe() -> None:
-            if changed in self._subscribers:
-                self._subscribers.remove(changed)
-
-        return unsubscribe
+        return subscribed(self._subscribers, changed)
 
     # Its life.
 

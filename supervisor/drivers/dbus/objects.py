@@ -14,6 +14,7 @@ from supervisor.drivers.dbus.declaration import Service
 from supervisor.drivers.dbus.interface import PAUSES, PROPERTIES, READ_SECONDS, START_SECONDS, Interface
 from supervisor.drivers.dbus.signals import Hear, Source
 from supervisor.errors import NotFound, SupervisorError, Unsupported
+from supervisor.events import subscribed
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -54,13 +55,7 @@ class ObjectTree:
         return instance if isinstance(instance, kind) else None
 
     def subscribe(self, changed: Callable[[frozenset[str]], None]) -> Callable[[], None]:
-        self._subscribers.append(changed)
-
-        def unsubscribe() -> None:
-            if changed in self._subscribers:
-                self._subscribers.remove(changed)
-
-        return unsubscribe
+        return subscribed(self._subscribers, changed)
 
     async def start(self) -> None:
         """Follow the service from now on; on return its objects were read, if it is there and answers soon."""

@@ -24,6 +24,7 @@ from supervisor.events import (
     EngineAvailabilityChanged,
     EventBus,
 )
+from supervisor.tasks import end
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -119,10 +120,7 @@ class Watch:
 
     async def stop(self) -> None:
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end([task])
         self._available = False
 
     async def _keep(self, stream: EventStream | None) -> None:

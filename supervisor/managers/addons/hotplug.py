@@ -13,6 +13,7 @@ from supervisor.events import DeviceAdded, EventBus
 from supervisor.jobs import JobManager
 from supervisor.managers.host import Host
 from supervisor.managers.resolution import ContextType, IssueType, Resolution, SuggestionType
+from supervisor.tasks import end
 
 from .addon import Addon
 from .options import AddonOptions
@@ -70,10 +71,7 @@ class DeviceHotplug:
 
     async def stop(self) -> None:
         self._unsubscribe()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(self._tasks)
 
     def _added(self, event: DeviceAdded) -> None:
         for addon in self._registry.installed.values():

@@ -12,12 +12,13 @@ from supervisor.drivers.docker.registry import platform_of
 from supervisor.errors import Busy, NotFound, SupervisorError, Unavailable
 from supervisor.jobs import Job, JobManager
 from supervisor.managers.host import Host
-from supervisor.managers.resolution import ContextType, IssueType, Resolution, SuggestionType
+from supervisor.managers.resolution import ContextType, IssueType, Resolution
 from supervisor.model.machine import match_arch
 
 from .addon import Addon
 from .images import AddonImages
 from .registry import AddonRegistry
+from .repair import report_missing_image
 from .runner import AddonRunner
 
 _LOGGER = logging.getLogger(__name__)
@@ -48,12 +49,7 @@ class ImageCheck:
                 _LOGGER.warning("%s: its image can't be checked now: %s", addon.slug, err)
             except SupervisorError as err:
                 _LOGGER.error("%s: its image can't be fetched: %s", addon.slug, err, extra={"ADDON": addon.slug})
-                self._resolution.raise_issue(
-                    IssueType.MISSING_IMAGE,
-                    ContextType.ADDON,
-                    reference=addon.slug,
-                    suggestions=(SuggestionType.EXECUTE_REPAIR,),
-                )
+                report_missing_image(self._resolution, addon)
 
     async def check(self, addon: Addon) -> None:
         """Fetch the image when it is missing or for other machines; a container made from another one is replaced.

@@ -103,9 +103,13 @@ class AddonRepairs:
 
     def report(self, addon: Addon) -> None:
         """Make the missing image an issue."""
-        self._resolution.raise_issue(
-            IssueType.MISSING_IMAGE,
-            ContextType.ADDON,
-            reference=addon.slug,
-            suggestions=(SuggestionType.EXECUTE_REPAIR,),
-        )
+        report_missing_image(self._resolution, addon)
+
+
+def report_missing_image(resolution: Resolution, addon: Addon) -> None:
+    resolution.raise_issue(
+        IssueType.MISSING_IMAGE,
+        ContextType.ADDON,
+        reference=addon.slug,
+        suggestions=(SuggestionType.EXECUTE_REPAIR,),
+    )

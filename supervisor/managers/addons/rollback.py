@@ -36,6 +36,7 @@ from supervisor.model.manifest import Manifest
 from supervisor.model.manifest_schema import validate_manifest
 from supervisor.paths import DataPaths
 from supervisor.state import StateFile, sync_folder
+from supervisor.tasks import end
 
 from .addon import Addon
 from .images import AddonImages
@@ -175,10 +176,7 @@ class Rollbacks:
         """Stop watching; the ways back stay open."""
         for unsubscribe in self._unsubscribe:
             unsubscribe()
-        tasks = [*self._probations.values(), *self._returns]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end([*self._probations.values(), *self._returns])
 
     def way(self, slug: str) -> WayBack | None:
         """Return the version that an add-on can return to, if any."""

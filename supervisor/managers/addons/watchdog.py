@@ -14,6 +14,7 @@ from supervisor.events import AddonRemoved, AddonState, ContainerState, Containe
 from supervisor.jobs import JobManager
 from supervisor.managers.resolution import ContextType, IssueType, Resolution, SuggestionType
 from supervisor.model.manifest import AddonStartup
+from supervisor.tasks import end
 
 from .addon import Addon
 from .registry import AddonRegistry
@@ -94,10 +95,7 @@ class ContainerWatchdog:
             unsubscribe()
         for troubled in self._troubled.values():
             troubled.end_calm()
-        rescues = list(self._rescues.values())
-        for task in rescues:
-            task.cancel()
-        await asyncio.gather(*rescues, return_exceptions=True)
+        await end(self._rescues.values())
 
     def review(self) -> None:
         """Rescue what got into trouble while no daemon watched; the machine has run on since."""

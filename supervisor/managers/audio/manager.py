@@ -13,6 +13,7 @@ from supervisor.drivers.pulse import Direction, Door, Sound, SoundServer
 from supervisor.errors import SupervisorError, Unavailable
 from supervisor.events import DeviceAdded, EventBus, SoundChanged
 from supervisor.paths import DataPaths
+from supervisor.tasks import end
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -67,10 +68,7 @@ class AudioManager:
     async def stop(self) -> None:
         for unsubscribe in self._unsubscribe:
             unsubscribe()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await end(self._tasks)
         await self._server.stop()
 
     async def reload(self) -> None:

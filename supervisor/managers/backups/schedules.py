@@ -23,6 +23,7 @@ from supervisor.events import BackupScheduleEnded, CoreState, EventBus
 from supervisor.jobs import JobManager
 from supervisor.managers.resolution import ContextType, IssueType, Resolution
 from supervisor.state import StateFile
+from supervisor.tasks import end
 
 from .retention import Retention
 from .schedule_record import (
@@ -123,9 +124,7 @@ class ScheduleManager:
     async def stop(self) -> None:
         """End; a backup that is being made is cancelled and tried again at the next start."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await end([task])
 
     @property
     def schedules(self) -> tuple[Schedule, ...]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import attrs
 
 from supervisor.drivers.dbus import Interface
 from supervisor.drivers.dbus.os_agent import AppArmor, ControlGroups
-from supervisor.errors import Internal, SupervisorError
+from supervisor.errors import Internal
+from supervisor.managers.follower import BeginTask, Follower
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -84,53 +82,36 @@ class AgentReturns:
         self,
         agent: Interface,
         back: Callable[[], Awaitable[object]],
-        begin_task: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        begin_task: BeginTask,
         purpose: str,
         *,
         at_once: bool = False,
     ) -> None:
         self._agent = agent
         self._back = back
-        self._begin_task = begin_task
         self._purpose = purpose
         self._at_once = at_once
         self._was_there = False
-        self._news = asyncio.Event()
-        self._unsubscribe: Callable[[], None] | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._follower = Follower(
+            lambda: agent.subscribe(self._changed), self._meet, begin_task, f"The OS agent failed ({purpose})"
+        )
 
     async def begin(self) -> None:
         """Follow the agent from now on."""
         self._was_there = self._agent.available
         if self._was_there and self._at_once:
-            self._news.set()
-        self._unsubscribe = self._agent.subscribe(self._changed)
-        self._task = self._begin_task(self._follow())
+            self._follower.wake()
+        await self._follower.begin()
 
     async def stop(self) -> None:
-        if self._unsubscribe is not None:
-            self._unsubscribe()
-            self._unsubscribe = None
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await self._follower.stop()
 
     def _changed(self, _names: frozenset[str]) -> None:
         there = self._agent.available
         if there and not self._was_there:
-            self._news.set()
+            self._follower.wake()
         self._was_there = there
 
-    async def _follow(self) -> None:
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            _LOGGER.info("The OS agent is there: %s", self._purpose)
-            try:
-                await self._back()
-            except SupervisorError as err:
-                _LOGGER.warning("The OS agent failed (%s): %s", self._purpose, err)
-            except Exception:
-                _LOGGER.exception("The OS agent failed (%s)", self._purpose)
+    async def _meet(self) -> None:
+        _LOGGER.info("The OS agent is there: %s", self._purpose)
+        await self._back()

@@ -15,6 +15,7 @@ from supervisor.drivers.detached import detached
 from supervisor.drivers.disk import Capacity, Folder, Measuring, device_number, life_time
 from supervisor.errors import MOUNT_USAGE_READ, MOUNT_USAGE_TIMEOUT
 from supervisor.paths import DataPaths
+from supervisor.tasks import end
 
 FRESH_SECONDS: Final = 5.0
 MOUNT_SECONDS: Final = 60.0
@@ -63,10 +64,7 @@ class Disks:
         self.life_time = used if used is not None else await asyncio.to_thread(life_time, number)
 
     async def stop(self) -> None:
-        tasks = [*self._measuring.values(), *([self._looking] if self._looking else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end([*self._measuring.values(), self._looking])
 
     def freshen(self) -> None:
         """Have the free space looked up, when nobody has for a while; the next question gets the answer."""

@@ -35,6 +35,7 @@ from supervisor.drivers.neighbour import Reach, reach
 from supervisor.errors import Busy, Invalid, NotFound, SupervisorError
 from supervisor.managers.host import Features, HostFeature
 from supervisor.model.network import LAST_VLAN, InterfaceChange, InterfaceType, IpAddress, IpMethod
+from supervisor.tasks import end
 
 from .manager import Network
 from .memory import Memory
@@ -171,9 +172,7 @@ class NetworkChanges:
 
     async def _end_guard(self) -> None:
         guard, self._guard = self._guard, None
-        if guard is not None:
-            guard.cancel()
-            await asyncio.gather(guard, return_exceptions=True)
+        await end([guard])
 
     async def update(self, name: str, change: InterfaceChange, *, confirm: int | None = None) -> None:
         """Change an interface; on return it works.

@@ -21,6 +21,7 @@ from supervisor.errors import Invalid, NotFound, SupervisorError
 from supervisor.events import EventBus, HostInternetChanged
 from supervisor.managers.host import Features, HostFeature
 from supervisor.model.network import AccessPoint, InterfaceType, IpAddress
+from supervisor.tasks import end
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -67,13 +68,11 @@ class Network:
         self._keeper = asyncio.get_running_loop().create_task(self._keep(), name="network")
 
     async def stop(self) -> None:
-        for end in self._ends:
-            end()
+        for forget in self._ends:
+            forget()
         self._ends.clear()
         keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+        await end([keeper])
         await self.service.close()
 
     # What is known.

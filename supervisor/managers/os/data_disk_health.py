@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, ClassVar, Final
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, Final
 
 import attrs
 
 from supervisor.drivers.dbus.udisks import DiskTree
 from supervisor.errors import SupervisorError
 from supervisor.events import CoreState
+from supervisor.managers.follower import BeginTask, Follower
 from supervisor.managers.host import Disks, HostControl
 from supervisor.managers.resolution import (
     Check,
@@ -224,30 +224,26 @@ class DataDiskWatch:
         self,
         disks: DiskTree,
         look: Callable[[str], Awaitable[None]],
-        begin_task: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        begin_task: BeginTask,
     ) -> None:
         self._disks = disks
         self._look = look
-        self._begin_task = begin_task
         self._labelled: frozenset[tuple[str, str]] = frozenset()
         self._due: set[str] = set()
-        self._news = asyncio.Event()
-        self._unsubscribe: Callable[[], None] | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._follower = Follower(
+            lambda: disks.subscribe(self._changed),
+            self._look_again,
+            begin_task,
+            "The checks of disks with data can't look",
+            settle=SETTLE_SECONDS,
+        )
 
     async def begin(self) -> None:
         self._labelled = self._found()
-        self._unsubscribe = self._disks.subscribe(self._changed)
-        self._task = self._begin_task(self._follow())
+        await self._follower.begin()
 
     async def stop(self) -> None:
-        if self._unsubscribe is not None:
-            self._unsubscribe()
-            self._unsubscribe = None
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await self._follower.stop()
 
     def _found(self) -> frozenset[tuple[str, str]]:
         return frozenset(
@@ -261,18 +257,13 @@ class DataDiskWatch:
         changed, self._labelled = found ^ self._labelled, found
         if changed:
             self._due |= {self._SLUGS[label] for label, _ in changed}
-            self._news.set()
+            self._follower.wake()
 
-    async def _follow(self) -> None:
-        while True:
-            await self._news.wait()
-            await asyncio.sleep(SETTLE_SECONDS)
-            self._news.clear()
-            due, self._due = self._due, set()
-            for slug in sorted(due):
-                try:
-                    await self._look(slug)
-                except SupervisorError as err:
-                    _LOGGER.warning("The check %s could not look: %s", slug, err)
-                except Exception:
-                    _LOGGER.exception("The check %s failed", slug)
+    async def _look_again(self) -> None:
+        due, self._due = self._due, set()
+        for slug in sorted(due):
+            try:
+                await self._look(slug)
+            except SupervisorError as err:
+                # The other check looks all the same.
+                _LOGGER.warning("The check %s could not look: %s", slug, err)

@@ -14,6 +14,7 @@ from supervisor.drivers.dbus.rauc import BOOTED, Mark, Operation, Rauc, SlotStat
 from supervisor.errors import Invalid, SupervisorError
 from supervisor.jobs import JobManager
 from supervisor.managers.resolution import Resolution
+from supervisor.tasks import end
 
 from .system import OperatingSystem
 
@@ -117,9 +118,7 @@ class BootSlots:
         for unsubscribe in self._subscriptions:
             unsubscribe()
         self._subscriptions.clear()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         await self._rauc.close()
 
     def _look_at_host(self) -> None:

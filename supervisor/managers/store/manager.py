@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from supervisor.const import BUILTIN_REPOSITORIES, REPOSITORY_CORE, REPOSITORY_LOCAL
 from supervisor.errors import (
@@ -28,6 +28,7 @@ from supervisor.model.assets import AssetKind
 from supervisor.model.repository import read_repository_info
 from supervisor.paths import DataPaths
 from supervisor.state import StateFile
+from supervisor.tasks import finish
 
 from .addon import StoreAddon
 from .assets import read_asset, read_profile
@@ -236,7 +237,7 @@ class StoreManager:
                 raise Invalid(f"Repository {slug} can't be removed: an installed add-on comes from it")
             async with self._fetching[slug]:
                 self.get_repository(slug)
-                await _to_the_end(self._unlist(repository))
+                await finish(self._unlist(repository))
             self._problems.gone(repository)
             _LOGGER.info("Repository %s (%s) is removed", slug, repository.source)
             await self._refresh({slug})
@@ -306,12 +307,12 @@ class StoreManager:
             await self._checkouts.renew(repository)
             repository.info = await asyncio.to_thread(read_repository_info, repository.folder)
             repository.valid = True
-            await _to_the_end(self._list(repository))
+            await finish(self._list(repository))
         except (Unavailable, Internal) as err:
             raise Invalid(f"{repository.source} can't be added: {err}") from err
         finally:
             if self._repositories.get(repository.slug) is not repository:
-                await _to_the_end(self._checkouts.remove(repository))
+                await finish(self._checkouts.remove(repository))
 
     async def _list(self, repository: Repository) -> None:
         async with self._listing:
@@ -431,16 +432,6 @@ class StoreManager:
             if (other := addons.get(addon.slug)) is not None and self._addons.get(addon.slug) is not addon:
                 _LOGGER.warning("Add-on %s: %s replaces %s", addon.slug, addon.folder, other.folder)
             addons[addon.slug] = addon
-
-
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await `work`, which a cancellation of the caller does not interrupt: memory and disk must not part."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
 
 
 def _place(repository: Repository, *, loud: bool) -> Place:
