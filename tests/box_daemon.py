@@ -6,13 +6,17 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from daemon import BASE, DOCKER_URL, ROOT, Daemon, until
+from hostbox import build
 from hostbox.box import Box
+from hostbox.network import Net
 
 STATE = Path("run/supervisor/state")
 HAOS_RELEASE = """\
@@ -105,6 +109,34 @@ class AgentService:
     def calls(self) -> list[list[Any]]:
         """What was asked of it, in order: [method, arguments...]."""
         return list(self.known().get("calls", []))
+
+
+@contextmanager
+def booted(name: str, disk: Path, net: Net, overlay: Path) -> Iterator[Box]:
+    """Boot a box with the daemon installed, not started; it is removed afterwards."""
+    box = Box(disk / name, name, [net], sources(), overlay)
+    box.up()
+    box.run("systemd-sysusers")
+    yield box
+    box.down()
+    build.remove(box.folder)
+
+
+@contextmanager
+def agent_of(box: Box) -> Iterator[AgentService]:
+    agent = AgentService(box)
+    yield agent
+    agent.stop()
+    agent.forget()
+
+
+@asynccontextmanager
+async def daemon_of(box: Box) -> AsyncIterator[BoxDaemon]:
+    """Wait for the daemon in a box, and give it."""
+    daemon = BoxDaemon(Path("/nowhere"), box=box)
+    await daemon.ready()
+    yield daemon
+    await daemon.close_session()
 
 
 def install(tree: Path) -> Path:

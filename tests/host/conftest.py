@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from box_daemon import HAOS_RELEASE, AgentService, BoxDaemon, install, sources
+from box_daemon import HAOS_RELEASE, AgentService, BoxDaemon, agent_of, booted, daemon_of, install
 from hostbox import build
 from hostbox.box import Box
 from hostbox.network import Net
@@ -40,59 +40,44 @@ def overlay(disk: Path) -> Path:
 @pytest.fixture(scope="session")
 def box(disk: Path, net: Net, overlay: Path) -> Iterator[Box]:
     """The box of all tests; who changes it puts it back. The daemon in it has been started."""
-    box = Box(disk / "box", "box", [net], sources(), overlay)
-    box.up()
-    box.run("systemd-sysusers")
-    box.run("systemctl", "start", "supervisor")
-    yield box
-    box.down()
+    with booted("box", disk, net, overlay) as box:
+        box.run("systemctl", "start", "supervisor")
+        yield box
 
 
 @pytest.fixture(scope="session")
 def haos(disk: Path, net: Net, overlay: Path) -> Iterator[Box]:
     """A box of its own that says it is the Home Assistant Operating System, for what is only done on that."""
-    box = Box(disk / "haos-disks", "haos-disks", [net], sources(), overlay)
-    box.up()
-    box.run("rm", "-f", "/etc/os-release")
-    box.run("sh", "-c", "cat >/etc/os-release", stdin=HAOS_RELEASE)
-    box.run("systemctl", "try-restart", "systemd-hostnamed")
-    box.run("systemd-sysusers")
-    box.run("systemctl", "enable", "--now", "supervisor")
-    yield box
-    box.down()
-    build.remove(box.folder)
-
-
-@pytest.fixture
-def haos_agent(haos: Box) -> Iterator[AgentService]:
-    """The stand-in for the OS agent on that system, stopped until the test starts it."""
-    agent = AgentService(haos)
-    yield agent
-    agent.stop()
-    agent.forget()
-
-
-@pytest_asyncio.fixture
-async def haos_host(haos: Box) -> AsyncIterator[BoxDaemon]:
-    daemon = BoxDaemon(Path("/nowhere"), box=haos)
-    await daemon.ready()
-    yield daemon
-    await daemon.close_session()
+    with booted("haos-disks", disk, net, overlay) as box:
+        box.run("rm", "-f", "/etc/os-release")
+        box.run("sh", "-c", "cat >/etc/os-release", stdin=HAOS_RELEASE)
+        box.run("systemctl", "try-restart", "systemd-hostnamed")
+        box.run("systemctl", "enable", "--now", "supervisor")
+        yield box
 
 
 @pytest.fixture
 def os_agent(box: Box) -> Iterator[AgentService]:
     """The stand-in for the OS agent as a service of the box, stopped until the test starts it."""
-    agent = AgentService(box)
-    yield agent
-    agent.stop()
-    agent.forget()
+    with agent_of(box) as agent:
+        yield agent
+
+
+@pytest.fixture
+def haos_agent(haos: Box) -> Iterator[AgentService]:
+    """The stand-in for the OS agent on that system, stopped until the test starts it."""
+    with agent_of(haos) as agent:
+        yield agent
 
 
 @pytest_asyncio.fixture
 async def host(box: Box) -> AsyncIterator[BoxDaemon]:
     """The daemon in the box."""
-    daemon = BoxDaemon(Path("/nowhere"), box=box)
-    await daemon.ready()
-    yield daemon
-    await daemon.close_session()
+    async with daemon_of(box) as daemon:
+        yield daemon
+
+
+@pytest_asyncio.fixture
+async def haos_host(haos: Box) -> AsyncIterator[BoxDaemon]:
+    async with daemon_of(haos) as daemon:
+        yield daemon

@@ -16,9 +16,8 @@ import attrs
 import pytest
 import pytest_asyncio
 
-from box_daemon import BoxDaemon, sources
+from box_daemon import BoxDaemon, booted, daemon_of
 from daemon import until
-from hostbox import build
 from hostbox.box import Box
 from hostbox.network import Net, address
 
@@ -112,21 +111,17 @@ def shop(net: Net) -> Iterator[Shop]:
 
 @pytest.fixture(scope="module")
 def machine(disk: Path, net: Net, overlay: Path, shop: Shop) -> Iterator[Box]:
-    box = Box(disk / "haos", "haos", [net], sources(), overlay)
-    box.up()
-    box.run("systemd-sysusers")
-    environment = f"SUPERVISOR_VERSION_URL={shop.url} SUPERVISOR_CONNECTIVITY_URL={shop.url}/online"
-    write(box, "/etc/systemd/system/supervisor.service.d/shop.conf", f"[Service]\nEnvironment={environment}\n")
-    for name in ("hassos-config", "haos-config"):
-        write(box, f"/etc/systemd/system/{name}.service", SYNC_UNIT.format(name=name))
-    be(box, "15.2")
-    box.run("systemctl", "daemon-reload")
-    box.run("systemctl", "enable", "--now", "supervisor")
-    for version in ("16.1", "16.2"):
-        shop.files[f"/{version}/haos_ova-{version}.raucb"] = bundle(box, version)
-    yield box
-    box.down()
-    build.remove(box.folder)
+    with booted("haos", disk, net, overlay) as box:
+        environment = f"SUPERVISOR_VERSION_URL={shop.url} SUPERVISOR_CONNECTIVITY_URL={shop.url}/online"
+        write(box, "/etc/systemd/system/supervisor.service.d/shop.conf", f"[Service]\nEnvironment={environment}\n")
+        for name in ("hassos-config", "haos-config"):
+            write(box, f"/etc/systemd/system/{name}.service", SYNC_UNIT.format(name=name))
+        be(box, "15.2")
+        box.run("systemctl", "daemon-reload")
+        box.run("systemctl", "enable", "--now", "supervisor")
+        for version in ("16.1", "16.2"):
+            shop.files[f"/{version}/haos_ova-{version}.raucb"] = bundle(box, version)
+        yield box
 
 
 @pytest_asyncio.fixture
@@ -138,11 +133,9 @@ async def haos(machine: Box, shop: Shop) -> AsyncIterator[BoxDaemon]:
     forget = "rm -f /var/lib/rauc/status; cd /boot/slots; echo A > primary; echo good > A; echo good > B"
     await machine.ask("sh", "-euc", f"systemctl unmask --runtime rauc; systemctl stop supervisor rauc; {forget}")
     await machine.ask("systemctl", "start", "supervisor")
-    daemon = BoxDaemon(Path("/nowhere"), box=machine)
-    await daemon.ready()
-    await daemon.post("/supervisor/reload")
-    yield daemon
-    await daemon.close_session()
+    async with daemon_of(machine) as daemon:
+        await daemon.post("/supervisor/reload")
+        yield daemon
 
 
 def write(box: Box, path: str, content: str) -> None:

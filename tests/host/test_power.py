@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from box_daemon import HAOS_RELEASE, BoxDaemon, bring_base_image, sources
+from box_daemon import HAOS_RELEASE, BoxDaemon, booted, bring_base_image, daemon_of
 from daemon import ROOT, until
-from hostbox import build
 from hostbox.box import Box
 from hostbox.network import Net
 
@@ -23,22 +22,16 @@ LAST_WORDS = "trap 'echo last words; exit 0' TERM; while :; do sleep 0.1; done"
 
 @pytest.fixture(scope="module")
 def machine(disk: Path, net: Net, overlay: Path) -> Iterator[Box]:
-    box = Box(disk / "power", "power", [net], sources(), overlay)
-    box.up()
-    box.run("systemd-sysusers")
-    bring_base_image(box)
-    box.run("systemctl", "enable", "--now", "supervisor")
-    yield box
-    box.down()
-    build.remove(box.folder)
+    with booted("power", disk, net, overlay) as box:
+        bring_base_image(box)
+        box.run("systemctl", "enable", "--now", "supervisor")
+        yield box
 
 
 @pytest_asyncio.fixture
 async def daemon(machine: Box) -> AsyncIterator[BoxDaemon]:
-    daemon = BoxDaemon(Path("/nowhere"), box=machine)
-    await daemon.ready()
-    yield daemon
-    await daemon.close_session()
+    async with daemon_of(machine) as daemon:
+        yield daemon
 
 
 async def add_ons(daemon: BoxDaemon) -> list[str]:

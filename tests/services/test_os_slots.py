@@ -31,6 +31,7 @@ from supervisor.managers.resolution import Resolution
 from supervisor.managers.updater import UPDATER_SCHEMA, Updater
 from supervisor.paths import DataPaths
 from supervisor.state import StateFile
+from web_stand import serving
 
 HOSTNAMED, HOSTNAMED_PATH = "org.freedesktop.hostname1", "/org/freedesktop/hostname1"
 CPE = "cpe:2.3:o:home-assistant:haos:{}:*:production:*:*:*:ova:*"
@@ -287,18 +288,14 @@ async def test_a_slot_is_made_the_next_one_and_the_machine_reboots(haos: House, 
 async def offered(haos: House) -> AsyncIterator[House]:
     """The room, with version 16.1 to be had."""
 
-    async def send(_: web.Request) -> web.Response:
+    async def send(request: web.Request) -> web.Response:
+        assert request.path == "/haos_ova-16.1.raucb"
         return web.Response(body=b"bundle" * 1000)
 
-    application = web.Application()
-    application.router.add_get("/haos_ova-16.1.raucb", send)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    ota = f"http://127.0.0.1:{runner.addresses[0][1]}/{{os_name}}_{{board}}-{{version}}.raucb"
-    await haos.updater._change({"hassos_unrestricted": "16.1", "ota": ota})
-    yield haos
-    await runner.cleanup()
+    async with serving(send) as url:
+        ota = f"{url}/{{os_name}}_{{board}}-{{version}}.raucb"
+        await haos.updater._change({"hassos_unrestricted": "16.1", "ota": ota})
+        yield haos
 
 
 async def test_rauc_is_given_the_path_that_the_host_knows(offered: House, rauc: RaucStand) -> None:

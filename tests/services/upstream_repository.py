@@ -15,6 +15,8 @@ from typing import Protocol
 import attrs
 from aiohttp import web
 
+from web_stand import serving
+
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "HOME": "/nonexistent",
@@ -197,19 +199,13 @@ class Handler(Protocol):
 @contextlib.asynccontextmanager
 async def served(server: Handler, authority: Authority | None = None) -> AsyncIterator[str]:
     """Let it answer on loopback; yields the base URL."""
-    application = web.Application(client_max_size=2**26)
-    application.router.add_route("*", "/{path:.*}", server.handle)
-    runner = web.AppRunner(application, shutdown_timeout=0.1, auto_decompress=False)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=None if authority is None else authority.context)
-    await site.start()
-    port = runner.addresses[0][1]
-    try:
-        yield f"{'http' if authority is None else 'https'}://127.0.0.1:{port}"
-    finally:
-        if isinstance(server, GitServer):
-            server.over.set()
-        await runner.cleanup()
+    context = None if authority is None else authority.context
+    async with serving(server.handle, context=context, auto_decompress=False) as url:
+        try:
+            yield url
+        finally:
+            if isinstance(server, GitServer):
+                server.over.set()
 
 
 @contextlib.asynccontextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from addon_house import House
 from supervisor.drivers.http import HttpClient
@@ -17,6 +18,7 @@ from supervisor.managers.addons import Addon
 from supervisor.managers.addons.health import ApplicationWatchdog
 from supervisor.managers.addons.options import AddonOptions
 from supervisor.managers.addons.secrets import SecretsFile
+from web_stand import serving
 
 pytestmark = pytest.mark.usefixtures("no_blocking_calls")
 
@@ -39,15 +41,9 @@ class Page:
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
     page = Page()
-    app = web.Application()
-    app.router.add_get("/{rest:.*}", page.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    page.port = runner.addresses[0][1]
-    yield page
-    await runner.cleanup()
+    async with serving(page.handle) as url:
+        page.port = URL(url).port or 0
+        yield page
 
 
 class Stage:

@@ -16,6 +16,7 @@ from supervisor.drivers import http as http_module
 from supervisor.drivers.download import download
 from supervisor.drivers.http import HttpClient
 from supervisor.errors import Internal, SupervisorError, Timeout, Unavailable
+from web_stand import asking, serving
 
 pytestmark = pytest.mark.usefixtures("no_blocking_calls")
 
@@ -55,23 +56,16 @@ class Server:
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     server = Server()
-    application = web.Application()
-    application.router.add_get("/file", server.handle)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/file"
-    yield server
-    server.silence.set()
-    await runner.cleanup()
+    async with serving(server.handle) as url:
+        server.url = f"{url}/file"
+        yield server
+        server.silence.set()
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    client = HttpClient(user_agent="Supervisor/test")
-    await client.start()
-    yield client
-    await client.stop()
+    async with asking() as client:
+        yield client
 
 
 @attrs.define(eq=False)

@@ -37,6 +37,7 @@ from supervisor.managers.security import SECURITY_SCHEMA, Security
 from supervisor.managers.updater import UPDATER_SCHEMA, Updater
 from supervisor.model.os_release import OsReleases
 from supervisor.state import StateFile
+from web_stand import asking, serving
 
 pytestmark = pytest.mark.usefixtures("no_blocking_calls")
 
@@ -78,23 +79,15 @@ class Server:
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     server = Server()
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", server.handle)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield server
-    server.hold.set()
-    await runner.cleanup()
+    async with serving(server.handle) as server.url:
+        yield server
+        server.hold.set()
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    client = HttpClient(user_agent="Supervisor/test")
-    await client.start()
-    yield client
-    await client.stop()
+    async with asking() as client:
+        yield client
 
 
 @pytest.fixture
