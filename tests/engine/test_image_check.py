@@ -215,6 +215,26 @@ async def test_removing_an_add_on_spares_an_image_that_another_one_uses(stage: S
     assert stage.tags(name) == []
 
 
+@pytest.mark.parametrize("running", [True, False])
+async def test_an_image_that_a_strangers_container_was_made_from_keeps_its_name(stage: Stage, running: bool) -> None:
+    name = "local/test-checked-foreign"
+    identity = stage.make(f"{name}:1")
+    container = stage.client.create_container(f"{name}:1", labels={LABEL: ""})
+    stage.client.start(container)
+    if not running:
+        stage.client.kill(container)
+    await stage.images.remove([f"{name}:1"], in_use=())
+    await stage.images.drop(identity)
+    assert stage.identity(f"{name}:1") == identity
+    stage.client.tag(f"{name}:1", name, "again")
+    await stage.images.remove([f"{name}:1"], in_use=())
+    assert stage.tags(name) == [f"{name}:again"]
+    stage.client.remove_container(container, force=True)
+    await stage.images.remove([f"{name}:again"], in_use=())
+    with pytest.raises(docker.errors.ImageNotFound):
+        stage.client.inspect_image(identity)
+
+
 async def test_what_a_cut_off_pull_from_a_mirror_left_goes_with_the_image(stage: Stage) -> None:
     await stage.settings.mirrors.set({"docker.io": ["mirror.example:5000/hub"]})
     for reference in ("mirror.example:5000/hub/svtest/left:1", "mirror.example:5000/hub/svtest/left:0"):

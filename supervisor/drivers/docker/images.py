@@ -134,10 +134,15 @@ class Images:
         await self._link.change(f"Tagging {ref}", APIClient.tag, ref, repository, tag, force=True)
 
     async def remove(self, ref: str) -> None:
-        """Remove the name `ref`, and with its last name the image; absent is fine. Raises Conflict while in use."""
+        """Remove the name `ref`, and with its last name the image; absent is fine.
+
+        Raises:
+            Conflict: it is the last name, and a container, whoever's and running or not, was made from the image.
+        """
         check_reference(ref)
         try:
-            await self._link.change(f"Removing image {ref}", APIClient.remove_image, ref, force=True)
+            # Forced, the engine would take the name from under a container that runs.
+            await self._link.change(f"Removing image {ref}", APIClient.remove_image, ref)
         except NotFound:
             return
 
@@ -216,7 +221,7 @@ class Images:
         """Remove the image, or only its `doomed` names when it has others; tell whether it is gone."""
         whole = len(doomed) == len(tags)
         try:
-            for reference in (identity,) if whole else doomed:
+            for reference in doomed:
                 await self.remove(reference)
         except SupervisorError as err:
             _LOGGER.debug("Image %s stays: %s", identity, err)

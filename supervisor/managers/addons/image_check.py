@@ -94,7 +94,7 @@ class ImageCheck:
         should_run = addon.running or addon.record.should_run
         await self._runner.pause(addon)
         if not await self._used(container.image_id):
-            await self._engine.images.remove(container.image_id)
+            await self._images.drop(container.image_id)
         if should_run:
             await self._runner.start(addon)
 

@@ -29,6 +29,7 @@ from supervisor.errors import (
     ADDON_BUILD_FAILED,
     ADDON_DOCKERFILE_MISSING,
     ADDON_UNKNOWN,
+    Conflict,
     Internal,
     Invalid,
     NotFound,
@@ -159,27 +160,31 @@ class AddonImages:
                 file, archive, image, reference, progress=lambda percent: job.update(progress=min(percent, 99.0))
             )
             if not info.platform.startswith(platform_of(arch)):
-                await self._engine.images.remove(reference)
+                await self.drop(reference)
                 raise Invalid(f"{reference} is made for {info.platform}, this machine runs {arch}")
         _LOGGER.info("%s: loaded %s from an archive", store.slug, reference, extra={"ADDON": store.slug})
 
     async def remove(self, references: Collection[str], *, in_use: Collection[str]) -> None:
-        """Remove images that no installed add-on uses."""
+        """Remove images that no installed add-on uses, and no container of somebody else."""
         for reference in references:
             if reference in in_use:
                 continue
             name, tag = split_reference(reference)
             # A pull that was cut off may have left the name that the image has at a mirror.
             for known in (name, *self._at_mirrors(name)):
-                await self._remove(f"{known}:{tag}")
+                await self.drop(f"{known}:{tag}")
 
-    async def _remove(self, reference: str) -> None:
+    async def drop(self, reference: str) -> None:
+        """Remove one image, by name or id, unless a container was made from it: that of another daemon, perhaps."""
         try:
             check_reference(reference)
         except Invalid:
             # No engine has it; an older daemon may have written it down all the same.
             return
-        await self._engine.images.remove(reference)
+        try:
+            await self._engine.images.remove(reference)
+        except Conflict as err:
+            _LOGGER.info("Image %s stays: %s", reference, err)
 
     async def cleanup(self, *, keep: Collection[str], names: Collection[str]) -> None:
         """Remove older versions of the named images; what is kept or in use stays."""
