@@ -170,9 +170,13 @@ def uninstall(session: Session, slugs: tuple[str, ...], *, remove_config: bool, 
     confirm(" ".join(f"Remove {slug} with its data{extra}?" for slug in slugs), yes=yes)
 
     def remove(slug: str) -> None:
-        with session.busy(f"Removing {slug}"):
-            data = session.client.post(route("addons", slug, "uninstall"), {"remove_config": remove_config})
-        session.output.done(f"Removed {slug}", name=slug, data=data)
+        session.post(
+            route("addons", slug, "uninstall"),
+            {"remove_config": remove_config},
+            doing=f"Removing {slug}",
+            done=f"Removed {slug}",
+            name=slug,
+        )
 
     _each(slugs, remove)
 
@@ -198,9 +202,12 @@ def rollback(session: Session, slug: str, *, yes: bool) -> None:
     Possible until the new version has run well for a while; what it wrote since is lost.
     """
     confirm(f"Return {slug} to the version and data before its update?", yes=yes)
-    with session.busy(f"Returning {slug} to its earlier version"):
-        data = session.client.post(route("addons", slug, "rollback"))
-    session.output.done(f"{slug} is back at its earlier version", name=slug, data=data)
+    session.post(
+        route("addons", slug, "rollback"),
+        doing=f"Returning {slug} to its earlier version",
+        done=f"{slug} is back at its earlier version",
+        name=slug,
+    )
 
 
 def _each(slugs: Sequence[str], act: Callable[[str], None]) -> None:
@@ -223,9 +230,7 @@ def _life(verb: str, doing: str, did: str, text: str) -> click.Command:
 
     def run(session: Session, slugs: tuple[str, ...]) -> None:
         def act(slug: str) -> None:
-            with session.busy(f"{doing} {slug}"):
-                data = session.client.post(route("addons", slug, verb))
-            session.output.done(f"{did} {slug}", name=slug, data=data)
+            session.post(route("addons", slug, verb), doing=f"{doing} {slug}", done=f"{did} {slug}", name=slug)
 
         _each(slugs, act)
 

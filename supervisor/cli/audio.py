@@ -158,9 +158,7 @@ def reload(session: Session) -> None:
 @pass_session
 def restart(session: Session) -> None:
     """Restart the audio plugin."""
-    with session.busy("Restarting the audio plugin"):
-        data = session.client.post("/audio/restart")
-    session.output.done("Restarted the audio plugin", data=data)
+    session.post("/audio/restart", doing="Restarting the audio plugin", done="Restarted the audio plugin")
 
 
 @click.command(cls=Command)
@@ -168,9 +166,12 @@ def restart(session: Session) -> None:
 @pass_session
 def update(session: Session, version: str | None) -> None:
     """Update the audio plugin."""
-    with session.busy("Updating the audio plugin"):
-        data = session.client.post("/audio/update", {} if version is None else {"version": version})
-    session.output.done("Updated the audio plugin", data=data)
+    session.post(
+        "/audio/update",
+        {} if version is None else {"version": version},
+        doing="Updating the audio plugin",
+        done="Updated the audio plugin",
+    )
 
 
 @click.command(cls=Command)

@@ -18,18 +18,19 @@ _DAYS = (Field("Days until stale", "days_until_stale"),)
 @pass_session
 def freeze(session: Session, timeout: int | None) -> None:
     """Make everything hold still, for a snapshot of the disk that something else takes."""
-    with session.busy("Making everything hold still"):
-        session.client.post("/backups/freeze", {} if timeout is None else {"timeout": timeout})
-    session.output.done("Everything holds still; end it with: supervisor backups thaw")
+    session.post(
+        "/backups/freeze",
+        {} if timeout is None else {"timeout": timeout},
+        doing="Making everything hold still",
+        done="Everything holds still; end it with: supervisor backups thaw",
+    )
 
 
 @click.command(cls=Command)
 @pass_session
 def thaw(session: Session) -> None:
     """Let everything go on after `freeze`."""
-    with session.busy("Letting everything go on"):
-        session.client.post("/backups/thaw")
-    session.output.done("Everything goes on")
+    session.post("/backups/thaw", doing="Letting everything go on", done="Everything goes on")
 
 
 @click.command(cls=Command, examples=("supervisor backups stale 7",))

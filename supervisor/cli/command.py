@@ -148,6 +148,14 @@ class Session:
                 click.echo("The daemon goes on with it. Look at it with: supervisor jobs", err=True)
             raise
 
+    def post(
+        self, path: str, body: Mapping[str, Any] | None = None, *, doing: str, done: str, name: str | None = None
+    ) -> None:
+        """Have the daemon do something that takes a while and reports no progress, and say when it is done."""
+        with self.busy(doing):
+            data = self.client.post(path, body)
+        self.output.done(done, name=name, data=data)
+
     def _spinner(self, message: str) -> AbstractContextManager[object]:
         if not self.stderr_terminal:
             return nullcontext()

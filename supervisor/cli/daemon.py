@@ -135,27 +135,21 @@ def logs(session: Session, /, **arguments: Any) -> None:
 def restart(session: Session, *, yes: bool) -> None:
     """Restart the daemon; add-ons keep running."""
     confirm("Restart the Supervisor?", yes=yes)
-    with session.busy("Restarting"):
-        data = session.client.post("/supervisor/restart")
-    session.output.done("The Supervisor is restarting", data=data)
+    session.post("/supervisor/restart", doing="Restarting", done="The Supervisor is restarting")
 
 
 @click.command(cls=Command)
 @pass_session
 def reload(session: Session) -> None:
     """Fetch version information again and look at the system afresh."""
-    with session.busy("Reloading"):
-        data = session.client.post("/supervisor/reload")
-    session.output.done("Reloaded", data=data)
+    session.post("/supervisor/reload", doing="Reloading", done="Reloaded")
 
 
 @click.command(cls=Command)
 @pass_session
 def repair(session: Session) -> None:
     """Mend what is missing or broken in the Docker engine."""
-    with session.busy("Repairing"):
-        data = session.client.post("/supervisor/repair")
-    session.output.done("Repaired", data=data)
+    session.post("/supervisor/repair", doing="Repairing", done="Repaired")
 
 
 supervisor = Group(

@@ -79,9 +79,7 @@ def audio(session: Session) -> None:
 @pass_session
 def trigger(session: Session) -> None:
     """Have the kernel announce all devices anew."""
-    with session.busy("Looking for devices"):
-        data = session.client.post("/hardware/trigger")
-    session.output.done("All devices were announced anew", data=data)
+    session.post("/hardware/trigger", doing="Looking for devices", done="All devices were announced anew")
 
 
 hardware = Group(

@@ -121,9 +121,7 @@ def reload(session: Session) -> None:
 def reboot(session: Session, *, force: bool, yes: bool) -> None:
     """Stop all add-ons and reboot the machine."""
     confirm("Reboot the machine?", yes=yes)
-    with session.busy("Stopping the add-ons"):
-        data = session.client.post("/host/reboot", {"force": force})
-    session.output.done("The machine reboots", data=data)
+    session.post("/host/reboot", {"force": force}, doing="Stopping the add-ons", done="The machine reboots")
 
 
 @click.command(cls=Command)
@@ -133,9 +131,9 @@ def reboot(session: Session, *, force: bool, yes: bool) -> None:
 def shutdown(session: Session, *, force: bool, yes: bool) -> None:
     """Stop all add-ons and switch the machine off."""
     confirm("Switch the machine off?", yes=yes)
-    with session.busy("Stopping the add-ons"):
-        data = session.client.post("/host/shutdown", {"force": force})
-    session.output.done("The machine switches itself off", data=data)
+    session.post(
+        "/host/shutdown", {"force": force}, doing="Stopping the add-ons", done="The machine switches itself off"
+    )
 
 
 @click.command("list", cls=Command)
@@ -151,9 +149,12 @@ def _service_command(action: str, text: str, done: str) -> click.Command:
     @click.argument("service", type=SERVICE)
     @pass_session
     def act(session: Session, service: str) -> None:
-        with session.busy(f"{action.capitalize()} {service}"):
-            data = session.client.post(route("host", "service", service, action))
-        session.output.done(f"{service} {done}", name=service, data=data)
+        session.post(
+            route("host", "service", service, action),
+            doing=f"{action.capitalize()} {service}",
+            done=f"{service} {done}",
+            name=service,
+        )
 
     return act
 

@@ -114,9 +114,7 @@ def remove(session: Session, name: str, *, yes: bool) -> None:
 @pass_session
 def reload(session: Session, name: str) -> None:
     """Mount anew what is away or does not answer."""
-    with session.busy(f"Mounting {name}"):
-        data = session.client.post(route("mounts", name, "reload"))
-    session.output.done(f"{name} is mounted", name=name, data=data)
+    session.post(route("mounts", name, "reload"), doing=f"Mounting {name}", done=f"{name} is mounted", name=name)
 
 
 @click.command(cls=Command)

@@ -87,18 +87,20 @@ def boot_slot(session: Session, slot: str, *, yes: bool) -> None:
     """Reboot the machine into the other version that is installed; supervisor os shows which that is."""
     slot = slot.upper()
     confirm(f"Reboot the machine from slot {slot}?", yes=yes)
-    with session.busy("Stopping the add-ons"):
-        data = session.client.post("/os/boot-slot", {"boot_slot": slot})
-    session.output.done(f"The machine reboots from slot {slot}", name=slot, data=data)
+    session.post(
+        "/os/boot-slot",
+        {"boot_slot": slot},
+        doing="Stopping the add-ons",
+        done=f"The machine reboots from slot {slot}",
+        name=slot,
+    )
 
 
 @click.command(cls=Command)
 @pass_session
 def sync(session: Session) -> None:
     """Take in the settings that lie in the folder CONFIG of a USB stick or of the boot partition."""
-    with session.busy("Taking in the settings"):
-        data = session.client.post("/os/config/sync")
-    session.output.done("The settings are taken in", data=data)
+    session.post("/os/config/sync", doing="Taking in the settings", done="The settings are taken in")
 
 
 operating_system = Group(

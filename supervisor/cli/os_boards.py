@@ -115,9 +115,11 @@ def firmware_info(session: Session) -> None:
 def firmware_update(session: Session, *, yes: bool) -> None:
     """Update the firmware; the next boot puts it in place, and must not lose its power."""
     confirm("Update the firmware of the board?", yes=yes)
-    with session.busy("Updating the firmware"):
-        data = session.client.post("/os/boards/raspberrypi/firmware/update")
-    session.output.done("The firmware is put in place by the next boot", data=data)
+    session.post(
+        "/os/boards/raspberrypi/firmware/update",
+        doing="Updating the firmware",
+        done="The firmware is put in place by the next boot",
+    )
 
 
 board = Group("board", default="info", help="See the board, and switch its lamps.", commands=[info, set_lamps])

@@ -43,9 +43,13 @@ def list_(session: Session) -> None:
 def move(session: Session, disk: str, *, yes: bool) -> None:
     """Move all data to DISK, an id or a path from the list, and reboot. What is on that disk is lost."""
     confirm(f"Reboot, and move all data to {disk}? What is on that disk is lost.", yes=yes)
-    with session.busy(f"Preparing {disk}"):
-        data = session.client.post("/os/datadisk/move", {"device": disk})
-    session.output.done(f"The machine reboots, and moves the data to {disk}", name=disk, data=data)
+    session.post(
+        "/os/datadisk/move",
+        {"device": disk},
+        doing=f"Preparing {disk}",
+        done=f"The machine reboots, and moves the data to {disk}",
+        name=disk,
+    )
 
 
 @click.command(cls=Command)
@@ -54,9 +58,7 @@ def move(session: Session, disk: str, *, yes: bool) -> None:
 def wipe(session: Session, *, yes: bool) -> None:
     """Remove all data and settings, add-ons and backups among them, and reboot as a new system."""
     confirm("Reboot, and remove all data, settings, add-ons and backups on this machine?", yes=yes)
-    with session.busy("Stopping the add-ons"):
-        data = session.client.post("/os/datadisk/wipe")
-    session.output.done("The machine reboots, and wipes its data", data=data)
+    session.post("/os/datadisk/wipe", doing="Stopping the add-ons", done="The machine reboots, and wipes its data")
 
 
 data_disk = Group(

@@ -62,18 +62,23 @@ def dismiss(session: Session, uuid: str) -> None:
 def apply(session: Session, uuid: str) -> None:
     """Do what a suggestion suggests."""
     full = match_uuid(uuid, _uuids(mapping(session.client.get("/resolution/info")), "suggestions"), "suggestion")
-    with session.busy("Applying the suggestion"):
-        answer = session.client.post(route("resolution", "suggestion", full))
-    session.output.done(f"Applied suggestion {full}", name=full, data=answer)
+    session.post(
+        route("resolution", "suggestion", full),
+        doing="Applying the suggestion",
+        done=f"Applied suggestion {full}",
+        name=full,
+    )
 
 
 @click.command(cls=Command)
 @pass_session
 def healthcheck(session: Session) -> None:
     """Look for problems now."""
-    with session.busy("Looking for problems"):
-        answer = session.client.post("/resolution/healthcheck")
-    session.output.done("Looked for problems; see: supervisor resolution info", data=answer)
+    session.post(
+        "/resolution/healthcheck",
+        doing="Looking for problems",
+        done="Looked for problems; see: supervisor resolution info",
+    )
 
 
 @click.command(cls=Command)
@@ -94,9 +99,12 @@ def checks(session: Session) -> None:
 def check(session: Session, check: str, enabled: bool | None) -> None:  # noqa: FBT001 - click's signature
     """Look for one kind of problem now, or switch the looking on or off."""
     if enabled is None:
-        with session.busy("Looking"):
-            answer = session.client.post(route("resolution", "check", check, "run"))
-        session.output.done(f"Looked for {check}; see: supervisor resolution info", name=check, data=answer)
+        session.post(
+            route("resolution", "check", check, "run"),
+            doing="Looking",
+            done=f"Looked for {check}; see: supervisor resolution info",
+            name=check,
+        )
         return
     answer = session.client.post(route("resolution", "check", check, "options"), {"enabled": enabled})
     session.output.done(f"The check {check} is {'on' if enabled else 'off'}", name=check, data=answer)

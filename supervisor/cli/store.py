@@ -143,9 +143,12 @@ def remove(session: Session, slug: str, *, yes: bool) -> None:
 @pass_session
 def repair(session: Session, slug: str) -> None:
     """Throw a repository's copy away and fetch it afresh."""
-    with session.busy(f"Fetching {slug} afresh"):
-        data = session.client.post(route("store", "repositories", slug, "repair"))
-    session.output.done(f"Repaired the repository {slug}", name=slug, data=data)
+    session.post(
+        route("store", "repositories", slug, "repair"),
+        doing=f"Fetching {slug} afresh",
+        done=f"Repaired the repository {slug}",
+        name=slug,
+    )
 
 
 repositories = Group(
