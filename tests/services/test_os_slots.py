@@ -289,8 +289,8 @@ async def offered(haos: House) -> AsyncIterator[House]:
     """The room, with version 16.1 to be had."""
 
     async def send(request: web.Request) -> web.Response:
-        assert request.path == "/haos_ova-16.1.raucb"
-        return web.Response(body=b"bundle" * 1000)
+        known = request.path == "/haos_ova-16.1.raucb"
+        return web.Response(body=b"bundle" * 1000) if known else web.Response(status=404)
 
     async with serving(send) as url:
         ota = f"{url}/{{os_name}}_{{board}}-{{version}}.raucb"
