@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -129,6 +130,17 @@ async def test_the_first_look_makes_an_index_and_the_next_ones_live_on_it(stage:
     assert await read(stage, f"share/{first}/big") == (stage.paths.share / first / "big").read_bytes()
 
 
+async def test_who_leaves_early_leaves_no_thread_behind(stage: Stage) -> None:
+    (made,) = kept(stage)
+    for indexed in (True, False):
+        if not indexed:
+            made.unlink()
+            await stage.files().entries("share")
+        async with stage.files().reading("share") as blocks:
+            assert await anext(blocks)
+        assert [thread.name for thread in threading.enumerate() if thread.name.startswith("backup-")] == []
+
+
 async def test_an_index_that_is_broken_or_can_not_be_written_is_no_misfortune(stage: Stage) -> None:
     found = await stage.files().entries("share/a")
     (made,) = kept(stage)
@@ -196,7 +208,7 @@ def test_a_copy_has_the_indexes_of_the_file_that_it_was_made_from(stage: Stage, 
     indexes = Indexes(stage.paths.backup_indexes)
     indexes.copy(stage.archive, copy, SLUG)
     stage.archive.unlink()
-    indexes.sweep([copy])
+    indexes.sweep([tmp_path], [copy])
     with ArchiveReader(copy) as archive:
         part = archive.inner["share.tar.gz"]
         with indexes.look(copy, SLUG, part, Keyring(PASSWORD), rules_of("share"), Work()) as look:
@@ -208,11 +220,15 @@ def test_indexes_of_files_that_are_gone_go_too(stage: Stage) -> None:
     (made,) = kept(stage)
     draft = stage.paths.backup_indexes / ".draft"
     draft.touch()
-    indexes.sweep([stage.archive])
+    here, elsewhere = [stage.archive.parent], [stage.archive.parent / "mount"]
+    indexes.sweep(here, [stage.archive])
     assert kept(stage) == [draft, made]
-    indexes.sweep([stage.archive], drafts=True)
+    indexes.sweep(here, [stage.archive], drafts=True)
     assert kept(stage) == [made]
-    indexes.sweep([stage.archive.with_name("other.tar")])
+    # Its folder can't be looked into now: nobody knows whether it is gone.
+    indexes.sweep(elsewhere, [])
+    assert kept(stage) == [made]
+    indexes.sweep(here, [stage.archive.with_name("other.tar")])
     assert kept(stage) == []
     with indexes.drafts() as drafts:
         draft.touch()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Protocol
 
 from isal import igzip_lib, isal_zlib
@@ -16,14 +16,14 @@ from supervisor.drivers.archive.reader import Inner, plain_stream
 from supervisor.drivers.archive.work import Work
 from supervisor.errors import ArchiveDamaged
 
+Numbered = Generator[tuple[int, bytes], None, None]
+
 
 class _Bytes(Protocol):
     def read_at(self, offset: int, size: int) -> bytes: ...
 
 
-def blocks(
-    part: Inner, keyring: Keyring | None, table: Table, numbers: Iterator[int], work: Work
-) -> Iterator[tuple[int, bytes]]:
+def blocks(part: Inner, keyring: Keyring | None, table: Table, numbers: Iterator[int], work: Work) -> Numbered:
     """Yield the blocks with these numbers, which only grow; nothing behind the last one is read.
 
     Raises:
@@ -35,7 +35,7 @@ def blocks(
         yield from _in_turn(part, keyring, table, numbers, work)
 
 
-def _jumping(part: Inner, keyring: Keyring | None, table: Table, numbers: Iterator[int]) -> Iterator[tuple[int, bytes]]:
+def _jumping(part: Inner, keyring: Keyring | None, table: Table, numbers: Iterator[int]) -> Numbered:
     source: _Bytes = part if keyring is None else SealedStream(part, keyring, table.seals)
     compressed = part.name.endswith(".gz")
     for number in numbers:
@@ -50,9 +50,7 @@ def _jumping(part: Inner, keyring: Keyring | None, table: Table, numbers: Iterat
         yield number, _checked(table, number, block)
 
 
-def _in_turn(
-    part: Inner, keyring: Keyring | None, table: Table, numbers: Iterator[int], work: Work
-) -> Iterator[tuple[int, bytes]]:
+def _in_turn(part: Inner, keyring: Keyring | None, table: Table, numbers: Iterator[int], work: Work) -> Numbered:
     wanted = next(numbers, None)
     if wanted is None:
         return

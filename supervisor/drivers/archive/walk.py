@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import Protocol
 
 import attrs
@@ -149,8 +150,12 @@ class Indexed:
     def contents(self, wanted: Wanted) -> Generator[Walked, None, None]:
         budget = Budget(self.rules.limits)
         part = attrs.evolve(self.part, work=self.work)
-        chosen = blocks(part, self.keyring, self.index.table, self._numbers(wanted), self.work)
-        with Ahead(chosen, "backup-blocks") as ahead:
+        numbers = self._numbers(wanted)
+        # Closed by whoever waits for its threads: they must not read when the file is closed.
+        with (
+            closing(blocks(part, self.keyring, self.index.table, numbers, self.work)) as chosen,
+            Ahead(chosen, "backup-blocks") as ahead,
+        ):
             held = _Held(ahead)
             for member, parts, at in self._rows(wanted):
                 budget.member(member)

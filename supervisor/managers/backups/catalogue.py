@@ -61,6 +61,11 @@ class Catalogue:
     def find(self, slug: str) -> Backup | None:
         return self._backups.get(slug)
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders that can be looked into now."""
+        return tuple(self._locations.usable.values())
+
     @asynccontextmanager
     async def draft(self, path: Path) -> AsyncIterator[Path]:
         """Yield where a backup is while it is not whole. When it fails nothing is left there.

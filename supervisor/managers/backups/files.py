@@ -74,7 +74,7 @@ class BackupFiles:
     async def tidy(self, *, drafts: bool = False) -> None:
         """Remove the indexes of files that are gone; `drafts` also what a crash left, when none is being written."""
         paths = [copy.path for backup in self._catalogue.backups.values() for copy in backup.copies.values()]
-        await asyncio.to_thread(self._indexes.sweep, paths, drafts=drafts)
+        await asyncio.to_thread(self._indexes.sweep, self._catalogue.folders, paths, drafts=drafts)
 
     async def _room(self) -> int:
         return max(0, await self._host.free_bytes() - RESERVE)

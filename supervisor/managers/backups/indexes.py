@@ -80,11 +80,18 @@ class Indexes:
                 with suppress(OSError):
                     os.link(self._folder / _name(source, slug, part), self._folder / name)
 
-    def sweep(self, paths: Iterable[Path], *, drafts: bool = False) -> None:
-        """Remove the indexes of all files but these; `drafts` those, too, that a crash left half written."""
+    def sweep(self, folders: Iterable[Path], paths: Iterable[Path], *, drafts: bool = False) -> None:
+        """Remove the indexes of all files in these folders but those at `paths`.
+
+        What lies elsewhere is kept: a mount that is away comes back. `drafts` are those that a crash left half written;
+        they go, too, if wanted.
+        """
+        looked_at = {_digest(os.fsencode(folder)) for folder in folders}
         known = {_digest(os.fsencode(path)) for path in paths}
         for index in self._kept():
-            if drafts if index.name.startswith(".") else index.name.partition("-")[0] not in known:
+            folder, _, rest = index.name.partition("-")
+            gone = folder in looked_at and rest.partition("-")[0] not in known
+            if drafts if index.name.startswith(".") else gone:
                 _remove(index)
 
     def _opened(self, name: str, keyring: Keyring | None, stack: ExitStack) -> Index | None:
@@ -131,7 +138,8 @@ class Indexes:
 def _name(path: Path, slug: str, part: Inner) -> str:
     status = os.fstat(part.descriptor)
     what = f"{slug} {status.st_size} {status.st_mtime_ns} {part.offset} {part.size}"
-    return "-".join((_digest(os.fsencode(path)), _digest(os.fsencode(part.name)), _digest(what.encode())))
+    place = (os.fsencode(path.parent), os.fsencode(path), os.fsencode(part.name))
+    return "-".join(map(_digest, (*place, what.encode())))
 
 
 def _digest(what: bytes) -> str:
