@@ -37,6 +37,9 @@ async def test_files_of_an_archive_are_listed_read_and_put_back(house: Daemon, p
     secret: dict[str, Any] = {"password": password} if password else {}
     slug = await backup(house, **secret)
     one = f"/backups/{slug}"
+    indexes = house.data / "backup_indexes"
+    made = set(indexes.iterdir())
+    assert len(made) == 2
     parts = [entry["path"] for entry in (await house.get(f"{one}/files"))["entries"]]
     assert parts == ["local_lamp", "share"]
     found = (await house.post(f"{one}/files", {"path": "share/photos", **secret}))["entries"]
@@ -71,6 +74,10 @@ async def test_files_of_an_archive_are_listed_read_and_put_back(house: Daemon, p
         assert (await house.ask("GET", f"{one}/content?path=share/photos/cat")).text == "meow"
     room = house.data / "tmp" / "backup"
     assert not room.exists() or list(room.iterdir()) == []
+    # Nothing of this needed another index than those that were made with the backup, and they go with it.
+    assert set(indexes.iterdir()) == made
+    assert (await house.ask("DELETE", one)).status == 200
+    assert list(indexes.iterdir()) == []
 
 
 async def test_a_missing_path_is_told_by_the_job_with_its_key(house: Daemon) -> None:
