@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +18,7 @@ from supervisor.cli.backup_password import api_location, password_file, password
 from supervisor.cli.client import route
 from supervisor.cli.columns import Column, moment, size
 from supervisor.cli.command import Command, Session, confirm, pass_session
-from supervisor.cli.progress import follow_started
+from supervisor.cli.progress import follow_started, watched
 
 _ENTRY_COLUMNS = (
     Column("KIND", "kind"),
@@ -62,6 +63,37 @@ def _wanted(session: Session, words: Sequence[str], location: str | None, file: 
     return _Wanted(route("backups", first), first, path, body)
 
 
+def _entries(session: Session, wanted: _Wanted) -> Sequence[Mapping[str, Any]]:
+    address, title = wanted.address("files"), f"Looking into {wanted.slug}"
+    if wanted.body is None:
+        with session.busy(title, reads=True):
+            return mappings(session.client.get(address), "entries")
+    with watched(session, "backup_manager_browse", wanted.slug, title):
+        return mappings(session.client.post(address, wanted.body), "entries")
+
+
+@contextmanager
+def _fetching(session: Session, wanted: _Wanted) -> Iterator[Callable[[int], None]]:
+    """Show how far fetching a path is; whoever fetches it tells how many bytes came."""
+    title = f"Fetching {wanted.path}"
+    if wanted.body is not None:
+        # An archive is read from its beginning: that is what takes the time, wherever in it the path is.
+        with watched(session, "backup_manager_read", wanted.slug, title):
+            yield lambda _: None
+        return
+    total = _file_size(_entries(session, wanted), wanted.path) if session.stderr_terminal else None
+    with Transfer(session, title, total) as shown:
+        yield shown.add
+
+
+def _file_size(entries: Sequence[Mapping[str, Any]], path: str) -> int | None:
+    """Return the size of a file, which lists itself; None for a folder, whose archive nobody knows the size of."""
+    if len(entries) != 1 or entries[0].get("kind") != "file" or entries[0].get("path") != path.strip("/"):
+        return None
+    found = entries[0].get("size_bytes")
+    return found if isinstance(found, int) else None
+
+
 @click.command(
     cls=Command,
     examples=(
@@ -80,10 +112,7 @@ def browse(
 ) -> None:
     """List what is in a backup: its items, or a folder of one. An item is an add-on, a folder or `homeassistant`."""
     wanted = _wanted(session, (slug, *words), location, password_file)
-    address = wanted.address("files")
-    with session.busy(f"Looking into {wanted.slug}", reads=True):
-        answer = session.client.get(address) if wanted.body is None else session.client.post(address, wanted.body)
-    session.output.rows(mappings(answer, "entries"), _ENTRY_COLUMNS, name="path", empty="There is nothing in it.")
+    session.output.rows(_entries(session, wanted), _ENTRY_COLUMNS, name="path", empty="There is nothing in it.")
 
 
 @click.command(
@@ -121,13 +150,13 @@ def get(
         raise click.UsageError("name what to get, and where to write it")
     try:
         with (
+            _fetching(session, wanted) as came,
             session.client.stream(wanted.address("content"), wanted.body) as pieces,
             target.open("xb") as out,
-            Transfer(session, f"Fetching {wanted.path}", None) as shown,
         ):
             for piece in pieces:
                 out.write(piece)
-                shown.add(len(piece))
+                came(len(piece))
     except BaseException:
         target.unlink(missing_ok=True)
         raise
