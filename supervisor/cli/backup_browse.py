@@ -12,7 +12,7 @@ import attrs
 import click
 
 from supervisor.cli.answers import mappings
-from supervisor.cli.arguments import BACKUP, LOCATION
+from supervisor.cli.arguments import BACKUP, LOCAL, LOCATION
 from supervisor.cli.backup_files import Transfer
 from supervisor.cli.backup_password import api_location, password_file, password_for
 from supervisor.cli.client import route
@@ -28,17 +28,24 @@ _ENTRY_COLUMNS = (
 )
 
 
+# How locations begin that are no folders.
+_REPOSITORY = "repository:"
+
 _location = click.option("--location", type=LOCATION, help="The location whose copy to look into.")
 
 
 @attrs.frozen
 class _Wanted:
-    """A path in a backup. `base` is the backup's route; `body` how it is asked, None where the address says all."""
+    """A path in a backup. `base` is the backup's route; `body` how it is asked, None where the address says all.
+
+    `archive` tells whether the daemon has to read through an archive for it, and says how far that is.
+    """
 
     base: str
     slug: str
     path: str
     body: dict[str, Any] | None = None
+    archive: bool = False
 
     def address(self, what: str) -> str:
         return f"{self.base}/{what}" if self.body is not None else f"{self.base}/{what}?path={quote(self.path)}"
@@ -47,7 +54,7 @@ class _Wanted:
 def _wanted(session: Session, words: Sequence[str], location: str | None, file: str | None) -> _Wanted:
     """Tell `SLUG [ITEM [PATH]]` from `REPOSITORY SLUG [PATH]`: the first word is a backup, or else a repository."""
     first, *more = words
-    known = {row.get("slug") for row in mappings(session.client.get("/backups"), "backups")}
+    known = {row.get("slug"): row for row in mappings(session.client.get("/backups"), "backups")}
     if first not in known and more:
         if location is not None:
             raise click.UsageError("--location goes with the slug of a backup alone; a repository is a location")
@@ -60,23 +67,26 @@ def _wanted(session: Session, words: Sequence[str], location: str | None, file: 
     # What parts there are is no secret.
     if path and (password := password_for(session, first, file, location)) is not None:
         body["password"] = password
-    return _Wanted(route("backups", first), first, path, body)
+    place = location or known.get(first, {}).get("location") or LOCAL
+    archive = bool(path) and not str(place).startswith(_REPOSITORY)
+    return _Wanted(route("backups", first), first, path, body, archive)
 
 
 def _entries(session: Session, wanted: _Wanted) -> Sequence[Mapping[str, Any]]:
     address, title = wanted.address("files"), f"Looking into {wanted.slug}"
-    if wanted.body is None:
-        with session.busy(title, reads=True):
-            return mappings(session.client.get(address), "entries")
-    with watched(session, "backup_manager_browse", wanted.slug, title):
-        return mappings(session.client.post(address, wanted.body), "entries")
+    shown = session.busy(title, reads=True)
+    if wanted.archive:
+        shown = watched(session, "backup_manager_browse", wanted.slug, title)
+    with shown:
+        body = wanted.body
+        return mappings(session.client.get(address) if body is None else session.client.post(address, body), "entries")
 
 
 @contextmanager
 def _fetching(session: Session, wanted: _Wanted) -> Iterator[Callable[[int], None]]:
     """Show how far fetching a path is; whoever fetches it tells how many bytes came."""
     title = f"Fetching {wanted.path}"
-    if wanted.body is not None:
+    if wanted.archive:
         # An archive is read from its beginning: that is what takes the time, wherever in it the path is.
         with watched(session, "backup_manager_read", wanted.slug, title):
             yield lambda _: None

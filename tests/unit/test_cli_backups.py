@@ -377,6 +377,13 @@ def test_a_file_of_a_repository_is_fetched_with_its_size_as_the_goal(daemon: Fak
     code, written = on_terminal(daemon, "backups", "get", "nas", SLUG, "ssl/key", str(tmp_path / "key"), columns=160)
     assert (code, (tmp_path / "key").stat().st_size) == (0, size)
     assert "of 3.0 MiB" in written
+    # By its slug alone it is the same, wherever it lies.
+    daemon.answers[("GET", "/backups")] = {"backups": [{**BACKUP, "location": "repository:nas"}]}
+    daemon.answers[("POST", f"/backups/{SLUG}/files")] = daemon.answers["GET", f"{base}/files"]
+    daemon.answers[("POST", f"/backups/{SLUG}/content")] = daemon.answers["GET", f"{base}/content"]
+    code, written = on_terminal(daemon, "backups", "get", SLUG, "ssl/key", str(tmp_path / "again"), columns=160)
+    assert (code, (tmp_path / "again").stat().st_size) == (0, size)
+    assert "of 3.0 MiB" in written
 
 
 @pytest.mark.parametrize("dashed", [False, True])

@@ -83,15 +83,17 @@ class RepositoryContents:
             ArchiveRefused: it is, or holds, what the rules of archives forbid.
             SupervisorError: it can't be read.
         """
-        kept, _, inside = self._manager.get(name).backup(slug).locate(path)
+        backup = self._manager.get(name).backup(slug)
+        kept, _, inside = backup.locate(path)
         part, within = split_path(path)
         async with self._manager.work(name, "backup_repository_fetch", reference=slug, cancellable=True) as (_, access):
-            told = partial(tell, self._jobs.current)
+            entry = await found(self._engine, access, backup, path)
+            told = partial(tell, self._jobs.current, total=entry.size if entry.kind is EntryKind.FILE else None)
             await self._engine.restore(access, kept.snapshot, [inside], target, told)
-        found = await asyncio.to_thread(_only, target, inside, within, rules_of(part))
-        if found is None:
+        place = await asyncio.to_thread(_only, target, inside, within, rules_of(part))
+        if place is None:
             raise BACKUP_PATH_NOT_FOUND(slug=slug, path=path)
-        return found
+        return place
 
     def of(self, name: str, slug: str) -> Browsable:
         """Return a backup for those who don't care which kind it is of."""
