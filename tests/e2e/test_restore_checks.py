@@ -145,3 +145,33 @@ async def test_a_part_of_core_that_is_spoiled_ends_the_restore_and_nothing_after
     assert (await house.get(f"/addons/{slug}/info"))["version"], "others are removed after it"
     job = await house.get(f"/jobs/{answer.body['job_id']}")
     assert job["stage"] == "home_assistant"
+
+
+async def test_what_lies_in_cores_own_folder_is_shown_to_nobody_and_touched_by_core_alone(house: Daemon) -> None:
+    made = await house.post("/backups/new/partial", {"folders": ["ssl"]})
+    slug = made["slug"]
+    place = house.data / "core" / "backup" / f"{slug}.tar"
+    (house.data / "backup" / f"{slug}.tar").rename(place)
+    await house.post("/backups/reload")
+    assert (await house.get("/backups"))["backups"] == []
+    assert (await house.get("/backups/info"))["backups"] == []
+    info = await house.get(f"/backups/{slug}/info")
+    assert (info["location"], info["locations"]) == (".cloud_backup", [".cloud_backup"])
+    for method, path, body in (
+        ("POST", f"/backups/{slug}/restore/partial", {"folders": ["ssl"]}),
+        ("POST", f"/backups/{slug}/restore/full", {"location": ".cloud_backup"}),
+        ("POST", f"/backups/{slug}/verify", {}),
+        ("GET", f"/backups/{slug}/download", None),
+        ("GET", f"/backups/{slug}/download?location=.cloud_backup", None),
+        ("DELETE", f"/backups/{slug}", None),
+        ("DELETE", f"/backups/{slug}", {"location": ".local"}),
+        ("DELETE", f"/backups/{slug}", {"location": [None, ".cloud_backup"]}),
+        ("POST", "/backups/new/partial", {"folders": ["ssl"], "location": [None, ".cloud_backup"]}),
+        ("POST", "/backups/new/upload?location=.cloud_backup", None),
+    ):
+        answer = await house.ask(method, path, body)
+        assert (answer.status, answer.body["message"]) == (
+            403, "Location .cloud_backup is only available for Home Assistant",
+        ), (method, path, body)  # fmt: skip
+    assert place.exists()
+    assert list((house.data / "backup").iterdir()) == []

@@ -197,7 +197,10 @@ class Restoring:
                     await self._each(run, group, "backup_folder_restore", folder, self._folder)
         if wanted.homeassistant:
             job.stage("home_assistant")
-            async with self._jobs.run("backup_restore_homeassistant", reference=slug, keep=True):
+            async with (
+                self._jobs.run("backup_restore_homeassistant", reference=slug, keep=True),
+                self._jobs.run("home_assistant_module_restore"),
+            ):
                 await self._core(run)
         if wanted.full and not run.failed:
             job.stage("remove_delta_addons")

@@ -77,7 +77,8 @@ class Saving:
         async with self._jobs.run("backup_store_homeassistant", reference=draft.metadata.slug, keep=True) as job:
             begun = await self._core_hooks.begin()
             try:
-                written = await draft.write(self._contents.core(core, exclude_database=exclude_database))
+                async with self._jobs.run("home_assistant_module_backup"):
+                    written = await draft.write(self._contents.core(core, exclude_database=exclude_database))
             finally:
                 if begun:
                     await asyncio.shield(self._core_hooks.end())
