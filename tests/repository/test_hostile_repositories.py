@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from house import Stage, with_repository
-from repository_stage import has_attributes, silent
+from repository_stage import described, has_attributes, silent
 
 from supervisor.drivers.snapshot_engine import Selection
 from supervisor.errors import ArchiveRefused, BackupError, NotFound
@@ -176,9 +176,22 @@ async def test_a_path_that_leads_elsewhere_makes_no_backup(stage: Stage, path: s
     assert dict(manager.get("nas").backups) == {}
 
 
-async def test_folders_without_end_are_refused(stage: Stage) -> None:
-    deep = "/".join(["d"] * 300)
-    (stage.share / deep).mkdir(parents=True)
+async def test_what_lies_too_deep_is_left_out_when_it_is_saved_and_when_strangers_saved_it(stage: Stage) -> None:
+    deep = stage.share / "/".join(["d"] * 300)
+    deep.mkdir(parents=True)
+    (deep / "file").write_text("deep")
+    (stage.share / "d" / "near").write_text("near")
     manager = await written(stage, {".": str(stage.share)})
-    with pytest.raises(ArchiveRefused, match="lies deeper"):
-        await stage.contents(manager).fetch("nas", SLUG, "share", target_of(stage))
+    target = target_of(stage)
+    await stage.contents(manager).fetch("nas", SLUG, "share", target)
+    assert (target / "d" / "near").read_text() == "near"
+    assert 120 < len(list((target / "d").rglob("d"))) < 128
+
+    async with manager.writing("nas", "bbbb2222") as writer:
+        await writer.finish(lambda kept: stage.metadata("bbbb2222", kept), stage.parts()[:1], silent)
+    packed = writer.packed["share"]
+    assert (packed.beyond, packed.example.startswith("d/d/d/")) == (1, True)
+    again = stage.folder / "again"
+    again.mkdir(mode=0o700)
+    await stage.contents(manager).fetch("nas", "bbbb2222", "share", again)
+    assert described(again / "d").keys() == described(target / "d").keys()

@@ -13,12 +13,11 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from supervisor.drivers.archive.content import nothing
-from supervisor.drivers.archive.names import shown
+from supervisor.drivers.archive.names import can_be_read
 from supervisor.drivers.archive.rules import Rules
 from supervisor.drivers.archive.tar import Kind, Member
 from supervisor.drivers.archive.tree_walk import TreeWalk
-from supervisor.errors import ArchiveRefused
+from supervisor.drivers.folder import remove_tree
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS: Final = {
@@ -38,6 +37,8 @@ def subdue(folder: Path, rules: Rules, *, inside: tuple[str, ...] = ()) -> int:
 
     Nobody else may write there meanwhile. `inside` is where the folder lies in its part. Blocking.
 
+    What no archive could hold, for it lies too deep or has too long a path, is left out.
+
     Raises:
         ArchiveRefused: the whole of it is not to be trusted.
         SourceUnreadable, OSError: the disk refused.
@@ -45,7 +46,15 @@ def subdue(folder: Path, rules: Rules, *, inside: tuple[str, ...] = ()) -> int:
     left_out = 0
     root = os.open(folder, _FOLDER)
     name = "/".join((".", *inside))
-    with closing(TreeWalk(root, name, nothing)) as tree:
+    beyond: list[str] = []
+
+    def is_beyond(path: str) -> bool:
+        if can_be_read(f"{name}/{path}"):
+            return False
+        beyond.append(path)
+        return True
+
+    with closing(TreeWalk(root, name, is_beyond)) as tree:
         _strip(folder)
         for above, entry, path, status in tree:
             parts = (*inside, *path.split("/"))
@@ -59,9 +68,9 @@ def subdue(folder: Path, rules: Rules, *, inside: tuple[str, ...] = ()) -> int:
                 if (mode := rules.mode(member)) != member.mode:
                     os.chmod(entry, mode, dir_fd=above)
                 _strip(Path(f"/proc/self/fd/{above}/{entry}"))
-        if tree.beyond:
-            raise ArchiveRefused(f"{shown(tree.example)}: it lies deeper, or its path is longer, than an archive's may")
-    return left_out
+    for path in beyond:
+        remove_tree(folder / path)
+    return left_out + len(beyond)
 
 
 def _member(above: int, entry: str, name: str, status: os.stat_result) -> Member:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import stat
@@ -30,6 +31,8 @@ from .path_restore import live_place, restore_path
 from .repositories import Repository, RepositoryManager
 from .repository_backup import HERE, KeptPart
 from .repository_browser import found, listed
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -71,7 +74,8 @@ class RepositoryContents:
             finally:
                 await asyncio.shield(asyncio.to_thread(remove_tree, inside))
             rules = rules_of(part)
-            await asyncio.to_thread(subdue, target, rules)
+            if left_out := await asyncio.to_thread(subdue, target, rules):
+                _LOGGER.warning("%s: %d of what backup %s holds of it is left out", part, left_out, slug)
             if own is not None:
                 await asyncio.to_thread(_give, target, own, rules)
 
