@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from test_backup_defects import members_of, outer
+from test_store import Author
 
 from daemon import Daemon
 
@@ -175,3 +177,45 @@ async def test_what_lies_in_cores_own_folder_is_shown_to_nobody_and_touched_by_c
         ), (method, path, body)  # fmt: skip
     assert place.exists()
     assert list((house.data / "backup").iterdir()) == []
+
+
+async def test_repositories_come_back_and_a_full_restore_removes_those_that_came_since(
+    house: Daemon, tmp_path: Path
+) -> None:
+    first, second = Author(tmp_path / "first"), Author(tmp_path / "second")
+    slug = house.add_on("lamp")
+    await house.post("/store/reload")
+    await house.install(slug)
+    await house.post("/store/repositories", {"repository": first.url})
+    made = await house.post("/backups/new/full", {})
+    assert (await house.get(f"/backups/{made['slug']}/info"))["repositories"] == [first.url]
+
+    async def sources() -> dict[str, str]:
+        return {one["source"]: one["slug"] for one in await house.get("/store/repositories")}
+
+    assert (await house.ask("DELETE", f"/store/repositories/{(await sources())[first.url]}")).status == 200
+    await house.post("/store/repositories", {"repository": second.url})
+    await house.post(f"/backups/{made['slug']}/restore/partial", {"folders": ["ssl"]})
+    assert first.url not in await sources(), "a folder needs none"
+    await house.post(f"/backups/{made['slug']}/restore/partial", {"addons": [slug]})
+    assert {first.url, second.url} <= (await sources()).keys()
+    await house.post(f"/backups/{made['slug']}/restore/full")
+    assert first.url in await sources()
+    assert second.url not in await sources()
+
+
+async def test_an_add_on_that_no_repository_knows_any_more_comes_back_from_its_own_image(house: Daemon) -> None:
+    slug = house.add_on("lamp")
+    await house.post("/store/reload")
+    await house.install(slug, start=True)
+    (house.data / "addons" / "data" / slug / "note").write_text("mine")
+    made = await house.post("/backups/new/partial", {"addons": [slug]})
+    await house.post(f"/addons/{slug}/uninstall", {"remove_config": True})
+    shutil.rmtree(house.data / "addons" / "local" / "lamp")
+    await house.post("/store/reload")
+    assert (await house.ask("GET", f"/addons/{slug}/info")).status == 404
+    restored = await house.post(f"/backups/{made['slug']}/restore/partial", {"addons": [slug]})
+    assert (await house.get(f"/jobs/{restored['job_id']}"))["errors"] == []
+    info = await house.get(f"/addons/{slug}/info")
+    assert (info["state"], info["detached"], info["version"]) == ("started", True, "1.0")
+    assert (house.data / "addons" / "data" / slug / "note").read_text() == "mine"
