@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -18,8 +19,26 @@ def described(folder: Path) -> dict[str, Any]:
         else:
             content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
         mtime = None if path.is_dir() else status.st_mtime_ns
-        found[str(path.relative_to(folder))] = (content, status.st_mode, status.st_uid, status.st_gid, mtime)
+        looks = (status.st_mode, status.st_uid, status.st_gid, mtime, attributes_of(path))
+        found[str(path.relative_to(folder))] = (content, *looks)
     return found
+
+
+def attributes_of(path: Path) -> dict[str, bytes]:
+    """Return the extended attributes that users may give; links have none."""
+    if path.is_symlink():
+        return {}
+    return {name: os.getxattr(path, name) for name in os.listxattr(path) if name.startswith("user.")}
+
+
+def mark(path: Path) -> None:
+    """Give a file or folder extended attributes, as file servers do; not every file system has them."""
+    try:
+        os.setxattr(path, "user.DOSATTRIB", b"\x00\xff\x00binary=\n")
+        os.setxattr(path, "user.größe=%3D", "ü".encode())
+    except OSError as err:
+        if err.errno != errno.ENOTSUP:
+            raise
 
 
 def fill(folder: Path, word: str) -> None:
@@ -33,3 +52,5 @@ def fill(folder: Path, word: str) -> None:
     os.chown(folder / "text", 1000, 1001)
     os.chown(folder / "sub", 33, 44)
     (folder / "sub").chmod(0o2770)
+    mark(folder / "text")
+    mark(folder / "sub")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,13 +12,13 @@ import attrs
 import click
 
 from supervisor.cli.answers import mappings
-from supervisor.cli.arguments import BACKUP, LOCATION
+from supervisor.cli.arguments import BACKUP, LOCAL, LOCATION
 from supervisor.cli.backup_files import Transfer
 from supervisor.cli.backup_password import api_location, password_file, password_for
 from supervisor.cli.client import route
 from supervisor.cli.columns import Column, moment, size
 from supervisor.cli.command import Command, Session, confirm, pass_session
-from supervisor.cli.progress import follow_started
+from supervisor.cli.progress import follow_started, watched
 
 _ENTRY_COLUMNS = (
     Column("KIND", "kind"),
@@ -27,17 +28,24 @@ _ENTRY_COLUMNS = (
 )
 
 
+# How locations begin that are no folders.
+_REPOSITORY = "repository:"
+
 _location = click.option("--location", type=LOCATION, help="The location whose copy to look into.")
 
 
 @attrs.frozen
 class _Wanted:
-    """A path in a backup. `base` is the backup's route; `body` how it is asked, None where the address says all."""
+    """A path in a backup. `base` is the backup's route; `body` how it is asked, None where the address says all.
+
+    `archive` tells whether the daemon has to read through an archive for it, and says how far that is.
+    """
 
     base: str
     slug: str
     path: str
     body: dict[str, Any] | None = None
+    archive: bool = False
 
     def address(self, what: str) -> str:
         return f"{self.base}/{what}" if self.body is not None else f"{self.base}/{what}?path={quote(self.path)}"
@@ -46,7 +54,7 @@ class _Wanted:
 def _wanted(session: Session, words: Sequence[str], location: str | None, file: str | None) -> _Wanted:
     """Tell `SLUG [ITEM [PATH]]` from `REPOSITORY SLUG [PATH]`: the first word is a backup, or else a repository."""
     first, *more = words
-    known = {row.get("slug") for row in mappings(session.client.get("/backups"), "backups")}
+    known = {row.get("slug"): row for row in mappings(session.client.get("/backups"), "backups")}
     if first not in known and more:
         if location is not None:
             raise click.UsageError("--location goes with the slug of a backup alone; a repository is a location")
@@ -59,7 +67,41 @@ def _wanted(session: Session, words: Sequence[str], location: str | None, file: 
     # What parts there are is no secret.
     if path and (password := password_for(session, first, file, location)) is not None:
         body["password"] = password
-    return _Wanted(route("backups", first), first, path, body)
+    place = location or known.get(first, {}).get("location") or LOCAL
+    archive = bool(path) and not str(place).startswith(_REPOSITORY)
+    return _Wanted(route("backups", first), first, path, body, archive)
+
+
+def _entries(session: Session, wanted: _Wanted) -> Sequence[Mapping[str, Any]]:
+    address, title = wanted.address("files"), f"Looking into {wanted.slug}"
+    shown = session.busy(title, reads=True)
+    if wanted.archive:
+        shown = watched(session, "backup_manager_browse", wanted.slug, title)
+    with shown:
+        body = wanted.body
+        return mappings(session.client.get(address) if body is None else session.client.post(address, body), "entries")
+
+
+@contextmanager
+def _fetching(session: Session, wanted: _Wanted) -> Iterator[Callable[[int], None]]:
+    """Show how far fetching a path is; whoever fetches it tells how many bytes came."""
+    title = f"Fetching {wanted.path}"
+    if wanted.archive:
+        # An archive is read from its beginning: that is what takes the time, wherever in it the path is.
+        with watched(session, "backup_manager_read", wanted.slug, title):
+            yield lambda _: None
+        return
+    total = _file_size(_entries(session, wanted), wanted.path) if session.stderr_terminal else None
+    with Transfer(session, title, total) as shown:
+        yield shown.add
+
+
+def _file_size(entries: Sequence[Mapping[str, Any]], path: str) -> int | None:
+    """Return the size of a file, which lists itself; None for a folder, whose archive nobody knows the size of."""
+    if len(entries) != 1 or entries[0].get("kind") != "file" or entries[0].get("path") != path.strip("/"):
+        return None
+    found = entries[0].get("size_bytes")
+    return found if isinstance(found, int) else None
 
 
 @click.command(
@@ -80,10 +122,7 @@ def browse(
 ) -> None:
     """List what is in a backup: its items, or a folder of one. An item is an add-on, a folder or `homeassistant`."""
     wanted = _wanted(session, (slug, *words), location, password_file)
-    address = wanted.address("files")
-    with session.busy(f"Looking into {wanted.slug}", reads=True):
-        answer = session.client.get(address) if wanted.body is None else session.client.post(address, wanted.body)
-    session.output.rows(mappings(answer, "entries"), _ENTRY_COLUMNS, name="path", empty="There is nothing in it.")
+    session.output.rows(_entries(session, wanted), _ENTRY_COLUMNS, name="path", empty="There is nothing in it.")
 
 
 @click.command(
@@ -121,13 +160,13 @@ def get(
         raise click.UsageError("name what to get, and where to write it")
     try:
         with (
+            _fetching(session, wanted) as came,
             session.client.stream(wanted.address("content"), wanted.body) as pieces,
             target.open("xb") as out,
-            Transfer(session, f"Fetching {wanted.path}", None) as shown,
         ):
             for piece in pieces:
                 out.write(piece)
-                shown.add(len(piece))
+                came(len(piece))
     except BaseException:
         target.unlink(missing_ok=True)
         raise

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol, Self
 
+import attrs
 import click
 
 from supervisor.cli import text
@@ -110,3 +113,33 @@ def follow_started(session: Session, path: str, body: Mapping[str, Any], title: 
     started = mapping(session.client.post(path, {**body, "background": True})).get("job_id")
     if isinstance(started, str):
         follow(session, started, title)
+
+
+@contextmanager
+def watched(session: Session, name: str, reference: str, title: str) -> Iterator[None]:
+    """Show on a terminal how far the daemon is with a job, while the block waits for an answer that needs its end."""
+    if not session.stderr_terminal:
+        yield
+        return
+    ended = threading.Event()
+    with reporter(session) as shown:
+        shown.update(JobView(name, text.line(title), 0.0, "", done=False))
+        watcher = threading.Thread(target=_watch, args=(session.client, name, reference, title, shown, ended))
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
+
+
+def _watch(client: Client, name: str, reference: str, title: str, shown: Reporter, ended: threading.Event) -> None:
+    while not ended.wait(POLL_SECONDS):
+        try:
+            jobs = mappings(client.get("/jobs/info"), "jobs")
+        except Failure:
+            # Whoever waits for the answer will hear what the matter is.
+            return
+        for job in jobs:
+            if job.get("name") == name and job.get("reference") == reference and job.get("done") is False:
+                shown.update(attrs.evolve(view(job, title), uuid=name))

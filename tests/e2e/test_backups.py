@@ -178,7 +178,7 @@ async def test_a_backup_travels_by_download_and_upload(house: Daemon, tmp_path: 
         async with session.get(url) as answer:
             assert await answer.read() == whole
             assert answer.headers["Content-Type"] == "application/tar"
-            assert 'filename="Fr_h_um_5.tar"' in answer.headers["Content-Disposition"]
+            assert 'filename="Fr_h_um_5_.tar"' in answer.headers["Content-Disposition"]
         async with session.get(url, headers={"Range": "bytes=100-299"}) as answer:
             assert (answer.status, await answer.read()) == (206, whole[100:300])
             tag = answer.headers["ETag"]

@@ -147,6 +147,39 @@ async def test_all_of_a_lost_machine_comes_back_from_its_network_storage(
     assert (mount["name"], mount["state"]) == ("vault", "active")
 
 
+@pytest.mark.timeout(900)
+async def test_every_kind_of_backup_comes_back_from_network_storage(fresh: BoxDaemon, servers: Servers) -> None:
+    daemon = fresh
+    await daemon.post("/mounts", {**CIFS, **LOGIN})
+    daemon.add_on("cold", more="backup: cold")
+    await daemon.post("/store/reload")
+    await daemon.install(COLD, start=True)
+    places = ("share", "ssl", f"addons/data/{COLD}/sub")
+    for place in places:
+        fill(daemon.data / place, place)
+    before = {place: described(daemon.data / place) for place in places}
+    parts = {"addons": [COLD], "folders": ["share", "ssl"]}
+    for kind, chosen in (("partial", parts), ("full", {})):
+        for password in (None, PASSWORD):
+            for compressed in (True, False):
+                wish = {**chosen, "password": password, "compressed": compressed, "location": "vault"}
+                slug = (await daemon.post(f"/backups/new/{kind}", wish))["slug"]
+                info = await daemon.get(f"/backups/{slug}/info")
+                assert (info["locations"], info["protected"], info["compressed"]) == (
+                    ["vault"], password is not None, compressed,
+                )  # fmt: skip
+                assert list((daemon.data / "backup").iterdir()) == []
+                for place in places:
+                    (daemon.data / place / "text").unlink()
+                    (daemon.data / place / "intruder").write_text("must go")
+                restored = await daemon.post(
+                    f"/backups/{slug}/restore/{kind}", {**chosen, "password": password, "location": "vault"}
+                )
+                assert (await daemon.get(f"/jobs/{restored['job_id']}"))["errors"] == []
+                assert {place: described(daemon.data / place) for place in places} == before, (kind, wish)
+                await until(lambda: _started(daemon, COLD), 30)
+
+
 async def _started(daemon: BoxDaemon, add_on: str) -> bool:
     return await daemon.state_of(add_on) == "started"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from file_trees import mark
 from supervisor.drivers.archive.content import Tree
 from supervisor.drivers.archive.keys import Keyring
 from supervisor.drivers.archive.reader import ArchiveReader
@@ -69,6 +70,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "sub" / "ünï cödé").write_bytes(b"")
     (root / "link").symlink_to("sub/random.bin")
     (root / ("long" * 40)).write_text("x")
+    # Which the library neither writes nor minds.
+    mark(root / "sub" / "random.bin")
+    mark(root / "sub")
     return root
 
 

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from file_trees import attributes_of, mark
 from supervisor.drivers.archive import stream as stream_module
 from supervisor.drivers.archive.content import Content, Extent, File, Folder, Text, Tree, measure
 from supervisor.drivers.archive.index import IndexWriter
@@ -65,7 +66,7 @@ def described(folder: Path) -> dict[str, object]:
     for path in [folder, *folder.rglob("*")]:
         status = path.lstat()
         content = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else None
-        looks = (status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns)
+        looks = (status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, attributes_of(path))
         found[os.fsencode(path.relative_to(folder)).decode(errors="backslashreplace")] = (content, *looks)
     return found
 
@@ -89,6 +90,8 @@ def source(tmp_path: Path) -> Path:
         os.chown(root / "link", 5, 6, follow_symlinks=False)
         os.chown(root / "deep" / "er", 70_000, 3_000_000)
     (root / "deep").chmod(0o2775)
+    for path in (root, root / "deep", root / "text"):
+        mark(path)
     os.utime(root / "deep" / "er", ns=(1, 1_234_567_890_123_456_789))
     os.utime(root / "deep", ns=(1, 987_654_321_000_000_001))
     return root

@@ -6,7 +6,7 @@ import asyncio
 import io
 import os
 import tarfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from test_archive_roundtrip import KINDS, keyring, pack
 from supervisor.drivers.archive.content import Tree
 from supervisor.drivers.archive.index import Index, IndexWriter, Recorder
 from supervisor.drivers.archive.keys import Keyring
+from supervisor.drivers.archive.names import parts_of
 from supervisor.drivers.archive.reader import ArchiveReader, Inner
 from supervisor.drivers.archive.rename import renamed
 from supervisor.drivers.archive.rules import ForeignLinks, Rules
@@ -216,11 +217,13 @@ async def test_a_stream_gets_other_names_and_keeps_all_else(size: int) -> None:
             info.pax_headers = {"SCHILY.xattr.user.note": "kept"}
             tar.addfile(info, io.BytesIO(data))
         link = tarfile.TarInfo("data/share/link")
-        link.type, link.linkname = tarfile.SYMTYPE, "data/share/big"
+        link.type, link.linkname = tarfile.SYMTYPE, "big"
         tar.addfile(link)
-    passed = b"".join(
-        [piece async for piece in renamed(in_blocks(made.getvalue(), size), lambda name: name.removeprefix("data/"))]
-    )
+
+    def stream(data: bytes, name: Callable[[str], str] = str) -> AsyncIterator[bytes]:
+        return renamed(in_blocks(data, size), name, RULES, parts_of)
+
+    passed = b"".join([piece async for piece in stream(made.getvalue(), lambda name: name.removeprefix("data/"))])
     assert len(passed) % tarfile.RECORDSIZE == 0
     with tarfile.open(fileobj=io.BytesIO(passed)) as tar:
         members = tar.getmembers()
@@ -229,8 +232,40 @@ async def test_a_stream_gets_other_names_and_keeps_all_else(size: int) -> None:
         assert {(m.mtime, m.uname, m.pax_headers["SCHILY.xattr.user.note"]) for m in members[:3]} == {
             (1.5, "somebody", "kept")
         }
-        assert members[3].linkname == "data/share/big"
+        assert members[3].linkname == "big"
     with pytest.raises(ArchiveDamaged):
-        [piece async for piece in renamed(in_blocks(made.getvalue()[:300_000], size), str)]
+        [piece async for piece in stream(made.getvalue()[:300_000])]
     with pytest.raises(ArchiveDamaged):
-        [piece async for piece in renamed(in_blocks(header(Member("x", Kind.FILE, 5)) + b"ab", size), str)]
+        [piece async for piece in stream(header(Member("x", Kind.FILE, 5)) + b"ab")]
+
+
+async def test_a_stream_of_strangers_comes_under_the_rules() -> None:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for kind, name, link, data in (
+            (tarfile.REGTYPE, "a/tool", "", b"x"),
+            (tarfile.FIFOTYPE, "a/pipe", "", b""),
+            (tarfile.SYMTYPE, "a/out", "/etc", b""),
+            (tarfile.SYMTYPE, "a/deep/in", "../tool", b""),
+            (tarfile.REGTYPE, "a/last", "", b"y" * 600),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname, info.size, info.mode = kind, link, len(data), 0o6755
+            tar.addfile(info, io.BytesIO(data))
+    whole = made.getvalue()
+
+    async def passed(data: bytes, rules: Rules) -> list[tarfile.TarInfo]:
+        pieces = [piece async for piece in renamed(in_blocks(data, 512), str, rules, lambda name: parts_of(name)[1:])]
+        with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as tar:
+            return tar.getmembers()
+
+    members = await passed(whole, Rules(links=ForeignLinks.LEAVE_OUT))
+    assert [member.name for member in members] == ["a/tool", "a/deep/in", "a/last"]
+    assert {member.mode for member in members if member.isreg()} == {0o755}
+    assert [m.name for m in await passed(whole, Rules(links=ForeignLinks.KEEP))][1] == "a/out"
+    with pytest.raises(ArchiveRefused, match="outside of its folder"):
+        await passed(whole, Rules())
+    device = tarfile.TarInfo("a/disk")
+    device.type, device.devmajor, device.devminor = tarfile.BLKTYPE, 8, 0
+    with pytest.raises(ArchiveRefused, match="a device"):
+        await passed(device.tobuf() + bytes(1024), Rules())

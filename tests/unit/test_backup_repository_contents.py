@@ -30,7 +30,7 @@ def test_a_link_in_the_place_of_a_part_is_not_followed(tmp_path: Path, outside: 
         (inside / "data" / "share").symlink_to(outside / "share")
     else:
         (inside / "data").symlink_to(outside)
-    with pytest.raises(BackupError, match="is a link and no folder"):
+    with pytest.raises(BackupError, match=r"is no folder|lies behind a link"):
         repository_contents._arrange(KeptPart("a" * 64, {HERE: "/data/share"}, 1), inside, target)
     assert (outside / "share" / "mine").read_text() == "mine"
     assert list(target.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from cli_daemon import Error, FakeDaemon, Text, job
-from cli_fixtures import Result, command, daemon
+from cli_fixtures import Result, command, daemon, on_terminal
 
 __all__ = ["command", "daemon"]
 Run = Callable[..., Result]
@@ -335,6 +337,53 @@ def test_the_password_of_a_copy_is_taken_for_its_files_but_not_for_its_items(
         {"path": "", "location": "nas"},
         {"path": "ssl", "location": "nas", "password": "geheim"},
     ]
+
+
+async def _late(answer: web.StreamResponse) -> web.StreamResponse:
+    await asyncio.sleep(1.5)
+    return answer
+
+
+@pytest.mark.parametrize(("verb", "name"), [("files", "browse"), ("content", "read")])
+def test_looking_through_an_archive_shows_how_far_it_is(
+    daemon: FakeDaemon, tmp_path: Path, verb: str, name: str
+) -> None:
+    answers = {
+        "files": lambda: web.json_response({"result": "ok", "data": ENTRIES}),
+        "content": lambda: web.Response(body=b"secret"),
+    }
+    daemon.answers[("POST", f"/backups/{SLUG}/{verb}")] = lambda _: _late(answers[verb]())
+    running = {"done": False, "reference": SLUG, "progress": 42, "extra": {"current": 440401920, "total": 1048576000}}
+    jobs = [job("b" * 32), job("c" * 32, name=f"backup_manager_{name}", **running)]
+    daemon.answers[("GET", "/jobs/info")] = {"jobs": jobs}
+    words = ("get", SLUG, "ssl/key", str(tmp_path / "key")) if verb == "content" else ("browse", SLUG, "ssl")
+    code, written = on_terminal(daemon, "backups", *words, columns=160)
+    assert code == 0
+    assert "━" in written
+    assert "42 %" in written
+    assert "420.0 MiB of 1000.0 MiB" in written
+    assert ("ssl/key" if verb == "files" else "Wrote") in written
+    # A daemon that does not tell is no reason to fail.
+    daemon.answers[("GET", "/jobs/info")] = Error(503, "busy")
+    (tmp_path / "key").unlink(missing_ok=True)
+    assert on_terminal(daemon, "backups", *words)[0] == 0
+
+
+def test_a_file_of_a_repository_is_fetched_with_its_size_as_the_goal(daemon: FakeDaemon, tmp_path: Path) -> None:
+    base = f"/backups/repositories/nas/backups/{SLUG}"
+    size = 3 * 1024 * 1024
+    daemon.answers[("GET", f"{base}/files")] = {"entries": [{**ENTRIES["entries"][0], "size_bytes": size}]}
+    daemon.answers[("GET", f"{base}/content")] = Text("x" * size)
+    code, written = on_terminal(daemon, "backups", "get", "nas", SLUG, "ssl/key", str(tmp_path / "key"), columns=160)
+    assert (code, (tmp_path / "key").stat().st_size) == (0, size)
+    assert "of 3.0 MiB" in written
+    # By its slug alone it is the same, wherever it lies.
+    daemon.answers[("GET", "/backups")] = {"backups": [{**BACKUP, "location": "repository:nas"}]}
+    daemon.answers[("POST", f"/backups/{SLUG}/files")] = daemon.answers["GET", f"{base}/files"]
+    daemon.answers[("POST", f"/backups/{SLUG}/content")] = daemon.answers["GET", f"{base}/content"]
+    code, written = on_terminal(daemon, "backups", "get", SLUG, "ssl/key", str(tmp_path / "again"), columns=160)
+    assert (code, (tmp_path / "again").stat().st_size) == (0, size)
+    assert "of 3.0 MiB" in written
 
 
 @pytest.mark.parametrize("dashed", [False, True])

@@ -108,7 +108,7 @@ class House:
             "broadcast_llmnr": None if services.resolved.llmnr is None else services.resolved.llmnr == "yes",
             "virtualization": services.systemd.virtualization,
             "startup_time": None if (took := services.systemd.userspace_monotonic) is None else took / 1e6,
-            "boot_timestamp": services.systemd.finish_timestamp,
+            "boot_timestamp": services.systemd.finish_timestamp or None,
             "dt_synchronized": services.timedate.ntp_synchronized,
             "use_ntp": services.timedate.ntp,
         }

@@ -274,7 +274,7 @@ class BackupRoutes:
     async def _remove(self, call: Call) -> None:
         backup = self._backup(call)
         locations = (call.body or {}).get("location")
-        only_for_core(call, locations or (backup.location,))
+        only_for_core(call, (backup.location, *(locations or ())))
         await self._backups.remove(backup.slug, locations)
 
     async def _download(self, call: Call) -> web.StreamResponse:

@@ -5,26 +5,22 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from supervisor.drivers.archive.names import can_be_read, shown
+from supervisor.drivers.archive.names import shown
 from supervisor.drivers.archive.stream import BlockWriter
-from supervisor.drivers.archive.tar import BLOCK, Kind, Member, header, padded
+from supervisor.drivers.archive.tar import BLOCK, MAX_ATTRIBUTES, OF_USERS, Kind, Member, header, padded
+from supervisor.drivers.archive.tree_walk import GONE, REPLACED, Exclude, TreeWalk, unreadable
 from supervisor.drivers.archive.work import Work
 from supervisor.errors import SourceUnreadable
 
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe that took the place of a file must not hold us.
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_GONE: Final = (errno.ENOENT, errno.ESTALE)
-_REPLACED: Final = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
-
-Exclude = Callable[[str], bool]
 
 
 def nothing(_path: str) -> bool:
@@ -77,6 +73,7 @@ Content = Text | Folder | File | Tree
 class Packed:
     """What went into an inner archive. `changed` counts files that had another size when they were read.
 
+    `left_out` counts what is no file, folder or link, and extended attributes beyond measure.
     `beyond` counts what lies so deep, or has so long a path, that no restore would take it, and that is left out;
     `example` is the first of it.
     """
@@ -120,7 +117,7 @@ class Packer:
         try:
             parent = os.open(content.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as err:
-            raise _unreadable(str(content.path.parent), err) from err
+            raise unreadable(str(content.path.parent), err) from err
         try:
             self._add_file(parent, content.path.name, content.name)
         finally:
@@ -130,14 +127,14 @@ class Packer:
         try:
             root = os.open(tree.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as err:
-            raise _unreadable(str(tree.path), err) from err
-        with closing(_Walk(root, tree)) as walk:
-            self._put(_member(tree.name, Kind.FOLDER, os.fstat(root)))
+            raise unreadable(str(tree.path), err) from err
+        with closing(TreeWalk(root, tree.name, tree.exclude)) as walk:
+            self._put(self._member(tree.name, Kind.FOLDER, os.fstat(root), root))
             for folder, name, path, status in walk:
                 self._work.check()
                 archived = f"{tree.name}/{path}"
                 if stat.S_ISDIR(status.st_mode):
-                    self._put(_member(archived, Kind.FOLDER, status))
+                    self._put(self._member(archived, Kind.FOLDER, status, walk.folder))
                 elif stat.S_ISLNK(status.st_mode):
                     self._add_link(folder, name, archived, status)
                 elif stat.S_ISREG(status.st_mode):
@@ -152,21 +149,21 @@ class Packer:
         try:
             target = os.readlink(name, dir_fd=folder)
         except OSError as err:
-            if err.errno in (*_GONE, errno.EINVAL):
+            if err.errno in (*GONE, errno.EINVAL):
                 return
-            raise _unreadable(archived, err) from err
+            raise unreadable(archived, err) from err
         self._put(_member(archived, Kind.SYMLINK, status, link=target))
 
     def _add_file(self, folder: int, name: str, archived: str) -> None:
         try:
             descriptor = os.open(name, _FILE, dir_fd=folder)
         except OSError as err:
-            if err.errno in _GONE:
+            if err.errno in GONE:
                 return
-            if err.errno in _REPLACED:
+            if err.errno in REPLACED:
                 self.packed.left_out += 1
                 return
-            raise _unreadable(archived, err) from err
+            raise unreadable(archived, err) from err
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -178,7 +175,7 @@ class Packer:
             if first != archived:
                 self._put(_member(archived, Kind.HARDLINK, status, link=first))
                 return
-            self._put(_member(archived, Kind.FILE, status))
+            self._put(self._member(archived, Kind.FILE, status, descriptor))
             self._copy(descriptor, status.st_size, archived)
         finally:
             os.close(descriptor)
@@ -190,7 +187,7 @@ class Packer:
             try:
                 count = os.readv(descriptor, (view,))
             except OSError as err:
-                raise _unreadable(archived, err) from err
+                raise unreadable(archived, err) from err
             self._work.advance(count)
             return count
 
@@ -204,6 +201,14 @@ class Packer:
         self._pad(size)
         self.packed.files += 1
 
+    def _member(self, name: str, kind: Kind, status: os.stat_result, descriptor: int) -> Member:
+        member = _member(name, kind, status)
+        found = _attributes_of(descriptor, name)
+        if found and sum(len(key) + len(value) for key, value in found) > MAX_ATTRIBUTES:
+            self.packed.left_out += 1
+            return member
+        return attrs.evolve(member, attributes=found) if found else member
+
     def _put(self, member: Member) -> None:
         self._out.write(header(member))
         if self._heard is not None:
@@ -212,71 +217,6 @@ class Packer:
     def _pad(self, size: int) -> None:
         if size % BLOCK:
             self._out.write(bytes(padded(size) - size))
-
-
-class _Walk:
-    """Goes through a folder without ever following a link: each folder is opened from the one above it.
-
-    Yields (descriptor of the folder, name in it, path below the root, status), a folder before what is in it. Takes
-    over the descriptor `root`.
-
-    What can't be read back is passed over and counted: whoever may write here could otherwise spoil the whole archive.
-    That bounds how many folders are open at once, too.
-    """
-
-    def __init__(self, root: int, tree: Tree) -> None:
-        self._tree = tree
-        self.beyond = 0
-        self.example = ""
-        self._open: list[tuple[int, str, Iterator[os.DirEntry[str]]]] = []
-        self._enter(root, "")
-
-    def __iter__(self) -> Iterator[tuple[int, str, str, os.stat_result]]:
-        while self._open:
-            folder, prefix, entries = self._open[-1]
-            name = _next_name(entries, prefix)
-            if name is None:
-                os.close(folder)
-                self._open.pop()
-                continue
-            path = prefix + name
-            if self._tree.exclude(path):
-                continue
-            if not can_be_read(f"{self._tree.name}/{path}"):
-                self.example = self.example or path
-                self.beyond += 1
-                continue
-            try:
-                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                if stat.S_ISDIR(status.st_mode):
-                    self._enter(os.open(name, _FOLDER, dir_fd=folder), f"{path}/")
-            except OSError as err:
-                if err.errno in (*_GONE, *_REPLACED):
-                    continue
-                raise _unreadable(path, err) from err
-            yield folder, name, path, status
-
-    def _enter(self, folder: int, prefix: str) -> None:
-        try:
-            entries = os.scandir(folder)
-        except OSError as err:
-            os.close(folder)
-            raise _unreadable(prefix or ".", err) from err
-        self._open.append((folder, prefix, entries))
-
-    def close(self) -> None:
-        while self._open:
-            folder, _, entries = self._open.pop()
-            entries.close()  # type: ignore[attr-defined]  # what scandir returns has it
-            os.close(folder)
-
-
-def _next_name(entries: Iterator[os.DirEntry[str]], prefix: str) -> str | None:
-    try:
-        entry = next(entries, None)
-    except OSError as err:
-        raise _unreadable(prefix or ".", err) from err
-    return entry.name if entry is not None else None
 
 
 @attrs.frozen
@@ -305,7 +245,7 @@ def measure(content: Content, work: Work) -> Extent:
     except OSError:
         return Extent()
     files = size = 0
-    with suppress(SourceUnreadable), closing(_Walk(root, content)) as walk:
+    with suppress(SourceUnreadable), closing(TreeWalk(root, content.name, content.exclude)) as walk:
         for _, _, _, status in walk:
             work.check()
             if stat.S_ISREG(status.st_mode):
@@ -314,11 +254,19 @@ def measure(content: Content, work: Work) -> Extent:
     return Extent(files, size)
 
 
+def _attributes_of(descriptor: int, name: str) -> tuple[tuple[str, bytes], ...]:
+    """Return the attributes that users gave to what is open."""
+    try:
+        keys = [key for key in os.listxattr(descriptor) if key.startswith(OF_USERS) and key.isprintable()]
+        return tuple((key, os.getxattr(descriptor, key)) for key in keys)
+    except OSError as err:
+        if err.errno in (errno.ENOTSUP, errno.ENODATA, errno.ENOSYS):
+            # The file system has none, or one has just gone.
+            return ()
+        raise unreadable(name, err) from err
+
+
 def _member(name: str, kind: Kind, status: os.stat_result, *, link: str = "") -> Member:
     size = status.st_size if kind is Kind.FILE else 0
     mode = stat.S_IMODE(status.st_mode)
     return Member(name, kind, size, mode, status.st_uid, status.st_gid, status.st_mtime_ns, link)
-
-
-def _unreadable(path: str, err: OSError) -> SourceUnreadable:
-    return SourceUnreadable(f"{shown(path)} can't be read: {err.strerror}")

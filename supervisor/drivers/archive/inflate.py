@@ -8,12 +8,14 @@ from typing import Final
 
 from isal import igzip_lib, isal_zlib
 
-from supervisor.errors import ArchiveDamaged
+from supervisor.errors import ArchiveDamaged, ArchiveRefused
 
 MAGIC: Final = b"\x1f\x8b\x08"
 PIECE: Final = 1024 * 1024
 _FIXED_LENGTH: Final = 10
 _MAX_HEADER: Final = 128 * 1024
+_MAX_SMALL_MEMBERS: Final = 1000
+_SMALL_MEMBER: Final = 1024
 _TEXT, _CHECKSUM, _EXTRA, _NAME, _COMMENT = 1, 2, 4, 8, 16
 _TRAILER = struct.Struct("<II")
 # Its type stub calls the class an instance.
@@ -60,15 +62,22 @@ def inflated(chunks: Iterator[bytes], *, checked: bool) -> Iterator[bytes]:
 
     Raises:
         ArchiveDamaged: it is cut off, altered, or no gzip stream.
+        ArchiveRefused: it is in so many pieces that it could only be meant to keep us busy.
     """
     feed = _Feed(chunks)
+    size = count = 0
     while True:
         _pass_header(feed)
-        yield from _member(feed, checked=checked)
+        for piece in _member(feed, checked=checked):
+            size += len(piece)
+            yield piece
         if not checked:
             return
         if not _another(feed):
             return
+        count += 1
+        if count > _MAX_SMALL_MEMBERS and size < count * _SMALL_MEMBER:
+            raise ArchiveRefused("The archive is compressed in more pieces than anything that it holds")
 
 
 def _another(feed: _Feed) -> bool:

@@ -11,12 +11,13 @@ from typing import Final
 import attrs
 from nacl import bindings as sodium
 
-from supervisor.errors import ArchiveDamaged, WrongPassword
+from supervisor.errors import ArchiveDamaged, ArchiveRefused, WrongPassword
 
 MAGIC: Final = b"SecureTar"
 BLOCK: Final = 16
 SALT_LENGTH: Final = 16
 _COMMON = struct.Struct(">9sB6xQ8x")
+MAX_ROOTS: Final = 64
 _ROUNDS: Final = 100
 _PERSON: Final = b"SecureTarv3".ljust(16, b"\0")
 
@@ -143,6 +144,7 @@ class Keyring:
 
         Raises:
             WrongPassword: it was encrypted with another password.
+            ArchiveRefused: it wants yet another of the costly keys.
         """
         root = self._root(header.root_salt)
         if not hmac.compare_digest(derived_key(root, header.validation_salt), header.validation_key):
@@ -159,8 +161,8 @@ class Keyring:
 
     def _root(self, salt: bytes) -> bytes:
         if salt not in self._roots:
-            if len(self._roots) > 64:
+            if len(self._roots) >= MAX_ROOTS:
                 # Every file of one backup has the same; a backup that asks for more wants to keep us busy.
-                self._roots.clear()
+                raise ArchiveRefused("The parts of the backup are encrypted in too many different ways")
             self._roots[salt] = root_key(self._password, salt)
         return self._roots[salt]

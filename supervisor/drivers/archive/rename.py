@@ -1,15 +1,18 @@
-"""A tar stream whose members get other names while it passes by; all else of it stays as it is."""
+"""A tar stream whose members get other names, and come under the rules, while it passes by."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
+from supervisor.drivers.archive.rules import Rules
 from supervisor.drivers.archive.tar import BLOCK, end_mark, extension_size, padded, rename_header
 from supervisor.errors import ArchiveDamaged
 
 _ZEROS: Final = bytes(BLOCK)
 _PIECE: Final = 256 * 1024
+
+Parts = tuple[str, ...]
 
 
 class _Feed:
@@ -39,11 +42,16 @@ class _Feed:
         return bytes(taken)
 
 
-async def renamed(blocks: AsyncIterator[bytes], name: Callable[[str], str]) -> AsyncIterator[bytes]:
+async def renamed(
+    blocks: AsyncIterator[bytes], name: Callable[[str], str], rules: Rules, place: Callable[[str], Parts]
+) -> AsyncIterator[bytes]:
     """Yield the archive with `name` of each member's name; no more than a header and a block are held.
 
+    `place` tells where a new name lies in its part, which is what the rules go by.
+
     Raises:
-        ArchiveDamaged, ArchiveRefused: it is no tar archive, or one beyond measure.
+        ArchiveDamaged: it is no tar archive.
+        ArchiveRefused: it holds what the rules forbid, or is beyond measure.
     """
     feed = _Feed(blocks)
     written = 0
@@ -56,9 +64,13 @@ async def renamed(blocks: AsyncIterator[bytes], name: Callable[[str], str]) -> A
             content = await feed.take(padded(extension))
             block = await feed.take(BLOCK)
             head += content + block
-        head, size = rename_header(head, name)
+        head, member = rename_header(head, name, rules.mode)
+        missing = padded(member.size)
+        if not rules.allows(member, place(member.name)):
+            while missing:
+                missing -= len(await feed.take(min(missing, _PIECE)))
+            continue
         pending += head
-        missing = padded(size)
         while missing or len(pending) >= _PIECE:
             if len(pending) >= _PIECE:
                 written += len(pending)

@@ -25,6 +25,7 @@ MAX_EXTENSIONS: Final = 8
 MAX_SIZE: Final = 2**60
 MAX_ID: Final = 2**32 - 2
 MAX_SECONDS: Final = 2**34
+MAX_ATTRIBUTES: Final = 256 * 1024
 _ZEROS: Final = bytes(BLOCK)
 
 
@@ -52,7 +53,10 @@ _KINDS: Final[dict[bytes, Kind]] = {
 
 @attrs.frozen
 class Member:
-    """One member as its headers tell it. `mtime` is in nanoseconds; `size` counts only for files."""
+    """One member as its headers tell it. `mtime` is in nanoseconds; `size` counts only for files.
+
+    `attributes` are the extended ones of users (`user.…`). Those of the system give privileges, and are not saved.
+    """
 
     name: str
     kind: Kind
@@ -62,6 +66,7 @@ class Member:
     gid: int = 0
     mtime: int = 0
     link: str = ""
+    attributes: tuple[tuple[str, bytes], ...] = ()
 
 
 class Source(Protocol):
@@ -208,6 +213,22 @@ def _member(info: tarfile.TarInfo, records: dict[str, str]) -> Member:
         gid=_number(name, records, "gid", info.gid, MAX_ID),
         mtime=mtime,
         link=records.get("linkpath", info.linkname),
+        attributes=_attributes(records) if kind in (Kind.FILE, Kind.FOLDER) else (),
+    )
+
+
+# As star, GNU tar and bsdtar write them, an equals sign in a name in disguise; some have more spellings.
+_ATTRIBUTE: Final = "SCHILY.xattr."
+_OTHER_ATTRIBUTES: Final = (_ATTRIBUTE, "LIBARCHIVE.xattr.", "RHT.security.")
+OF_USERS: Final = "user."
+
+
+def _attributes(records: dict[str, str]) -> tuple[tuple[str, bytes], ...]:
+    own = f"{_ATTRIBUTE}{OF_USERS}"
+    return tuple(
+        (key.removeprefix(_ATTRIBUTE).replace("%3D", "=").replace("%25", "%"), value.encode("utf-8", "surrogateescape"))
+        for key, value in records.items()
+        if key.startswith(own) and key != own and key.isprintable()
     )
 
 
@@ -264,8 +285,8 @@ def extension_size(block: bytes) -> int | None:
     return info.size
 
 
-def rename_header(headers: bytes, name: Callable[[str], str]) -> tuple[bytes, int]:
-    """Give a member another name: return its new headers, with all that the old ones say, and its content's size.
+def rename_header(headers: bytes, name: Callable[[str], str], mode: Callable[[Member], int]) -> tuple[bytes, Member]:
+    """Give a member another name and other permissions: return its new headers, with all else that the old ones say.
 
     Raises:
         ArchiveDamaged, ArchiveRefused: as `members`.
@@ -274,13 +295,15 @@ def rename_header(headers: bytes, name: Callable[[str], str]) -> tuple[bytes, in
     while (info := _decoded(source.take(BLOCK))).type in _EXTENSIONS:
         _extend(extension, info, source)
     records = extension.records
-    size = _member(info, records).size
+    member = _member(info, records)
     info.name = name(records.pop("path", info.name))
     info.linkname = records.pop("linkpath", info.linkname)
     if info.type == tarfile.LNKTYPE:
         info.linkname = name(info.linkname)
-    info.pax_headers = records
-    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"), size
+    member = attrs.evolve(member, name=info.name, link=info.linkname)
+    info.mode = mode(member)
+    info.pax_headers = {k: v for k, v in records.items() if not k.startswith(_OTHER_ATTRIBUTES)} | _written(member)
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"), member
 
 
 _TYPES: Final[dict[Kind, bytes]] = {
@@ -302,9 +325,18 @@ def header(member: Member) -> bytes:
     info.linkname = member.link
     seconds, fraction = divmod(member.mtime, NANOSECOND)
     info.mtime = seconds
+    info.pax_headers = _written(member)
     if fraction:
-        info.pax_headers = {"mtime": f"{Decimal(member.mtime) / NANOSECOND:f}"}
+        info.pax_headers["mtime"] = f"{Decimal(member.mtime) / NANOSECOND:f}"
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def _written(member: Member) -> dict[str, str]:
+    """Return the records of a member's attributes."""
+    return {
+        _ATTRIBUTE + key.replace("%", "%25").replace("=", "%3D"): value.decode("utf-8", "surrogateescape")
+        for key, value in member.attributes
+    }
 
 
 def end_mark(written: int) -> bytes:

@@ -28,12 +28,17 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HOLE: Final = 64 * 1024
 _ZEROS: Final = memoryview(bytes(PIECE))
 MAX_KEPT: Final = 16 * 1024 * 1024
+# The file system has no attributes, none so long, or no room for so many at one file.
+_NOT_TAKEN: Final = (errno.ENOTSUP, errno.EPERM, errno.E2BIG, errno.ERANGE, errno.ENOSPC, errno.ENOSYS, errno.EINVAL)
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @attrs.define
 class Unpacked:
-    """What an inner archive held. `left_out` counts pipes and links that the rules don't want."""
+    """What an inner archive held. `left_out` counts pipes and links that the rules don't want.
+
+    It also counts attributes that the file system does not take.
+    """
 
     files: int = 0
     size: int = 0
@@ -104,6 +109,7 @@ def unpack(part: Inner, keyring: Keyring | None, target: Path, rules: Rules, wor
                 place.put(member, parts, stream)
             else:
                 stream.skip(padded(member.size))
+    found.left_out += place.left_out
     return found
 
 
@@ -144,6 +150,7 @@ class _Place:
         self._rules = rules
         self._path: list[_Open] = []
         self._owners = os.geteuid() == 0
+        self.left_out = 0
 
     def __enter__(self) -> Self:
         root = os.open(self._target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -216,6 +223,13 @@ class _Place:
         if self._owners:
             os.fchown(descriptor, member.uid, member.gid)
         os.fchmod(descriptor, self._rules.mode(member))
+        for key, value in member.attributes:
+            try:
+                os.setxattr(descriptor, key, value)
+            except OSError as err:
+                if err.errno not in _NOT_TAKEN:
+                    raise
+                self.left_out += 1
         os.utime(descriptor, ns=(member.mtime, member.mtime))
 
     def _write(self, folder: int, name: str, member: Member, stream: PlainStream) -> None:

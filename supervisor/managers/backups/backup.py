@@ -89,5 +89,5 @@ class Backup:
         name = self.copies[location].path.name
         if name != f"{self.slug}.tar":
             return name
-        readable = re.sub(r"[^A-Za-z0-9]+", "_", self.metadata.name).strip("_")
-        return f"{readable or self.slug}.tar"
+        readable = re.sub(r"[^A-Za-z0-9]+", "_", self.metadata.name)
+        return name if not readable.strip("_") else f"{readable}.tar"

@@ -159,12 +159,13 @@ class BackupManager:
         async with self._jobs.run(
             f"backup_manager_{kind}_restore", reference=slug, conditions=RESTORE_CONDITIONS, lock=LOCK, keep=True
         ) as job:
-            wanted = self._restoring.wanted(backup, wanted)
+            wanted = self._restoring.filled(backup, wanted)
             if not default_location and location not in backup.copies:
                 raise BackupInvalidError(f"Backup {slug} does not exist in {location or LOCAL_ATTRIBUTE}")
             place = backup.location if default_location else location
             copy = backup.copies[place]
             opening = await self._opening(backup, place, copy, password, wanted)
+            self._restoring.check(backup, wanted)
             job.validated()
             async with self.freezer.frozen():
                 await self._restoring.restore(backup, opening, wanted, job)

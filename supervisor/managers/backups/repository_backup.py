@@ -109,7 +109,19 @@ def _join(folder: str, inner: str) -> str:
     return f"{folder.rstrip('/')}/{inner}" if inner else folder
 
 
-_ABSOLUTE: Final = vol.All(str, vol.Match(r"^/"))
+def _root_name(value: Any) -> str:
+    """Check the name that something gets in its part: whoever wrote the repository must not lead us elsewhere by it."""
+    if not isinstance(value, str) or not value or value == ".." or "/" in value or "\0" in value:
+        raise vol.Invalid("expected a name without slashes")
+    return value
+
+
+def _absolute(value: Any) -> str:
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value or ".." in value.split("/"):
+        raise vol.Invalid("expected an absolute path that does not climb")
+    return value
+
+
 _DESCRIPTION: Final = vol.Schema(
     {
         vol.Required("backup"): vol.Schema(
@@ -120,7 +132,7 @@ _DESCRIPTION: Final = vol.Schema(
             str: vol.Schema(
                 {
                     vol.Required("snapshot"): vol.Any(None, vol.All(str, vol.Match(r"^[0-9a-f]{8,64}$"))),
-                    vol.Required("roots"): {str: _ABSOLUTE},
+                    vol.Required("roots"): vol.Schema({_root_name: _absolute}),
                     vol.Optional("size", default=0): vol.All(int, vol.Range(0)),
                 },
                 extra=vol.REMOVE_EXTRA,

@@ -35,7 +35,7 @@ from .repository_backup import HERE, KeptPart, Part, RepositoryBackup, Root
 from .repository_contents import RepositoryContents, tell
 from .repository_record import PREFIX
 from .repository_writer import RepositoryWriter
-from .saving import Draft
+from .saving import Draft, tell_left_out
 from .settings import Verdict
 from .sources import Source
 
@@ -90,7 +90,7 @@ class RepositoryDraft(Draft):
         if isinstance(stored, SupervisorError):
             raise BackupError(str(stored)) from stored
         self._done += stored.size
-        return Written(stored.size, stored.size, Packed())
+        return Written(stored.size, stored.size, self.writer.packed[part.name])
 
     async def finish(self) -> None:
         """Save what was put off, and make all of it a backup.
@@ -105,6 +105,7 @@ class RepositoryDraft(Draft):
         except OSError as err:
             raise BackupFatalIOError(f"The description of the backup can't be written: {err.strerror}") from err
         for name, one in stored.items():
+            tell_left_out(name, self.writer.packed[name], self.job)
             if isinstance(one, SupervisorError):
                 _LOGGER.error("%s is not in backup %s: %s", name, self.metadata.slug, one)
                 self.job.errors.append(JobError.of(one, self.job.current_stage))

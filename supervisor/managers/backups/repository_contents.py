@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import stat
@@ -13,18 +14,25 @@ from pathlib import Path
 
 import attrs
 
+from supervisor.drivers.archive.names import parts_of
 from supervisor.drivers.archive.rename import renamed
+from supervisor.drivers.archive.restored import subdue
+from supervisor.drivers.archive.rules import Rules
+from supervisor.drivers.archive.tar import Kind, Member
 from supervisor.drivers.folder import remove_tree
 from supervisor.drivers.snapshot_engine import Entry, EntryKind, Progress, SnapshotEngine
 from supervisor.errors import BACKUP_PATH_NOT_FOUND, BackupError, Invalid
 from supervisor.jobs import Job, JobManager
 from supervisor.paths import DataPaths
 
-from .browsing import Browsable
+from .archive_files import rules_of
+from .browsing import Browsable, split_path
 from .path_restore import live_place, restore_path
 from .repositories import Repository, RepositoryManager
 from .repository_backup import HERE, KeptPart
 from .repository_browser import found, listed
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -41,10 +49,12 @@ class RepositoryContents:
     ) -> None:
         """Restore a part of a backup into the empty folder `target`, each root under its own name.
 
+        The rules are those of archives: whoever knows the password may have written anything into the repository.
         The job of that shows how far it is; `heard` hears of it, too.
 
         Raises:
             NotFound: there is no such repository, backup or part.
+            ArchiveRefused: it holds what the rules forbid.
             SupervisorError: it can't be read; then `target` holds an unknown share of it.
         """
         kept = self._manager.get(name).backup(slug).part(part)
@@ -63,24 +73,31 @@ class RepositoryContents:
                 own = await asyncio.to_thread(_arrange, kept, inside, target)
             finally:
                 await asyncio.shield(asyncio.to_thread(remove_tree, inside))
+            rules = rules_of(part)
+            if left_out := await asyncio.to_thread(subdue, target, rules):
+                _LOGGER.warning("%s: %d of what backup %s holds of it is left out", part, left_out, slug)
             if own is not None:
-                await asyncio.to_thread(_give, target, own)
+                await asyncio.to_thread(_give, target, own, rules)
 
     async def fetch_path(self, name: str, slug: str, path: str, target: Path) -> Path:
         """Restore one file or folder (`part/path`) below the empty folder `target`; return where it is now.
 
         Raises:
             Invalid, NotFound: there is no such path in the backup.
+            ArchiveRefused: it is, or holds, what the rules of archives forbid.
             SupervisorError: it can't be read.
         """
-        kept, _, inside = self._manager.get(name).backup(slug).locate(path)
+        backup = self._manager.get(name).backup(slug)
+        kept, _, inside = backup.locate(path)
+        part, within = split_path(path)
         async with self._manager.work(name, "backup_repository_fetch", reference=slug, cancellable=True) as (_, access):
-            told = partial(tell, self._jobs.current)
+            entry = await found(self._engine, access, backup, path)
+            told = partial(tell, self._jobs.current, total=entry.size if entry.kind is EntryKind.FILE else None)
             await self._engine.restore(access, kept.snapshot, [inside], target, told)
-        found = target / inside.lstrip("/")
-        if not await asyncio.to_thread(_is_there, found):
+        place = await asyncio.to_thread(_only, target, inside, within, rules_of(part))
+        if place is None:
             raise BACKUP_PATH_NOT_FOUND(slug=slug, path=path)
-        return found
+        return place
 
     def of(self, name: str, slug: str) -> Browsable:
         """Return a backup for those who don't care which kind it is of."""
@@ -129,8 +146,11 @@ class RepositoryContents:
             if entry.kind is EntryKind.FILE:
                 yield blocks
             else:
+                part, within = split_path(path)
                 own = path.rstrip("/").rpartition("/")[2]
-                yield renamed(blocks, partial(_own_name, inside.strip("/"), own))
+                yield renamed(
+                    blocks, partial(_own_name, inside.strip("/"), own), rules_of(part), partial(_in_part, within)
+                )
 
 
 @attrs.frozen
@@ -159,6 +179,12 @@ def _own_name(base: str, own: str, name: str) -> str:
     return own + name.removeprefix(base)
 
 
+def _in_part(within: str, name: str) -> tuple[str, ...]:
+    """Return where in its part something lies that has this name in an archive of the folder `within`."""
+    parts = parts_of(name)
+    return (*within.split("/")[:-1], *parts) if within else parts[1:]
+
+
 def tell(job: Job | None, progress: Progress, total: int | None = None) -> None:
     """Put the engine's progress into a job; `total` bytes count where the engine does not know."""
     total = progress.total or total
@@ -175,31 +201,53 @@ def _is_there(path: Path) -> bool:
     return True
 
 
+def _place(restored: Path, path: str) -> Path:
+    """Return where the engine put what has this path in the snapshot.
+
+    Somebody else may have written the repository: a link on the way there is not followed.
+    """
+    place = restored / path.lstrip("/")
+    if place.parent.resolve() != (restored.resolve() / path.lstrip("/")).parent:
+        raise BackupError(f"{path} in the backup lies behind a link")
+    return place
+
+
+def _only(target: Path, path: str, within: str, rules: Rules) -> Path | None:
+    """Bring the only thing that was restored under the rules; `within` is its path in its part. Blocking."""
+    found = _place(target, path)
+    if not _is_there(found):
+        return None
+    if within:
+        subdue(found.parent, rules, inside=tuple(within.split("/"))[:-1])
+    else:
+        subdue(found, rules)
+    return found if _is_there(found) else None
+
+
 def _arrange(kept: KeptPart, inside: Path, target: Path) -> os.stat_result | None:
     """Move what was restored under its absolute paths to where the part has it; return what the part's own root was.
 
     Blocking.
     """
     own = None
+    places = {name: _place(inside, path) for name, path in kept.roots.items()}
     # The part's own content first: what has a name of its own lies in the same folder.
-    for name in sorted(kept.roots, key=lambda name: name != HERE):
-        source = inside / kept.roots[name].lstrip("/")
+    for name, source in sorted(places.items(), key=lambda pair: pair[0] != HERE):
         if not _is_there(source):
             continue
         if name != HERE:
             source.rename(target / name)
             continue
-        if source.resolve() != inside.resolve() / kept.roots[name].lstrip("/"):
-            # Somebody else may have written the repository: a link in the place of the folder is not followed.
-            raise BackupError(f"{kept.roots[name]} in the backup is a link and no folder")
-        own = source.stat()
+        own = source.lstat()
+        if not stat.S_ISDIR(own.st_mode):
+            raise BackupError(f"{kept.roots[name]} in the backup is no folder")
         for entry in sorted(source.iterdir()):
             entry.rename(target / entry.name)
     return own
 
 
-def _give(folder: Path, wanted: os.stat_result) -> None:
+def _give(folder: Path, wanted: os.stat_result, rules: Rules) -> None:
     """Give the folder the owner, the mode and the times of another one. Blocking."""
     os.chown(folder, wanted.st_uid, wanted.st_gid)
-    folder.chmod(stat.S_IMODE(wanted.st_mode))
+    folder.chmod(rules.mode(Member(".", Kind.FOLDER, mode=stat.S_IMODE(wanted.st_mode))))
     os.utime(folder, ns=(wanted.st_atime_ns, wanted.st_mtime_ns))

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import attrs
 
+from supervisor.drivers.archive.content import Packed
+from supervisor.drivers.archive.names import can_be_read, shown
 from supervisor.drivers.folder import remove_tree
 from supervisor.drivers.snapshot_engine import (
     OnProgress,
@@ -51,7 +53,7 @@ class RepositoryWriter:
     """Used for one backup and then left. `stage` is a folder of ours for what exists only in memory.
 
     `known` are the snapshots of the repository: what did not change since the most similar one is not read again.
-    `made` are those of this run.
+    `made` are those of this run. `packed` tells of each part what is left out of it.
     """
 
     _engine: SnapshotEngine
@@ -60,6 +62,7 @@ class RepositoryWriter:
     _stage: Path
     _known: Sequence[Snapshot]
     made: list[str] = attrs.field(factory=list, init=False)
+    packed: dict[str, Packed] = attrs.field(factory=dict, init=False)
     _kept: dict[str, KeptPart] = attrs.field(factory=dict, init=False)
 
     async def store(self, parts: Sequence[Part], on_progress: OnProgress) -> Stored:
@@ -126,8 +129,9 @@ class RepositoryWriter:
                 (folder / name).mkdir(exist_ok=True)
             for name, content in part.texts.items():
                 write_atomic(folder / name, content)
+        packed = self.packed[part.name] = Packed()
         for root in part.roots:
-            size += _survey(root, excluded)
+            size += _survey(root, excluded, packed)
         return _Prepared(KeptPart("", roots, size), excluded)
 
     async def _backup(
@@ -178,8 +182,10 @@ def _is_below(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 
-def _survey(root: Root, excluded: list[Path]) -> int:
-    """Return how many bytes there are; add to `excluded` what stays out: also what is no file, folder or link.
+def _survey(root: Root, excluded: list[Path], packed: Packed) -> int:
+    """Return how many bytes there are; add to `excluded` what stays out.
+
+    That is also what is no file, folder or link, and what no restore would take; `packed` counts those.
 
     Raises:
         OSError: the root itself can't be looked at; what can't be read below it the engine will tell.
@@ -196,6 +202,10 @@ def _survey(root: Root, excluded: list[Path]) -> int:
                 below = f"{inner}{entry.name}"
                 if _stays_out(entry, below, root.exclude):
                     excluded.append(Path(entry.path))
+                elif not can_be_read(f"{root.name}/{below}"):
+                    excluded.append(Path(entry.path))
+                    packed.example = packed.example or shown(below)
+                    packed.beyond += 1
                 elif entry.is_dir(follow_symlinks=False):
                     pending.append((entry.path, f"{below}/"))
                 elif entry.is_file(follow_symlinks=False):

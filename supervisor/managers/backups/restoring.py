@@ -38,7 +38,7 @@ from .backup import Backup, Copy
 from .contents import CORE, SUPERVISOR, folder_path
 from .core_data import settings_file
 from .exclusions import DATABASE_PATTERNS, anchored
-from .metadata import Metadata
+from .metadata import BackupType, Metadata
 from .opening import NOT_OPENED, check_opens
 from .progress import ByteProgress
 from .quiet import Quiet
@@ -110,21 +110,30 @@ class Restoring:
     _quiet: Quiet
     _version: Callable[[], str]
 
-    def wanted(self, backup: Backup, wanted: Wanted) -> Wanted:
-        """Check a wish against what the backup holds; a full one is filled in.
+    def filled(self, backup: Backup, wanted: Wanted) -> Wanted:
+        """Say of a wish for everything what that is.
+
+        Raises:
+            BackupInvalidError: the backup never held everything.
+        """
+        metadata = backup.metadata
+        if not wanted.full:
+            return wanted
+        if metadata.type is not BackupType.FULL:
+            raise BackupInvalidError(f"{backup.slug} is only a partial backup!")
+        addons = tuple(addon.slug for addon in metadata.addons)
+        return attrs.evolve(
+            wanted, homeassistant=metadata.homeassistant is not None, addons=addons, folders=metadata.folders
+        )
+
+    def check(self, backup: Backup, wanted: Wanted) -> None:
+        """Check a wish against what the backup holds and who made it.
 
         Raises:
             BackupInvalidError: it can't be fulfilled.
         """
         metadata = backup.metadata
-        if wanted.full:
-            if metadata.type.value != "full":
-                raise BackupInvalidError(f"{backup.slug} is only a partial backup!")
-            addons = tuple(addon.slug for addon in metadata.addons)
-            wanted = attrs.evolve(
-                wanted, homeassistant=metadata.homeassistant is not None, addons=addons, folders=metadata.folders
-            )
-        elif wanted.homeassistant and metadata.homeassistant is None:
+        if wanted.homeassistant and metadata.homeassistant is None:
             raise BackupInvalidError("No Home Assistant Core data inside the backup")
         made, running = AwesomeVersion(metadata.supervisor_version), AwesomeVersion(self._version())
         if made.valid and running.valid and made > running:
@@ -132,7 +141,6 @@ class Restoring:
                 f"Backup was made on supervisor version {made}, can't restore on {running}. "
                 "Must update supervisor first."
             )
-        return wanted
 
     async def check_password(self, backup: Backup, copy: Copy, keyring: Keyring | None, wanted: Wanted) -> None:
         """Make sure that the backup opens. Where a part does not that would end the restore, it is not begun.
@@ -189,7 +197,10 @@ class Restoring:
                     await self._each(run, group, "backup_folder_restore", folder, self._folder)
         if wanted.homeassistant:
             job.stage("home_assistant")
-            async with self._jobs.run("backup_restore_homeassistant", reference=slug, keep=True):
+            async with (
+                self._jobs.run("backup_restore_homeassistant", reference=slug, keep=True),
+                self._jobs.run("home_assistant_module_restore"),
+            ):
                 await self._core(run)
         if wanted.full and not run.failed:
             job.stage("remove_delta_addons")
@@ -419,10 +430,13 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 
 def _take_over(file: Path, saved: dict[str, Any]) -> None:
-    """Take over what a restore may change of Core's settings; there have to be some."""
+    """Take over what a restore may change of Core's settings; on a new machine there are none yet."""
     try:
         present = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+    except FileNotFoundError:
+        present = {}
+    except ValueError as err:
+        _LOGGER.warning("Home Assistant's settings make no sense here and stay as they are: %s", err)
         return
     if saved and isinstance(present, dict):
         write_atomic(file, json.dumps({**present, **saved}, indent=2).encode())

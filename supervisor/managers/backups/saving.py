@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from supervisor.const import MIB
+from supervisor.drivers.archive.content import Packed
 from supervisor.drivers.archive.work import Work, in_thread
 from supervisor.drivers.archive.writer import ArchiveWriter, Written
 from supervisor.drivers.docker.engine import Engine
@@ -88,11 +89,12 @@ class Saving:
         async with self._jobs.run("backup_store_homeassistant", reference=draft.metadata.slug, keep=True) as job:
             begun = await self._core_hooks.begin()
             try:
-                written = await draft.write(self._contents.core(core, exclude_database=exclude_database))
+                async with self._jobs.run("home_assistant_module_backup"):
+                    written = await draft.write(self._contents.core(core, exclude_database=exclude_database))
             finally:
                 if begun:
                     await asyncio.shield(self._core_hooks.end())
-            _tell_left_out("Home Assistant", written, job)
+            tell_left_out("Home Assistant", written.packed, job)
         saved = SavedCore(core.version, exclude_database, _mib(written))
         draft.metadata = attrs.evolve(draft.metadata, homeassistant=saved)
 
@@ -123,7 +125,7 @@ class Saving:
                     await asyncio.to_thread(image.unlink, missing_ok=True)
                 if begun:
                     await asyncio.shield(self._wake(draft, addon, saving))
-        _tell_left_out(addon.slug, written, saving)
+        tell_left_out(addon.slug, written.packed, saving)
         imageless = addon.manifest.needs_build and image is None
         saved = SavedAddon(addon.slug, addon.name, version, _mib(written), imageless=imageless)
         draft.metadata = attrs.evolve(draft.metadata, addons=(*draft.metadata.addons, saved))
@@ -173,7 +175,7 @@ class Saving:
             raise
         except BackupError as err:
             raise BackupError(f"Can't backup folder {name}: {err}") from err
-        _tell_left_out(name, written, saving)
+        tell_left_out(name, written.packed, saving)
         draft.metadata = attrs.evolve(draft.metadata, folders=(*draft.metadata.folders, name))
 
     async def own(self, draft: Draft) -> None:
@@ -184,9 +186,8 @@ class Saving:
                 await draft.write(item)
 
 
-def _tell_left_out(what: str, written: Written, job: Job) -> None:
+def tell_left_out(what: str, packed: Packed, job: Job) -> None:
     """Put on the job of an item that not all of it is saved."""
-    packed = written.packed
     if packed.beyond:
         err = BackupError(
             f"{what}: {packed.beyond} files or folders are not in the backup, for they lie deeper or have longer paths "
