@@ -12,7 +12,9 @@ from test_backup_catalogue import House, house
 
 from supervisor.events import EventBus
 from supervisor.managers.backups.backup import CLOUD
+from supervisor.managers.backups.files import BackupFiles
 from supervisor.managers.backups.health import BackupFixups, BackupsCheck
+from supervisor.managers.backups.indexes import Indexes
 from supervisor.managers.backups.manager import BackupManager
 from supervisor.managers.backups.metadata import BackupType, Metadata
 from supervisor.managers.backups.settings import BACKUP_NOTES_SCHEMA, BACKUPS_SCHEMA, BackupSettings
@@ -52,12 +54,13 @@ def stage(house: House, tmp_path: Path) -> Stage:
     )
     resolution = Resolution(bus)
     absent = cast("Any", None)
+    files = BackupFiles(house.catalogue, absent, Indexes(house.paths.backup_indexes), house.jobs, absent, house.paths)
     manager = BackupManager(
         house.catalogue,
         settings,
         absent,
         house.imports,
-        absent,
+        files,
         house.jobs,
         absent,
         absent,
