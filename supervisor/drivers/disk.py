@@ -125,8 +125,11 @@ def lowest_device(number: int, sys: Path = Path("/sys")) -> int:
         below = list((_sysfs(number, sys) / "slaves").glob("*/dev"))
         if len(below) != 1:
             break
-        major, _, minor = below[0].read_text().strip().partition(":")
-        number = os.makedev(int(major), int(minor))
+        try:
+            major, minor = map(int, below[0].read_text().split(":"))
+        except (OSError, ValueError):  # it went away meanwhile
+            break
+        number = os.makedev(major, minor)
     return number
 
 

@@ -17,7 +17,7 @@ from stands.bus_service import BusService, Refusal, Served
 from stands.os_agent import OsAgent
 from stands.udisks import NAME, ROOT, UDisks
 from supervisor.drivers.dbus import SystemBus
-from supervisor.drivers.dbus.declaration import NOTHING, method
+from supervisor.drivers.dbus.declaration import BOOL, NOTHING, STRING, method
 from supervisor.drivers.dbus.os_agent import AgentSystem, DataDisk
 from supervisor.errors import SupervisorError, Unavailable
 from supervisor.events import EventBus
@@ -244,8 +244,9 @@ async def test_whatever_fails_the_data_stays_where_it_is(house: House, step: str
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = method("MarkDataMove", returns=NOTHING, seconds=0.3)
-    monkeypatch.setattr(DataDisk, "mark_data_move", quick)
+    monkeypatch.setattr(DataDisk, "mark_data_move", method("MarkDataMove", returns=NOTHING, seconds=0.3))
+    monkeypatch.setattr(DataDisk, "change_device", method("ChangeDevice", STRING, returns=BOOL, seconds=0.3))
+    monkeypatch.setattr(AgentSystem, "schedule_wipe_device", method("ScheduleWipeDevice", returns=BOOL, seconds=0.3))
 
 
 @pytest.mark.usefixtures("impatient")
@@ -274,6 +275,28 @@ async def test_when_nobody_can_tell_whether_the_move_was_noted_a_boot_finds_noth
     house.room.failing = set()
     await house.manager.move("/dev/sdb")
     assert (house.calls, house.rebooted) == ([["MarkDataMove"]], ["reboot"])
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("house", [{"version": "1.4.0"}], indirect=True)
+async def test_an_agent_of_old_that_does_not_answer_may_move_the_data_all_the_same(house: House) -> None:
+    house.agent.silent = True
+    with pytest.raises(Unavailable, match="Nobody can tell whether the next boot moves the data from /dev/sda1"):
+        await house.manager.move("/dev/sdb")
+    assert (house.agent.calls.count("ChangeDevice"), house.rebooted) == (1, [])
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_wipe_that_nobody_can_tell_of_is_no_plain_failure(house: House) -> None:
+    house.agent.silent = True
+    with pytest.raises(Unavailable, match="the next boot wipes all data"):
+        await house.manager.wipe()
+    assert (house.agent.calls.count("ScheduleWipeDevice"), house.rebooted) == (2, [])
+    wiping = asyncio.create_task(house.manager.wipe())
+    await until(lambda: house.agent.calls.count("ScheduleWipeDevice") == 3)
+    house.agent.silent = False
+    await wiping
+    assert (house.calls, house.rebooted) == ([["ScheduleWipeDevice"]], ["reboot"])
 
 
 async def test_what_could_not_be_undone_is_told(house: House) -> None:

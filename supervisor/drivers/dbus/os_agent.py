@@ -64,7 +64,7 @@ class AgentSystem(Interface):
     interface = "io.hass.os.System"
     default_path = "/io/hass/os/System"
 
-    schedule_wipe_device = method("ScheduleWipeDevice", returns=BOOL)
+    schedule_wipe_device = method("ScheduleWipeDevice", returns=BOOL, seconds=_SLOW_SECONDS)
     migrate_storage_driver = method("MigrateDockerStorageDriver", STRING, returns=NOTHING)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from supervisor.const import MIB
 from supervisor.drivers.block import is_claimed
@@ -21,6 +22,8 @@ from supervisor.model.version import at_least
 from .disk import EXTERNAL_NAME, OLD_EXTERNAL_NAME, Candidate, Disk, candidates, used_disk
 
 _LOGGER = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # From these versions on the agent reads the device anew on demand, and leaves the preparation of the new disk to us.
 RELOADS: Final = "1.2.0"
@@ -125,7 +128,12 @@ class DataDiskManager:
         """
         async with self._jobs.run("data_disk_wipe", conditions=_CONDITIONS, lock=_LOCK) as job:
             await self._control.require_reboot()
-            if not await self._system.schedule_wipe_device():
+            try:
+                arranged = await _asked_twice(self._system.schedule_wipe_device)
+            except Unavailable as err:
+                then = "should the agent have arranged it all the same, or do so yet, the next boot wipes all data"
+                raise Unavailable(f"{err}; {then}") from err
+            if not arranged:
                 raise Unavailable(f"The OS agent did not arrange for the data to be wiped; {_SEE_JOURNAL}")
             _LOGGER.warning("All data is wiped with the next boot")
             await self._reboot(job, "All data is wiped with the next boot")
@@ -183,6 +191,10 @@ class DataDiskManager:
         """Have an agent of old do everything; it partitions and formats by itself."""
         try:
             done = await self._data_disk.change_device(target.block.device)
+        except Unavailable as err:
+            raise Unavailable(
+                f"Nobody can tell whether the next boot moves the data from {current.device}: {err}"
+            ) from err
         except SupervisorError as err:
             raise _halted(current, f"the OS agent: {err}") from err
         if not done:
@@ -209,7 +221,7 @@ class DataDiskManager:
             _refuse_smaller(made, current)
             job.stage("mark")
             marking = True
-            await self._mark()
+            await _asked_twice(self._data_disk.mark_data_move)
         except BaseException as err:
             # A refusal is an answer; without any the agent may have done it, or do it yet.
             unknown = marking and (isinstance(err, Unavailable) or not isinstance(err, SupervisorError))
@@ -218,14 +230,6 @@ class DataDiskManager:
             if not isinstance(err, SupervisorError):
                 raise
             raise _halted(current, f"{err}{left}. What was on {target.block.device} is gone") from err
-
-    async def _mark(self) -> None:
-        try:
-            await self._data_disk.mark_data_move()
-        except Timeout as err:
-            # Marking twice is as good as once.
-            _LOGGER.warning("%s; it is asked once more", err)
-            await self._data_disk.mark_data_move()
 
     async def _undo(self, current: BlockDevice, target: Candidate, *, may_be_marked: bool) -> str:
         """Return what could not be put back, as the end of a sentence."""
@@ -254,6 +258,15 @@ class DataDiskManager:
         except SupervisorError as err:
             self._resolution.ask_for_reboot()
             raise Unavailable(f"{what}, but the machine could not be rebooted: {err}") from err
+
+
+async def _asked_twice(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask once more where no answer came: what the agent notes for the next boot may be asked for twice."""
+    try:
+        return await ask()
+    except Timeout as err:
+        _LOGGER.warning("%s; it is asked once more", err)
+        return await ask()
 
 
 def _is_external(block: BlockDevice) -> bool:
