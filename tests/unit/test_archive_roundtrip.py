@@ -348,6 +348,7 @@ def test_a_full_disk_is_told_and_leaves_no_file(source: Path, tmp_path: Path, mo
     with pytest.raises(BackupFatalIOError, match="No space left"):
         pack(tmp_path / "a.tar", [Tree(".", source)])
     assert not (tmp_path / "a.tar").exists()
+    assert "backup-write" not in [thread.name for thread in threading.enumerate()]
 
 
 @pytest.mark.parametrize(("compressed", "encryption"), [(True, None), (False, Encryption.AES)])
@@ -374,6 +375,7 @@ def test_a_disk_that_is_full_at_the_very_end_of_an_item_is_told(
         with pytest.raises(BackupFatalIOError, match="No space left"):
             attempt(room)
         assert not (tmp_path / f"{room}.tar").exists()
+        assert "backup-write" not in [thread.name for thread in threading.enumerate()]
 
 
 @pytest.mark.parametrize("compressed", [True, False])

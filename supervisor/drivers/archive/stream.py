@@ -91,10 +91,13 @@ class BlockWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
-        if kind is None and self._at:
-            self._hand_over()
-        self._filled.put(None)
-        self._thread.join()
+        try:
+            if kind is None and self._at:
+                self._hand_over()
+        finally:
+            # What is handed over may meet a full disk, and the thread with its blocks must not wait for ever.
+            self._filled.put(None)
+            self._thread.join()
         if kind is None and self._problem is not None:
             raise self._problem
 
