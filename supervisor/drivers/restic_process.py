@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from supervisor.const import MIB
-from supervisor.errors import Timeout, Unsupported
+from supervisor.errors import SupervisorError, Timeout, Unsupported
 from supervisor.tasks import finish
 
 _KEPT_ERRORS: Final = 64 * 1024
@@ -77,7 +77,8 @@ async def running(
 
     Whoever leaves the block by an error, or before all of the output was read, ends the program first: politely, so
     that it removes its lock, then by force.
-    `on_written` hears about twice a second how many bytes the program has written in all.
+    `on_written` hears about twice a second how many bytes the program has written in all; what it raises ends the
+    program, and is raised here.
 
     Raises:
         Timeout: it took too long, or neither read nor wrote anything for too long.
@@ -103,13 +104,17 @@ async def running(
     run = Run(process, process.stdout or asyncio.StreamReader())
     errors = asyncio.create_task(run.keep_errors())
     stuck = False
+    refused: SupervisorError | None = None
     try:
         async with asyncio.timeout(patience.whole) as limit:
 
             async def watch() -> None:
-                nonlocal stuck
-                await _until_stuck(run, patience.stuck, on_written)
-                stuck = True
+                nonlocal stuck, refused
+                try:
+                    await _until_stuck(run, patience.stuck, on_written)
+                    stuck = True
+                except SupervisorError as err:
+                    refused = err
                 limit.reschedule(0)
 
             watcher = asyncio.create_task(watch())
@@ -123,6 +128,8 @@ async def running(
         if run.lines.at_eof():
             await errors
     except TimeoutError:
+        if refused is not None:
+            raise refused from None
         if stuck:
             raise Timeout(f"Nothing has moved in the backup repository {name} for {patience.stuck:g} seconds") from None
         raise Timeout(f"The backup repository {name} did not answer in {patience.whole or 0:g} seconds") from None

@@ -13,9 +13,12 @@ import pytest
 from house import Stage, with_repository
 from repository_stage import described, has_attributes, silent
 
+from supervisor.drivers.archive.rules import Limits, Rules
 from supervisor.drivers.snapshot_engine import Selection
 from supervisor.errors import ArchiveRefused, BackupError, NotFound
+from supervisor.managers.backups.progress import ByteProgress
 from supervisor.managers.backups.repositories import RepositoryManager
+from supervisor.managers.backups.repository_backups import RepositorySource
 from supervisor.managers.backups.repository_tags import encode
 
 pytestmark = pytest.mark.timeout(120)
@@ -195,3 +198,19 @@ async def test_what_lies_too_deep_is_left_out_when_it_is_saved_and_when_stranger
     again.mkdir(mode=0o700)
     await stage.contents(manager).fetch("nas", "bbbb2222", "share", again)
     assert described(again / "d").keys() == described(target / "d").keys()
+
+
+async def test_a_part_that_is_larger_than_its_description_says_fills_no_disk(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("supervisor.drivers.restic_process._LOOK_SECONDS", 0.01)
+    with (stage.share / "huge").open("wb") as file:
+        file.truncate(256 * 1024 * 1024)
+    manager = await written(stage, {".": str(stage.share)})
+    backup = manager.get("nas").backups[SLUG]
+    assert backup.parts["share"].size == 1
+    source = RepositorySource(stage.contents(manager), "nas", backup, stage.paths.tmp)
+    async with manager._jobs.run("restore") as job:
+        target, rules, progress = target_of(stage), Rules(limits=Limits(size=32 * 1024 * 1024)), ByteProgress(job, 1)
+        with pytest.raises(BackupError, match="share can't be restored: not enough space is left"):
+            await source.unpack("share", target, rules, progress)

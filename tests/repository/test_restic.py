@@ -22,7 +22,17 @@ from supervisor.drivers.restic import Restic
 from supervisor.drivers.restic_failure import failure, plain
 from supervisor.drivers.restic_process import Patience, running
 from supervisor.drivers.snapshot_engine import EntryKind, Progress, RepositoryAccess, Selection
-from supervisor.errors import Busy, Conflict, Internal, Invalid, NotFound, SupervisorError, Timeout, Unsupported
+from supervisor.errors import (
+    BackupError,
+    Busy,
+    Conflict,
+    Internal,
+    Invalid,
+    NotFound,
+    SupervisorError,
+    Timeout,
+    Unsupported,
+)
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -266,6 +276,20 @@ async def test_a_program_that_hangs_is_ended(tmp_path: Path) -> None:
     with pytest.raises(Timeout, match="did not answer"):
         async with running("nas", ("sleep", "60"), {}, Patience(whole=0.3)) as run:
             await run.lines.read()
+
+
+async def test_a_program_that_writes_more_than_it_may_is_ended_with_the_reason_for_that(
+    tmp_path: Path,
+) -> None:
+    def count(written: int) -> None:
+        if written > 10_000_000:
+            raise BackupError("that is too much")
+
+    endless = ("dd", "if=/dev/zero", "of=/dev/null", "bs=1M")
+    with pytest.raises(BackupError, match="that is too much"):
+        async with running("nas", endless, {}, Patience(), on_written=count) as run:
+            await run.lines.read()
+    assert run.process.returncode is not None
 
 
 async def test_a_full_disk_is_told_as_such_and_harms_nothing(tmp_path: Path, engine: Restic) -> None:
