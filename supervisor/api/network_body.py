@@ -88,6 +88,7 @@ _IPV6: Final = _ip(_written(IPv6Interface, "2001:db8::10/64"), _written(IPv6Addr
 _WIFI: Final = {
     vol.Optional("mode"): _word(WifiMode),
     vol.Optional("auth"): _word(WifiAuth),
+    vol.Optional("method"): _word(WifiAuth),  # what a client library calls `auth`
     vol.Optional("ssid"): _ssid,
     vol.Optional("psk"): text,
 }
@@ -107,14 +108,23 @@ CREATE: Final = vol.Schema(_BOTH)
 
 def change_of(body: Mapping[str, Any], method: IpMethod) -> InterfaceChange:
     """Make the change of a checked body; `method` is what a block of an IP version has that names none."""
-    wifi = body.get("wifi")
+    wifi: Mapping[str, Any] | None = body.get("wifi")
     return InterfaceChange(
         enabled=body.get("enabled"),
         ipv4=_ip_change(body.get("ipv4"), method),
         ipv6=_ip_change(body.get("ipv6"), method),
-        wifi=None if wifi is None else WifiChange(**{"ssid": "", **wifi}),
+        wifi=None if wifi is None else _wifi_change(wifi),
         mdns=body.get("mdns"),
         llmnr=body.get("llmnr"),
+    )
+
+
+def _wifi_change(block: Mapping[str, Any]) -> WifiChange:
+    return WifiChange(
+        ssid=block.get("ssid", ""),
+        mode=block.get("mode", WifiMode.INFRASTRUCTURE),
+        auth=block.get("auth", block.get("method", WifiAuth.OPEN)),
+        psk=block.get("psk"),
     )
 
 

@@ -44,6 +44,9 @@ def test_a_block_without_a_method_is_static_for_an_update_and_automatic_for_a_vl
 
 
 def test_wireless_networks_are_open_unless_told_otherwise() -> None:
+    named = change_of(UPDATE({"wifi": {"ssid": "attic", "method": "wpa-psk", "psk": "horse"}}), IpMethod.STATIC).wifi
+    assert named is not None
+    assert (named.auth, named.psk) == (WifiAuth.WPA_PSK, "horse")
     wifi = change_of(UPDATE({"wifi": {"ssid": "attic"}}), IpMethod.STATIC).wifi
     assert wifi is not None
     assert (wifi.auth, wifi.psk) == (WifiAuth.OPEN, None)
