@@ -82,6 +82,10 @@ class Internal(SupervisorError):
     """A failure the caller can't do anything about; the log has the details."""
 
 
+class Failed(Internal):
+    """Another part of the machine, or its disk, failed: the message says all that the daemon knows about it."""
+
+
 class BackupError(Invalid):
     """A backup could not be made, kept or restored (backup contract §18; clients read the names of these classes)."""
 

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 import voluptuous as vol
 
-from supervisor.errors import Internal
+from supervisor.errors import Failed
 from supervisor.events import EventBus, StateFileCorrupt, StateFileUnwritten
 
 _LOGGER = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class StateFile:
 
         Raises:
             vol.Invalid: the data does not fit the schema; nothing was written.
-            Internal: the disk refused; the old content is still there.
+            Failed: the disk refused; the old content is still there.
         """
         # Encoded here, a matter of few milliseconds also for large files; laid out for readers in the thread.
         content = msgspec.json.encode(self._schema(data), enc_hook=str)
@@ -108,7 +108,7 @@ class StateFile:
                 raise
             except OSError as err:
                 self._bus.publish(StateFileUnwritten(self.path, err.errno))
-                raise Internal(f"{self.path.name} can't be written: {err.strerror}") from err
+                raise Failed(f"{self.path.name} can't be written: {err.strerror}") from err
 
     def _write(self, content: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

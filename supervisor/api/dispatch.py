@@ -18,7 +18,7 @@ from supervisor.api.identity import Identify
 from supervisor.api.route import Access, Call, RawBody, Route, StreamedBody
 from supervisor.api.router import Match, Router
 from supervisor.api.target import HostileTarget, decoded_path
-from supervisor.errors import Forbidden, Internal, SupervisorError, Unauthorized, Unavailable
+from supervisor.errors import Failed, Forbidden, Internal, SupervisorError, Unauthorized, Unavailable
 from supervisor.events import CoreState
 
 _LOGGER = logging.getLogger(__name__)
@@ -158,7 +158,9 @@ def _require_unanswered(request: web.BaseRequest) -> None:
 
 
 def _log(route: Route, caller: Caller, err: SupervisorError) -> None:
-    if isinstance(err, Internal):
+    if isinstance(err, Failed):
+        _LOGGER.error("%s %s asked by %s failed: %s", route.method, route.path, caller.name, err)
+    elif isinstance(err, Internal):
         _LOGGER.error("%s %s asked by %s failed", route.method, route.path, caller.name, exc_info=err)
     elif isinstance(err, Unavailable):
         _LOGGER.warning("%s %s asked by %s: %s", route.method, route.path, caller.name, err)

@@ -36,7 +36,8 @@ def build_network(base: Base, parts: Parts, host: HostParts) -> NetworkParts:
         HostFeature.NETWORK,
         lambda: network.can_be_changed,
         title="NetworkManager",
-        how="Install network-manager, and leave it the interfaces: those in /etc/network/interfaces it does not touch",
+        how="Install network-manager, or start it (systemctl start NetworkManager), and leave it the interfaces: "
+        "those in /etc/network/interfaces it does not touch",
     )
 
     async def managed() -> str | None:

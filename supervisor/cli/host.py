@@ -110,7 +110,7 @@ def options(session: Session, hostname: str | None, timezone: str | None, ntp: s
 @click.command(cls=Command)
 @pass_session
 def reload(session: Session) -> None:
-    """Read everything about the host anew."""
+    """Read everything about the host anew; services that have ended are started for that."""
     session.output.done("Read the host anew", data=session.client.post("/host/reload"))
 
 

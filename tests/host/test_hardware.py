@@ -65,3 +65,18 @@ async def test_devices_can_be_announced_anew(host: BoxDaemon) -> None:
     assert answer.status in (200, 400), answer.text
     if answer.status == 400:
         assert "can't be asked for anew here" in answer.body["message"]
+
+
+async def test_a_dead_udisks_is_started_by_a_reload(host: BoxDaemon, box: Box) -> None:
+    async def has_disks() -> bool:
+        return "disk" in (await host.get("/host/info"))["features"]
+
+    async def has_none() -> bool:
+        return not await has_disks()
+
+    await box.ask("systemctl", "kill", "--signal=KILL", "udisks2")
+    await until(has_none, 10)
+    [advice] = [one["how"] for one in (await host.get("/host/doctor"))["findings"] if one["name"] == "Disks"]
+    assert "supervisor host reload" in advice
+    await host.post("/host/reload")
+    await until(has_disks, 20)

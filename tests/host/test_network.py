@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest_asyncio
 
 from box_daemon import BoxDaemon
-from daemon import until
+from daemon import ROOT, until
 from hostbox.box import Box
 from hostbox.network import address
 
@@ -132,6 +133,21 @@ async def test_the_ways_of_ipv6(network: BoxDaemon, box: Box) -> None:
     assert (await update(network, ipv6={"method": "disabled"})).status == 200
     assert await profile(box, "ipv6.method") == ["link-local"]
     assert (await interface(network))["ipv6"]["method"] == "disabled"
+
+
+async def test_a_gateway_is_looked_for_through_its_interface_alone(network: BoxDaemon, box: Box) -> None:
+    look = (
+        "import asyncio, sys; from supervisor.drivers.neighbour import reach; print(asyncio.run(reach(*sys.argv[1:])))"
+    )
+
+    async def through(name: str) -> str:
+        command = (sys.executable, "-B", "-c", look, address(0), name)
+        return await box.ask("env", f"PYTHONPATH={ROOT}", *command)
+
+    assert await through("eth0") == "2"
+    assert await through("docker0") != "2"
+    # Where it is another one's, as in a container, any way will do.
+    assert await through("wlan7") == "2"
 
 
 async def test_a_gateway_that_nobody_is_at_is_taken_back(network: BoxDaemon, box: Box) -> None:

@@ -16,7 +16,7 @@ from stands.bus_daemon import BusDaemon
 from stands.bus_service import BusService, Refusal, Served
 from supervisor.drivers.dbus import SystemBus
 from supervisor.drivers.docker.model import EngineInfo
-from supervisor.errors import Internal, Unsupported
+from supervisor.errors import Failed, Unsupported
 from supervisor.events import EventBus
 from supervisor.managers.docker_health import (
     ControlGroupsEvaluation,
@@ -264,7 +264,7 @@ async def test_a_unit_is_reset_or_started_again(house: House) -> None:
     for type_ in (SuggestionType.EXECUTE_RESET, SuggestionType.EXECUTE_RESTART):
         await house.apply(type_, "gone.service")
     house.machine.results["a.service"] = "failed"
-    with pytest.raises(Internal, match=r"journalctl -u a\.service"):
+    with pytest.raises(Failed, match=r"journalctl -u a\.service"):
         await house.apply(SuggestionType.EXECUTE_RESTART, "a.service")
 
 

@@ -19,6 +19,7 @@ from stands.bus_daemon import BusDaemon
 from stands.bus_service import Refusal
 from stands.network_manager import ETHERNET, NAME, ROOT, WIRELESS, NetworkStand, plain
 from supervisor.drivers.dbus import SystemBus
+from supervisor.drivers.neighbour import Reach
 from supervisor.errors import Busy, Invalid, SupervisorError, Unavailable
 from supervisor.events import EventBus, HostInternetChanged
 from supervisor.managers.host import Features, HostFeature
@@ -247,6 +248,34 @@ async def test_a_daemon_that_was_restarted_knows_what_waits_to_be_confirmed(hous
     await changes.confirm()
     assert (changes.pending, saved(house), house.wireless.wifi) == (None, ["attic"], ATTIC)
     await changes.stop()
+
+
+async def test_an_interface_that_is_gone_while_it_is_tried_finds_its_old_settings(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def static(number: int) -> InterfaceChange:
+        block = IpChange(method=IpMethod.STATIC, address=(IPv4Interface(f"192.0.2.{number}/24"),))
+        return InterfaceChange(ipv4=block)
+
+    asked: list[tuple[str, str]] = []
+
+    async def reach(host: str, interface: str) -> Reach:
+        """There is another way to the gateway, once the interface has been pulled out."""
+        asked.append((host, interface))
+        if len(asked) == 4:
+            house.stand.unplug(ETHERNET)
+        return Reach.ANSWERS
+
+    monkeypatch.setattr(changes_module, "reach", reach)
+    await house.changes.update("eth0", static(10))
+    await house.changes.update("eth0", static(11))
+    with pytest.raises(Invalid, match="eth0 vanished"):
+        await house.changes.update("eth0", static(12))
+    assert set(asked) == {("192.0.2.1", "eth0")}
+    [kept] = house.stand.kept.values()
+    [saved] = house.stand.saved.values()
+    for one in (kept, saved):
+        assert plain(one.profile)["ipv4"]["address-data"] == [{"address": "192.0.2.11", "prefix": 24}]
 
 
 async def test_what_the_disk_does_not_take_is_not_kept(house: House) -> None:

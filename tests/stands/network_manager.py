@@ -14,6 +14,7 @@ from stands.bus_service import BusService, Refusal, Served
 NAME = "org.freedesktop.NetworkManager"
 ROOT = "/org/freedesktop/NetworkManager"
 WIRELESS, ETHERNET = f"{ROOT}/Devices/1", f"{ROOT}/Devices/2"
+IP4 = f"{ROOT}/IP4Config/1"
 POINT = f"{ROOT}/AccessPoint/1"
 CHECKPOINT = f"{ROOT}/Checkpoint/1"
 SECURITY = "802-11-wireless-security"
@@ -68,6 +69,12 @@ class NetworkStand(BusService):
         properties["Checkpoints"] = ("ao", [])
         await self.start()
 
+    def unplug(self, device: str) -> None:
+        """Take a card out; the profile that it used stays as it is."""
+        self._use(device, "/")
+        del self._devices[device]
+        self.set(ROOT, NAME, "Devices", list(self._devices))
+
     def _add_manager(self) -> None:
         manager = self.served(ROOT, NAME)
         manager.properties = {
@@ -108,10 +115,15 @@ class NetworkStand(BusService):
         self.served(_active(device), f"{NAME}.Connection.Active").properties = {
             "Uuid": ("s", ""),
             "State": ("u", 1),
-            "StateFlags": ("u", 0),
+            "StateFlags": ("u", 8),
             "Connection": ("o", "/"),
-            "Ip4Config": ("o", "/"),
+            "Ip4Config": ("o", IP4 if device == ETHERNET else "/"),
             "Ip6Config": ("o", "/"),
+        }
+        self.served(IP4, f"{NAME}.IP4Config").properties = {
+            "AddressData": ("aa{sv}", [{"address": Variant("s", "192.0.2.10"), "prefix": Variant("u", 24)}]),
+            "Gateway": ("s", "192.0.2.1"),
+            "NameserverData": ("aa{sv}", []),
         }
 
     def _add_wireless(self) -> None:
@@ -253,12 +265,15 @@ class NetworkStand(BusService):
         if self._checkpoint is None:
             raise Refusal(f"{NAME}.InvalidArguments", "checkpoint does not exist")
         self.history.append("back")
+        self.set(ROOT, NAME, "Checkpoints", [])
         kept, used = self._checkpoint
+        gone = used.keys() - self._devices.keys()
+        if gone:
+            return [dict.fromkeys(gone, 1)]
         for path in set(self.kept) - set(kept):
             self._delete(path)
         for path, one in kept.items():
             self._keep(path, one)
-        self.set(ROOT, NAME, "Checkpoints", [])
         for device, path in used.items():
             if path == "/":
                 self._use(device, "/")

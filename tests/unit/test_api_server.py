@@ -18,7 +18,7 @@ from toy_api import Reply, Toy, read_reply, serving, token_of
 
 from supervisor.api.route import LOG_TEXT, Access, Call, Raw, RawBody, Route, StreamedBody
 from supervisor.const import MAX_BODY_BYTES
-from supervisor.errors import ADDON_NOT_RUNNING, Internal, NotFound, Unavailable
+from supervisor.errors import ADDON_NOT_RUNNING, Failed, Internal, NotFound, Unavailable
 from supervisor.events import CoreState
 
 
@@ -60,6 +60,8 @@ async def fail(call: Call) -> None:
             raise NotFound("No such thing")
         case "internal":
             raise Internal("Broken") from OSError("the cause")
+        case "elsewhere":
+            raise Failed("smbd did not start: see journalctl -u smbd") from OSError("the cause")
         case "away":
             raise Unavailable("The engine is away")
         case _:
@@ -321,6 +323,10 @@ async def test_known_failures_are_told_and_unknown_ones_are_not(toy: Toy, caplog
     caplog.clear()
     assert is_error(await toy.ask("POST", "/fail/internal"), 500)
     assert "the cause" in caplog.text
+    caplog.clear()
+    assert is_error(await toy.ask("POST", "/fail/elsewhere"), 500)
+    assert "smbd did not start" in caplog.text
+    assert "Traceback" not in caplog.text
     caplog.clear()
     reply = await toy.ask("POST", "/fail/unknown")
     assert (reply.status, reply.body) == (500, b"500: Internal Server Error")

@@ -66,6 +66,11 @@ class Interface:
 
     # What is known.
 
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether the service is there, or the bus starts it for the asking."""
+        return self.bus.peer(self.service).present
+
     def cached(self, declaration: Property[Any]) -> Any:
         return self.known.get(declaration.name)
 

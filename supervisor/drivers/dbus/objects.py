@@ -54,6 +54,11 @@ class ObjectTree:
         instance = self._objects.get(path, {}).get(kind.interface)
         return instance if isinstance(instance, kind) else None
 
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether the service is there, or the bus starts it for the asking."""
+        return self._bus.peer(self._service).present
+
     def subscribe(self, changed: Callable[[frozenset[str]], None]) -> Callable[[], None]:
         return subscribed(self._subscribers, changed)
 

@@ -153,6 +153,10 @@ class DiskTree:
     def available(self) -> bool:
         return self._tree.available
 
+    @property
+    def can_be_asked(self) -> bool:
+        return self._tree.can_be_asked
+
     def subscribe(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Call `changed` after anything changed; the returned function ends that."""
         return self._tree.subscribe(lambda _paths: changed())

@@ -10,7 +10,7 @@ import attrs
 
 from supervisor.drivers.dbus import Interface
 from supervisor.drivers.dbus.os_agent import AppArmor, ControlGroups
-from supervisor.errors import Internal
+from supervisor.errors import Failed
 from supervisor.managers.follower import BeginTask, Follower
 
 _LOGGER = logging.getLogger(__name__)
@@ -32,19 +32,19 @@ class AgentProfiles:
         """Load or replace one.
 
         Raises:
-            Internal: the agent could not. Unavailable, Timeout: it is away, or does not answer.
+            Failed: the agent could not. Unavailable, Timeout: it is away, or does not answer.
         """
         if not await self._agent.load_profile(str(profile), str(cache)):
-            raise Internal(f"The OS agent did not load the AppArmor profile {profile}; {_SEE_JOURNAL}")
+            raise Failed(f"The OS agent did not load the AppArmor profile {profile}; {_SEE_JOURNAL}")
 
     async def unload_profile(self, profile: Path, cache: Path) -> None:
         """Take one out of the kernel.
 
         Raises:
-            Internal: the agent could not. Unavailable, Timeout: it is away, or does not answer.
+            Failed: the agent could not. Unavailable, Timeout: it is away, or does not answer.
         """
         if not await self._agent.unload_profile(str(profile), str(cache)):
-            raise Internal(f"The OS agent did not unload the AppArmor profile {profile}; {_SEE_JOURNAL}")
+            raise Failed(f"The OS agent did not unload the AppArmor profile {profile}; {_SEE_JOURNAL}")
 
 
 @attrs.frozen
@@ -66,10 +66,10 @@ class AgentDevices:
         """Add a rule such as `c 188:0 rwm`.
 
         Raises:
-            Internal: the agent could not. Unavailable, Timeout: it is away, or does not answer.
+            Failed: the agent could not. Unavailable, Timeout: it is away, or does not answer.
         """
         if not await self._agent.add_devices_allowed(container_id, rule):
-            raise Internal(f"The OS agent did not allow {rule} to container {container_id[:12]}; {_SEE_JOURNAL}")
+            raise Failed(f"The OS agent did not allow {rule} to container {container_id[:12]}; {_SEE_JOURNAL}")
 
 
 class AgentReturns:

@@ -10,7 +10,7 @@ import attrs
 
 from supervisor.drivers.dbus import SystemBus
 from supervisor.drivers.dbus.systemd import JobResult, StartMode, Systemd, Unit, UnitState, UnitStatus
-from supervisor.errors import Internal, NotFound, Unsupported
+from supervisor.errors import Failed, NotFound, Unsupported
 from supervisor.events import CoreState
 from supervisor.managers.resolution import (
     Check,
@@ -207,4 +207,4 @@ class HostFixups:
         self._features.require(HostFeature.SERVICES)
         result = await self._systemd.finish(begin)
         if result not in _FINE:
-            raise Internal(f"{unit} did not start ({result}): see journalctl -u {unit}")
+            raise Failed(f"{unit} did not start ({result}): see journalctl -u {unit}")

@@ -93,9 +93,9 @@ class HostManager:
         await self._services.close()
 
     async def reload(self) -> None:
-        """Read everything anew, also what no service announces."""
+        """Read everything anew, also what no service announces; a service that has died is started again."""
         await self._host.load()
-        await self._services.refresh()
+        await self._services.revive()
         self._read_at = time.monotonic()
         self._facts_changed(frozenset())
         await self._disks.load()

@@ -102,6 +102,10 @@ class SystemServices:
         """Read those that are there anew; what a service does not announce is current after that."""
         await asyncio.gather(*(_refreshed(service) for service in self.all if service.available))
 
+    async def revive(self) -> None:
+        """Read them anew; those that have ended are started again by that, where the bus can do so."""
+        await asyncio.gather(*(_refreshed(service) for service in self.all if service.can_be_asked))
+
     def provide(self, features: Features) -> None:
         """Say which features of the host stand and fall with these services."""
         power = lambda: self.login.available or self.systemd.available  # noqa: E731 - said once for both
@@ -111,7 +115,7 @@ class SystemServices:
             (HostFeature.SERVICES, self.systemd, _SYSTEMD),
             (HostFeature.HOSTNAME, self.hostname, _SYSTEMD),
             (HostFeature.TIMEDATE, self.timedate, _SYSTEMD + ". For NTP install systemd-timesyncd"),
-            (HostFeature.DISK, self.disks, "Install udisks2"),
+            (HostFeature.DISK, self.disks, "Install udisks2, or start it: supervisor host reload"),
             (
                 HostFeature.OS_AGENT,
                 self.agent,

@@ -15,7 +15,7 @@ import voluptuous as vol
 
 from supervisor.drivers.dbus import SystemBus
 from supervisor.drivers.dbus.systemd import JobResult, StartMode, Systemd, Unit
-from supervisor.errors import Forbidden, Internal, Invalid, NotFound
+from supervisor.errors import Failed, Forbidden, Invalid, NotFound
 from supervisor.state import StateFile
 
 from .features import Features, HostFeature
@@ -144,7 +144,7 @@ class HostServices:
 
         Raises:
             Invalid: that is no name of a service. NotFound: there is no such service. Forbidden: it is not allowed.
-            Internal: it failed, the journal knows why. Unsupported, Unavailable, Timeout: systemd is not there.
+            Failed: it failed, and the journal knows why. Unsupported, Unavailable, Timeout: systemd is not there.
         """
         name = unit_name(service)
         self._features.require(HostFeature.SERVICES)
@@ -152,7 +152,7 @@ class HostServices:
         self._check(names)
         result = await self._systemd.finish(lambda: self._begin(action)(name, StartMode.REPLACE))
         if result not in {JobResult.DONE, JobResult.SKIPPED}:
-            raise Internal(f"{action.value.capitalize()} of {name} ended as {result}: see journalctl -u {name}")
+            raise Failed(f"{action.value.capitalize()} of {name} ended as {result}: see journalctl -u {name}")
 
     def _begin(self, action: UnitAction) -> Callable[[str, str], Awaitable[str]]:
         match action:

@@ -26,7 +26,7 @@ from supervisor.drivers.mount_point import (
 from supervisor.errors import (
     MOUNT_TARGET_NOT_DIRECTORY,
     MOUNT_TARGET_NOT_EMPTY,
-    Internal,
+    Failed,
     NotFound,
     SupervisorError,
     Timeout,
@@ -179,7 +179,7 @@ class Mounting:
         """Return the names of all mounts that there are traces of, here and not in systemd.
 
         Raises:
-            Timeout, Internal: the folders can't be read.
+            Timeout, Failed: the folders can't be read.
         """
         folders = (self._paths.mounts, self._paths.mounts_credentials)
         return {name for name in await self._local("mounts", partial(_names, folders)) if is_mount_name(name)}
@@ -208,7 +208,7 @@ class Mounting:
         """Move local data that are in the way of the mount to where people find them, all into one folder.
 
         Raises:
-            Internal: they can't be moved.
+            Failed: they can't be moved.
         """
         root = {MountUsage.MEDIA: self._paths.media, MountUsage.SHARE: self._paths.share}.get(
             mount.usage, self._paths.backup
@@ -323,7 +323,7 @@ class Mounting:
         except TimeoutError:
             raise Timeout(f"The folders of mount {name} do not answer") from None
         except OSError as err:
-            raise Internal(f"The folders of mount {name}: {err.strerror or err}") from err
+            raise Failed(f"The folders of mount {name}: {err.strerror or err}") from err
 
     def _credentials(self, mount: Mount) -> Path:
         return self._paths.mounts_credentials / mount.name

@@ -296,7 +296,9 @@ class NetworkChanges:
         _LOGGER.warning("%s gets its old settings again: %s", card.name, error.message)
         try:
             await self._network.service.roll_back(checkpoint)
-            await self._until_restored(card)
+            if not await self._until_restored(card):
+                # NetworkManager gives an interface that is gone nothing back.
+                await memory.bring_back(self._bus, self._network)
         except SupervisorError as err:
             if self._forgotten:
                 now = asyncio.get_running_loop().time()
@@ -304,14 +306,22 @@ class NetworkChanges:
             else:
                 _LOGGER.warning("%s: NetworkManager does so by itself in some minutes: %s", card.name, err.message)
 
-    async def _until_restored(self, old: Card) -> None:
-        """Wait until the interface works as it did; NetworkManager only begins with that when it is told."""
+    async def _until_restored(self, old: Card) -> bool:
+        """Wait until the interface works as it did, since NetworkManager only begins with that when it is told.
+
+        False tells that there is no such interface any more.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + ADDRESS_SECONDS
         while loop.time() < deadline:
-            if _is_restored(await self._current(old), old):
-                return
+            await self._network.refresh()
+            card = next((card for card in self._network.cards if card.name == old.name), None)
+            if card is None:
+                return False
+            if _is_restored(card, old):
+                break
             await asyncio.sleep(_LOOK_SECONDS)
+        return True
 
     # One change.
 
@@ -375,7 +385,7 @@ class NetworkChanges:
         gateway = card.interface.ipv4.gateway or card.interface.ipv6.gateway
         if gateway is None or not card.interface.connected:
             return _Way(None, Reach.NOBODY)
-        return _Way(gateway, await reach(_host(gateway, card.name)))
+        return _Way(gateway, await reach(_host(gateway, card.name), card.name))
 
     async def _prove(self, old: Card, before: _Way) -> None:
         loop = asyncio.get_running_loop()
@@ -394,13 +404,15 @@ class NetworkChanges:
         # Another gateway may be more silent than the old one, but it has to be there.
         wanted = before.reach if gateway == before.gateway else min(before.reach, Reach.SILENT)
         deadline = loop.time() + REACH_SECONDS
-        while await reach(_host(gateway, card.name)) < wanted:
+        while await reach(_host(gateway, card.name), card.name) < wanted:
             if loop.time() > deadline:
                 raise Invalid(
                     f"With the new settings of {card.name} the gateway {gateway} can't be reached; it has its old ones "
                     "again. To try them all the same, send confirm (a number of seconds) and confirm them in time"
                 )
             await asyncio.sleep(_LOOK_SECONDS)
+        # Without its interface it was reached another way.
+        await self._current(old)
 
     async def _current(self, card: Card) -> Card:
         await self._network.refresh()

@@ -9,7 +9,7 @@ import attrs
 
 from supervisor.drivers.dbus.bus import SystemBus
 from supervisor.drivers.dbus.network_manager import ActiveConnection, Profile, ProfileStore, StoredProfile
-from supervisor.drivers.dbus.network_profile import SECRET_SECTIONS, matches, uuid_of, with_secrets
+from supervisor.drivers.dbus.network_profile import SECRET_SECTIONS, Target, matches, uuid_of, with_secrets
 from supervisor.drivers.dbus.network_reading import Card, Stored
 from supervisor.drivers.dbus.values import plain
 from supervisor.errors import SupervisorError
@@ -25,7 +25,7 @@ _ACTIVATION_SECONDS: Final = 60.0
 class Memory:
     """`profile` is what the interface had, passwords included; None where it had none. `known` are the UUIDs of all."""
 
-    interface: str
+    target: Target
     profile: Profile | None = attrs.field(repr=False)
     known: frozenset[str]
 
@@ -38,23 +38,25 @@ class Memory:
         """
         known = frozenset(uuid_of(stored.profile) for stored in await network.profiles())
         profile = None if card.stored is None else await _whole(bus, card.stored)
-        return cls(card.name, profile, known)
+        return cls(card.target, profile, known)
 
     async def bring_back(self, bus: SystemBus, network: Network) -> None:
         """Write the profile as it was, remove what was made for the interface since, and use it again.
 
+        An interface that is gone finds its profile when it returns.
+
         Raises:
-            NotFound: the interface is gone. SupervisorError: NetworkManager is away, or refuses.
+            SupervisorError: NetworkManager is away, or refuses.
         """
         await network.refresh()
-        card = network.card(self.interface)
-        stored = {uuid_of(one.profile): one.path for one in await network.profiles() if not self._is_new(one, card)}
+        card = next((card for card in network.cards if card.name == self.target.name), None)
+        stored = {uuid_of(one.profile): one.path for one in await network.profiles() if not self._is_new(one)}
         path = await self._written(bus, stored)
-        if path is not None:
+        if path is not None and card is not None:
             active = await network.service.activate(path, card.device)
             await ActiveConnection(bus, active).finish(_ACTIVATION_SECONDS)
         for one in await network.profiles():
-            if self._is_new(one, card):
+            if self._is_new(one):
                 await StoredProfile(bus, one.path).delete()
         await network.refresh()
 
@@ -69,8 +71,8 @@ class Memory:
             await StoredProfile(bus, path).update(self.profile)
         return path
 
-    def _is_new(self, stored: Stored, card: Card) -> bool:
-        return uuid_of(stored.profile) not in self.known and matches(stored.profile, card.target)
+    def _is_new(self, stored: Stored) -> bool:
+        return uuid_of(stored.profile) not in self.known and matches(stored.profile, self.target)
 
 
 async def _whole(bus: SystemBus, stored: Stored) -> Profile:

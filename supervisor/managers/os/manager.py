@@ -9,7 +9,7 @@ import attrs
 
 from supervisor.drivers.dbus.rauc import SlotStatus
 from supervisor.drivers.dbus.systemd import JobResult, StartMode, Systemd
-from supervisor.errors import Internal
+from supervisor.errors import Failed
 from supervisor.jobs import JobCondition, JobManager
 from supervisor.managers.host import HostControl
 from supervisor.model.version import at_least
@@ -77,10 +77,10 @@ class OsManager:
         """Have the system take in the settings that lie on its boot partition or a USB stick.
 
         Raises:
-            Blocked: it is another system. NotFound, Internal: it has no such unit, or that failed.
+            Blocked: it is another system. NotFound, Failed: it has no such unit, or that failed.
         """
         async with self._jobs.run("os_manager_config_sync", conditions=(JobCondition.HAOS,)):
             unit = _SYNC_UNIT if at_least(self._system.version, _RENAMED) else _SYNC_UNIT_BEFORE
             result = await self._systemd.finish(lambda: self._systemd.restart_unit(unit, StartMode.REPLACE))
             if result != JobResult.DONE:
-                raise Internal(f"{unit} failed ({result}): see journalctl -u {unit}")
+                raise Failed(f"{unit} failed ({result}): see journalctl -u {unit}")
