@@ -232,6 +232,40 @@ async def test_a_service_that_is_not_there_or_fails_is_said_to(host: BoxDaemon, 
     await box.ask("sh", "-c", "systemctl reset-failed broken; rm /run/systemd/system/broken.service")
 
 
+async def test_no_service_takes_one_that_may_not_be_touched_with_it(host: BoxDaemon, box: Box) -> None:
+    units = "cd /run/systemd/system && cat > {}.service && systemctl daemon-reload"
+    sleeper = "[Service]\nExecStart=/bin/sleep 1000\n"
+    await box.ask("sh", "-c", units.format("enemy"), stdin=f"[Unit]\nConflicts=docker.service\n{sleeper}")
+    await box.ask("sh", "-c", units.format("ground"), stdin=sleeper)
+    await box.ask("sh", "-c", units.format("middle"), stdin=f"[Unit]\nBindsTo=ground.service\n{sleeper}")
+    await box.ask("sh", "-c", units.format("dbus-top"), stdin=f"[Unit]\nRequires=middle.service\n{sleeper}")
+    docker = ("systemctl", "show", "--property=MainPID,ActiveState", "docker")
+    before = await box.ask(*docker)
+    try:
+        for action in ("start", "restart", "reload"):
+            answer = await host.ask("POST", f"/host/service/enemy/{action}")
+            assert (answer.status, "ends docker.service" in answer.body["message"]) == (403, True)
+        assert await box.ask(*docker) == before
+        await host.post("/host/service/ground/start")
+        await host.post("/host/service/middle/start")
+        await host.post("/host/service/ground/restart")
+        await host.post("/host/service/middle/start")
+        await box.ask("systemctl", "start", "dbus-top")
+        for action in ("stop", "restart", "reload"):
+            answer = await host.ask("POST", f"/host/service/ground/{action}")
+            assert (answer.status, "ends dbus-top.service" in answer.body["message"]) == (403, True)
+        await box.ask("systemctl", "stop", "dbus-top")
+        await host.post("/host/service/ground/stop")
+        assert await box.ask("systemctl", "show", "--property=ActiveState", "--value", "middle") == "inactive"
+    finally:
+        await box.ask(
+            "sh",
+            "-c",
+            "cd /run/systemd/system; for one in enemy ground middle dbus-top; do systemctl stop $one; rm $one.*; done",
+        )
+        await box.ask("systemctl", "daemon-reload")
+
+
 async def test_the_data_folder_is_measured_and_mounts_in_it_are_not(host: BoxDaemon, box: Box) -> None:
     await box.ask(
         "sh",

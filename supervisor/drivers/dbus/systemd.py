@@ -188,6 +188,7 @@ class Unit(Interface):
     """One unit of systemd, at the path that `Systemd.get_unit` gives.
 
     `worked_at` is when it was last active, in microseconds since the boot; 0 when it never was.
+    Those of `conflicts` end when it starts, and those of `dependents` when it ends.
     """
 
     service = SYSTEMD
@@ -200,3 +201,13 @@ class Unit(Interface):
     load_state = Property("LoadState", STRING)
     description = Property("Description", STRING)
     worked_at = Property("ActiveEnterTimestampMonotonic", UINT64)
+    conflicts = Property("Conflicts", array(STRING))
+    required_by = Property("RequiredBy", array(STRING))
+    bound_by = Property("BoundBy", array(STRING))
+    consists_of = Property("ConsistsOf", array(STRING))
+    propagates_stop_to = Property("PropagatesStopTo", array(STRING))
+
+    @property
+    def dependents(self) -> list[str]:
+        lists = (self.required_by, self.bound_by, self.consists_of, self.propagates_stop_to)
+        return [name for names in lists for name in names or ()]

@@ -14,7 +14,7 @@ import attrs
 import voluptuous as vol
 
 from supervisor.drivers.dbus import SystemBus
-from supervisor.drivers.dbus.systemd import JobResult, StartMode, Systemd, Unit
+from supervisor.drivers.dbus.systemd import JobResult, StartMode, Systemd, Unit, UnitState
 from supervisor.errors import Failed, Forbidden, Invalid, NotFound
 from supervisor.state import StateFile
 
@@ -148,8 +148,12 @@ class HostServices:
         """
         name = unit_name(service)
         self._features.require(HostFeature.SERVICES)
-        names = await self._names(name)
-        self._check(names)
+        unit = await self._unit(name)
+        if unit.load_state == "not-found":
+            raise NotFound(f"Unit {name!r} not found")
+        # An alias must not open what its own name keeps shut.
+        self._check({name, *(unit.names or ()), *((unit.id,) if unit.id else ())})
+        await self._check_others(action, name, unit)
         result = await self._systemd.finish(lambda: self._begin(action)(name, StartMode.REPLACE))
         if result not in {JobResult.DONE, JobResult.SKIPPED}:
             raise Failed(f"{action.value.capitalize()} of {name} ended as {result}: see journalctl -u {name}")
@@ -165,23 +169,46 @@ class HostServices:
             case UnitAction.RESTART:
                 return self._systemd.restart_unit
 
-    async def _names(self, name: str) -> set[str]:
-        """Return every name of a service: an alias must not open what its own name keeps shut."""
+    async def _unit(self, name: str) -> Unit:
         unit = Unit(self._bus, await self._systemd.load_unit(name))
         await unit.refresh()
-        if unit.load_state == "not-found":
-            raise NotFound(f"Unit {name!r} not found")
-        return {name, *(unit.names or ()), *((unit.id,) if unit.id else ())}
+        return unit
+
+    async def _check_others(self, action: UnitAction, name: str, unit: Unit) -> None:
+        """See that no service that may not be touched ends by what is done to another one."""
+        ending = list(unit.conflicts or ()) if action is not UnitAction.STOP else []
+        if action is not UnitAction.START:
+            ending += unit.dependents
+        seen = {name}
+        while ending:
+            other = ending.pop()
+            if other in seen:
+                continue
+            seen.add(other)
+            found = await self._unit(other)
+            if found.active_state in (UnitState.INACTIVE, UnitState.FAILED):
+                continue
+            why = self._refusal(other.removesuffix(".service")) if other.endswith(".service") else None
+            if why is not None:
+                raise Forbidden(f"To {action} {name} ends {other}: {why}")
+            ending += found.dependents
+
+    def _refusal(self, name: str) -> str | None:
+        """Tell why nobody may touch a service, None when nothing forbids it."""
+        if f"{name}.service" == self._own:
+            return f"{name} is the service of this daemon: use supervisor restart, or systemctl"
+        for pattern in self._rules["refused"]:
+            if fnmatch.fnmatchcase(name, pattern):
+                why = f"{pattern!r} is on the list of the refused ({_SEE_RULES})"
+                return f"The service {name} may not be touched: {why}"
+        return None
 
     def _check(self, names: set[str]) -> None:
         plain = {name.removesuffix(".service") for name in names}
         for name in sorted(plain):
-            if f"{name}.service" == self._own:
-                raise Forbidden(f"{name} is the service of this daemon: use supervisor restart, or systemctl")
-            for pattern in self._rules["refused"]:
-                if fnmatch.fnmatchcase(name, pattern):
-                    why = f"{pattern!r} is on the list of the refused ({_SEE_RULES})"
-                    raise Forbidden(f"The service {name} may not be touched: {why}")
+            why = self._refusal(name)
+            if why is not None:
+                raise Forbidden(why)
         if not any(fnmatch.fnmatchcase(name, pattern) for name in plain for pattern in self._rules["allowed"]):
             raise Forbidden(f"The service {min(plain)} is not on the list of allowed services ({_SEE_RULES})")
 
