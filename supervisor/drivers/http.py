@@ -61,15 +61,21 @@ class HttpClient:
     def __init__(self, *, user_agent: str) -> None:
         self._headers = {"User-Agent": user_agent}
         self._session: aiohttp.ClientSession | None = None
+        self._resolver: AsyncResolver | None = None
 
     async def start(self) -> None:
-        connector = aiohttp.TCPConnector(resolver=AsyncResolver())
+        self._resolver = AsyncResolver()
+        connector = aiohttp.TCPConnector(resolver=self._resolver)
         self._session = aiohttp.ClientSession(connector=connector, headers=self._headers)
 
     async def stop(self) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        if self._resolver is not None:
+            # The session closes none but a resolver that it has made itself; this one watches a file for changes.
+            await self._resolver.close()
+            self._resolver = None
 
     async def get_text(self, url: str, *, timeout: float = 10.0) -> str:  # noqa: ASYNC109 - seconds for one call
         """Return the body of a 200 answer.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import threading
 import time
@@ -28,6 +29,7 @@ from supervisor.drivers.journal import (
     preferred,
     tail,
 )
+from supervisor.drivers.journal.files import FileReader
 from supervisor.errors import Unavailable
 from supervisor.events import EventBus
 from supervisor.managers.logs import LogFormat, LogManager, LogRequest, LogTarget
@@ -399,3 +401,18 @@ async def test_a_long_search_ends_with_its_reader(tmp_path: Path, monkeypatch: p
         await entries.aclose()
     assert looked < 10_000
     assert not reading()
+
+
+@needs_journald
+async def test_a_machine_that_can_watch_no_more_files_says_so(
+    direct: DirectJournal, live: Journald, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_reader: FileReader) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    await write(live, 0, 10)
+    monkeypatch.setattr(FileReader, "get_events", none_left)
+    with pytest.raises(Unavailable, match="max_user_instances"):
+        await numbers(direct, 20)
+    monkeypatch.undo()
+    assert await numbers(direct, 9) == list(range(10))

@@ -123,6 +123,18 @@ def updater(tmp_path: Path, bus: EventBus, client: HttpClient, jobs: JobManager,
 # The HTTP client.
 
 
+async def test_a_client_that_stops_holds_nothing_any_more() -> None:
+    def watching() -> int:
+        """How many watches of files this process has; the machine has few for all."""
+        return sum("inotify" in str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink())
+
+    before = watching()
+    client = HttpClient(user_agent="Supervisor/test")
+    await client.start()
+    await client.stop()
+    assert watching() == before
+
+
 async def test_an_answer_is_read_whatever_its_content_type(client: HttpClient, server: Server) -> None:
     server.says("/a", {"x": "ü"}, content_type="text/plain")
     assert await client.get_json(f"{server.url}/a") == {"x": "ü"}

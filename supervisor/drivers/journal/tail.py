@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import select
 import threading
@@ -151,6 +152,22 @@ class Tail:
             asyncio.get_running_loop().call_soon(self._wake_some)
 
 
+def _watch(reader: FileReader) -> None:
+    """Have the library hear of new files from now on.
+
+    Raises:
+        Unavailable: the machine can't watch files at present.
+    """
+    try:
+        reader.get_events()
+    except OSError as err:
+        if err.errno != errno.EMFILE:
+            raise
+        raise Unavailable(
+            "The log can't be followed: too many programs of this machine watch files (fs.inotify.max_user_instances)"
+        ) from err
+
+
 class _Watch:
     """The thread of a tail."""
 
@@ -189,7 +206,7 @@ class _Watch:
     def _run(self) -> None:
         try:
             with contextlib.closing(self._open(self._stopped)) as reader:
-                reader.get_events()  # from now on the library hears of new files
+                _watch(reader)
                 reader.ask_for_news(self._filters, self._narrowing)
                 self._call(self._ready.set)
                 self._read(reader)
