@@ -314,8 +314,12 @@ async def test_a_change_made_by_others_is_seen(network: BoxDaemon, box: Box) -> 
     async def seen() -> bool:
         return "10.99.0.77/24" in (await interface(network))["ipv4"]["address"]
 
+    async def forgotten() -> bool:
+        return not await seen()
+
     await until(seen, 15)
     await box.ask("ip", "address", "delete", "10.99.0.77/24", "dev", "eth0")
+    await until(forgotten, 15)
 
 
 async def test_network_manager_goes_away_and_comes_back(network: BoxDaemon, box: Box) -> None:
