@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+
 from cli_daemon import Error, FakeDaemon, Text, job
 from cli_fixtures import Result, command, daemon, on_terminal
 

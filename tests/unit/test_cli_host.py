@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+
 from cli_daemon import FakeDaemon
 from cli_fixtures import Result, command, daemon
 

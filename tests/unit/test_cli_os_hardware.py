@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from cli_daemon import INFO, Error, FakeDaemon
 from cli_fixtures import Result, command, daemon
 

@@ -14,12 +14,13 @@ import pytest
 import pytest_asyncio
 import voluptuous as vol
 from aiohttp import web
-from toy_api import Reply, Toy, read_reply, serving, token_of
 
+from supervisor.api import server
 from supervisor.api.route import LOG_TEXT, Access, Call, Raw, RawBody, Route, StreamedBody
 from supervisor.const import MAX_BODY_BYTES
 from supervisor.errors import ADDON_NOT_RUNNING, Failed, Internal, NotFound, Unavailable
 from supervisor.events import CoreState
+from toy_api import Reply, Toy, read_reply, serving, token_of
 
 
 @attrs.frozen
@@ -202,6 +203,12 @@ async def test_a_daemon_that_is_not_ready_names_its_state(toy: Toy, state: CoreS
     assert (await toy.ask("GET", "/always", caller=None)).status == 200
 
 
+@pytest.fixture
+def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who never sends the rest of a body is not waited for as long as a real client would be."""
+    monkeypatch.setattr(server, "LINGER_SECONDS", 0.1)
+
+
 async def test_a_body_goes_through_its_schema(toy: Toy) -> None:
     assert (await toy.ask("POST", "/echo", body={"name": "x"})).json["data"] == {"body": {"name": "x", "force": False}}
     assert (await toy.ask("POST", "/plain", body={"a": 1})).json["data"] == {"body": {"a": 1}}
@@ -255,7 +262,7 @@ async def test_raw_bytes_reach_the_handler_as_they_are(toy: Toy) -> None:
     assert (await toy.ask("POST", "/raw")).json["data"] == {"bytes": 0}
 
 
-async def test_a_body_over_the_cap_is_refused_by_its_announced_length(toy: Toy) -> None:
+async def test_a_body_over_the_cap_is_refused_by_its_announced_length(short_linger: None, toy: Toy) -> None:
     head = [("Content-Length", str(MAX_BODY_BYTES + 1))]
     for path in ("/raw", "/plain"):
         reply = await toy.ask("POST", path, headers=head)
@@ -305,7 +312,7 @@ async def test_a_client_that_asks_first_is_told_to_go_on(toy: Toy) -> None:
         await writer.wait_closed()
 
 
-async def test_a_client_that_never_sends_its_body_is_given_up(tmp_path: Path) -> None:
+async def test_a_client_that_never_sends_its_body_is_given_up(short_linger: None, tmp_path: Path) -> None:
     async with serving(ROUTES, tmp_path, body_seconds=0.2) as toy:
         reply = await toy.ask("POST", "/plain", headers=[("Content-Length", "10")])
         assert (reply.status, reply.body) == (408, b"408: Request Timeout")

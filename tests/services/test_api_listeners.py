@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from toy_api import CALLERS, Toy, serving, token_of
 
 from supervisor.api import server
 from supervisor.api.caller import Caller
@@ -19,6 +18,7 @@ from supervisor.api.server import ApiServer
 from supervisor.api.tokens import TokenIndex
 from supervisor.errors import Conflict, Unavailable
 from supervisor.events import CoreState
+from toy_api import CALLERS, Toy, serving, token_of
 
 
 async def ping(_call: Call) -> None:

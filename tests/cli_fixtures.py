@@ -17,8 +17,8 @@ from pathlib import Path
 
 import attrs
 import pytest
-from cli_daemon import FakeDaemon
 
+from cli_daemon import FakeDaemon
 from supervisor.cli.app import main
 
 CLEAN = {key: value for key, value in os.environ.items() if not key.startswith(("SUPERVISOR", "NO_COLOR", "COLUMNS"))}

@@ -250,7 +250,7 @@ def test_a_disk_image_of_zeros_comes_back_and_takes_no_room(tmp_path: Path) -> N
     source, target = tmp_path / "source", tmp_path / "target"
     source.mkdir()
     target.mkdir()
-    size = 700 * 1024 * 1024
+    size = 200 * 1024 * 1024
     for name, island in (("ends in zeros", 5_000_000), ("ends in data", size - 3)):
         with (source / name).open("wb") as file:
             file.truncate(size)
@@ -408,12 +408,12 @@ def test_work_that_is_stopped_says_so(source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sealed", [True, False])
 def test_memory_stays_bounded_whatever_the_size(tmp_path: Path, *, sealed: bool) -> None:
-    """A process packs, checks and unpacks 300 MB, half of which shrinks; its peak is compared with its start."""
+    """A process packs, checks and unpacks 160 MB, half of which shrinks; its peak is compared with its start."""
     source = tmp_path / "source"
     source.mkdir()
     block = os.urandom(1024 * 1024)
     with (source / "a").open("wb") as file:
-        for number in range(300):
+        for number in range(160):
             file.write(block if number % 2 else b"%d" % number * 200_000)
     script = Path(__file__).with_name("archive_memory.py")
     arguments = (sys.executable, str(script), str(tmp_path), PASSWORD if sealed else "")

@@ -12,9 +12,9 @@ from urllib.parse import unquote
 
 import pytest
 from aiohttp import web
+
 from cli_daemon import HELLO, Error, FakeDaemon, Text, job
 from cli_fixtures import CLEAN, Result, command, daemon, on_terminal, process
-
 from supervisor.cli.app import main
 from supervisor.settings import Settings
 
