@@ -14,6 +14,7 @@ import pytest
 from hostile_archives import END, PASSWORD, file, folder, hard, symlink
 from test_archive_roundtrip import KINDS, keyring, pack
 
+from file_trees import attributes_of, mark
 from supervisor.drivers.archive.content import Tree
 from supervisor.drivers.archive.index import Index, IndexWriter, Recorder
 from supervisor.drivers.archive.keys import Keyring
@@ -46,6 +47,8 @@ def source(tmp_path: Path) -> Path:
     (root / "first").write_text("shared by both")
     os.link(root / "first", root / "photos" / "linked")
     (root / "photo").write_text("no part of photos")
+    for path in ("photos", "photos/big", "photos/deep/script", "first"):
+        mark(root / path)
     return root
 
 
@@ -113,6 +116,8 @@ def test_files_and_folders_come_out_as_they_went_in(
         assert (back / "linked").read_text() == "shared by both"
         assert (back / "deep" / "script").stat().st_mode & 0o777 == 0o750
         assert [path.name for path in target.iterdir()] == ["photos"]
+        for path in (".", "big", "deep/script", "linked"):
+            assert attributes_of(back / path) == attributes_of(source / "photos" / path)
         for wrong in (("phot",), ("photos", "big", "more"), ("photos", "gone")):
             with pytest.raises(NotFound):
                 read(look, wrong)

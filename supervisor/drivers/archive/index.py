@@ -27,14 +27,15 @@ from supervisor.drivers.archive.keys import STREAM_HEADER_LENGTH, Keyring
 from supervisor.drivers.archive.names import parts_of
 from supervisor.drivers.archive.reader import Inner, OpenFile
 from supervisor.drivers.archive.stream import write_all
-from supervisor.drivers.archive.tar import NANOSECOND, Kind, Member
+from supervisor.drivers.archive.tar import NANOSECOND, OF_USERS, Kind, Member
 from supervisor.errors import ArchiveDamaged, BackupError
 
 # Half a million files; whoever has more in one part waits for the whole to be read, as for the first look.
 MAX_SIZE: Final = 16 * 1024 * 1024
 _HEAD = struct.Struct("<8sQQ")
-_MAGIC: Final = b"parts\0\0\1"
-_ROW = struct.Struct("<BHIIqIQQHI")
+_MAGIC: Final = b"parts\0\0\2"
+_ROW = struct.Struct("<BHIIqIQQHII")
+_ATTRIBUTE = struct.Struct("<HI")
 _COUNTS = struct.Struct("<QQQ")
 _KINDS: Final = tuple(Kind)
 _PENDING: Final = 256 * 1024
@@ -136,9 +137,11 @@ class IndexWriter:
             return
         name = "/".join(parts_of(member.name)).encode("utf-8", "surrogateescape")
         link = member.link.encode("utf-8", "surrogateescape")
+        more = _packed(member.attributes)
         seconds, fraction = divmod(member.mtime, NANOSECOND)
-        numbers = (member.mode, member.uid, member.gid, seconds, fraction, member.size, at, len(name), len(link))
-        self._pending += _ROW.pack(_KINDS.index(member.kind), *numbers) + name + link
+        looks = (member.mode, member.uid, member.gid, seconds, fraction, member.size)
+        row = _ROW.pack(_KINDS.index(member.kind), *looks, at, len(name), len(link), len(more))
+        self._pending += row + name + link + more
         if len(self._pending) >= _PENDING:
             self._flush(self._sink)
 
@@ -257,14 +260,18 @@ class Index(OpenFile):
             data = rest + piece
             at = 0
             while len(data) - at >= _ROW.size:
-                kind, *numbers, start, name_size, link_size = _ROW.unpack_from(data, at)
+                kind, *numbers, start, name_size, link_size, more_size = _ROW.unpack_from(data, at)
                 name_at = at + _ROW.size
                 link_at = name_at + name_size
-                if len(data) < link_at + link_size:
+                more_at = link_at + link_size
+                if len(data) < more_at + more_size:
                     break
-                at = link_at + link_size
+                at = more_at + more_size
                 name = data[name_at:link_at].decode("utf-8", "surrogateescape")
-                yield _member(name, kind, numbers, data[link_at:at]), tuple(name.split("/")) if name else (), start
+                member = _member(name, kind, numbers, data[link_at:more_at])
+                if more_size:
+                    member = attrs.evolve(member, attributes=tuple(_unpacked(data[more_at:at])))
+                yield member, tuple(name.split("/")) if name else (), start
             rest = data[at:]
 
 
@@ -272,3 +279,20 @@ def _member(name: str, kind: int, numbers: list[int], link: bytes) -> Member:
     mode, uid, gid, seconds, fraction, size = numbers
     mtime = seconds * NANOSECOND + fraction
     return Member(name or ".", _KINDS[kind], size, mode, uid, gid, mtime, link.decode("utf-8", "surrogateescape"))
+
+
+def _packed(attributes: tuple[tuple[str, bytes], ...]) -> bytes:
+    pieces = [(key.encode("utf-8", "surrogateescape"), value) for key, value in attributes]
+    return b"".join(_ATTRIBUTE.pack(len(key), len(value)) + key + value for key, value in pieces)
+
+
+def _unpacked(data: bytes) -> Iterator[tuple[str, bytes]]:
+    at = 0
+    while at < len(data):
+        key_size, value_size = _ATTRIBUTE.unpack_from(data, at)
+        key_at = at + _ATTRIBUTE.size
+        value_at = key_at + key_size
+        at = value_at + value_size
+        key = data[key_at:value_at].decode("utf-8", "surrogateescape")
+        if key.startswith(OF_USERS):
+            yield key, data[value_at:at]

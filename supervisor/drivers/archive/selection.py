@@ -95,7 +95,11 @@ def _linked(members: Iterable[Walked], away: _Away, further: _Away) -> Iterator[
             further.add(parts_of(member.link), links)
         elif member.kind is Kind.FILE:
             (link, first), *others = links
-            yield Selected(attrs.evolve(link, kind=Kind.FILE, size=member.size, link=""), first, stream)
+            yield Selected(
+                attrs.evolve(link, kind=Kind.FILE, size=member.size, link="", attributes=member.attributes),
+                first,
+                stream,
+            )
             for link, own in others:
                 yield Selected(attrs.evolve(link, link="/".join(first)), own, stream)
         else:
