@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -14,7 +15,6 @@ from typing import Any
 import attrs
 
 from daemon import BASE, DOCKER_URL, ROOT, Daemon, until
-from hostbox import build
 from hostbox.box import Box
 from hostbox.network import Net
 
@@ -68,7 +68,7 @@ class BoxDaemon(Daemon):
     async def ready(self) -> None:
         """Wait until the daemon runs, after a boot of the box, for example."""
         await self.close_session()
-        await until(lambda: self.state() == "running", 60, lambda: self.log)
+        await until(lambda: self.state() == "running", 120, lambda: self.log)
 
     async def restart(self) -> None:
         await self.close_session()
@@ -114,29 +114,32 @@ class AgentService:
 @contextmanager
 def booted(name: str, disk: Path, net: Net, overlay: Path) -> Iterator[Box]:
     """Boot a box with the daemon installed, not started; it is removed afterwards."""
-    box = Box(disk / name, name, [net], sources(), overlay)
-    box.up()
-    box.run("systemd-sysusers")
-    yield box
-    box.down()
-    build.remove(box.folder)
+    with Box(disk / name, name, [net], sources(), overlay).powered() as box:
+        box.run("systemd-sysusers")
+        yield box
 
 
 @contextmanager
 def agent_of(box: Box) -> Iterator[AgentService]:
     agent = AgentService(box)
-    yield agent
-    agent.stop()
-    agent.forget()
+    try:
+        yield agent
+    finally:
+        agent.stop()
+        agent.forget()
 
 
 @asynccontextmanager
 async def daemon_of(box: Box) -> AsyncIterator[BoxDaemon]:
-    """Wait for the daemon in a box, and give it."""
+    """Wait for the daemon in a box, which may have been switched off, and give it."""
     daemon = BoxDaemon(Path("/nowhere"), box=box)
-    await daemon.ready()
-    yield daemon
-    await daemon.close_session()
+    if not box.running:
+        await asyncio.to_thread(box.up)
+    try:
+        await daemon.ready()
+        yield daemon
+    finally:
+        await daemon.close_session()
 
 
 def install(tree: Path) -> Path:

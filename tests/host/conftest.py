@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from box_traces import Traces
+from data_disks import issues
 
 from box_daemon import HAOS_RELEASE, AgentService, BoxDaemon, agent_of, booted, daemon_of, install
 from hostbox import build
@@ -19,16 +21,20 @@ from hostbox.network import Net
 def disk() -> Iterator[Path]:
     """A folder on a disk of this machine for all that the boxes keep."""
     folder = Path(tempfile.mkdtemp(prefix="supervisor-box.", dir="/var/tmp"))
-    yield folder
-    build.remove(folder)
+    try:
+        yield folder
+    finally:
+        build.remove(folder)
 
 
 @pytest.fixture(scope="session")
 def net(disk: Path) -> Iterator[Net]:
     net = Net(0, disk)
-    net.up()
-    yield net
-    net.down()
+    try:
+        net.up()
+        yield net
+    finally:
+        net.down()
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +62,22 @@ def haos(disk: Path, net: Net, overlay: Path) -> Iterator[Box]:
         yield box
 
 
+@pytest.fixture(scope="session")
+def seen() -> Traces:
+    return Traces()
+
+
+@pytest.fixture(autouse=True)
+def no_trace(request: pytest.FixtureRequest, seen: Traces) -> Iterator[None]:
+    """Fail a test that leaves traces in a box that others share with it."""
+    shared = [request.getfixturevalue(name) for name in ("box", "haos") if name in request.fixturenames]
+    for box in shared:
+        seen.begin(box)
+    yield
+    left = "\n".join(filter(None, (seen.end(box) for box in shared)))
+    assert not left, f"the test leaves traces:\n{left}"
+
+
 @pytest.fixture
 def os_agent(box: Box) -> Iterator[AgentService]:
     """The stand-in for the OS agent as a service of the box, stopped until the test starts it."""
@@ -81,3 +103,6 @@ async def host(box: Box) -> AsyncIterator[BoxDaemon]:
 async def haos_host(haos: Box) -> AsyncIterator[BoxDaemon]:
     async with daemon_of(haos) as daemon:
         yield daemon
+        await daemon.ready()
+        for issue in await issues(daemon, "reboot_required"):
+            await daemon.ask("DELETE", f"/resolution/issue/{issue['uuid']}")

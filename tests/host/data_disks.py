@@ -25,10 +25,9 @@ class Disks:
     names: list[str] = attrs.field(factory=list)
 
     def plug(self, name: str, size: str = SIZE) -> str:
-        device = self.box.add_disk(name, size)
         if name not in self.names:
             self.names.append(name)
-        return device
+        return self.box.add_disk(name, size)
 
     def again(self, name: str) -> str:
         """Plug in what a reboot has pulled out."""
@@ -37,8 +36,7 @@ class Disks:
 
     def end(self) -> None:
         for name in self.names:
-            self.box.remove_disk(name)
-            self.box.run("rm", "-f", f"/mnt/disks/{name}.img")
+            self.box.throw_away_disk(name)
 
     def with_data(self, name: str, *, partition: str = EXTERNAL, label: str = "hassos-data", size: str = SIZE) -> str:
         """Plug in a disk with data in a partition; return the partition's node."""
@@ -64,18 +62,19 @@ class Disks:
 async def disks(haos: Box, haos_agent: AgentService, haos_host: BoxDaemon) -> AsyncIterator[Disks]:
     """The disks of a system whose data is on one of them, `old`, mounted at /mnt/old."""
     disks = Disks(haos)
-    part = disks.with_data("old")
-    haos.run("mkdir", "-p", "/mnt/old")
-    haos.run("mount", part, "/mnt/old")
-    haos_agent.start(current_device=part, calls=[])
 
     async def known() -> bool:
         return bool((await haos_host.get("/os/info"))["data_disk"] == "hostbox-disk-old")
 
-    await until(known, 30)
-    yield disks
-    haos.attempt("umount", "-l", "/mnt/old")
-    disks.end()
+    try:
+        part = disks.with_data("old")
+        haos.run("mount", "--mkdir", part, "/mnt/old")
+        haos_agent.start(current_device=part, calls=[])
+        await until(known, 30)
+        yield disks
+    finally:
+        haos.attempt("umount", "-l", "/mnt/old")
+        disks.end()
 
 
 async def issues(host: BoxDaemon, type_: str) -> list[dict[str, Any]]:

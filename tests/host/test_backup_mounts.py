@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -20,7 +21,7 @@ from loop_disk import fail_command
 from stepping_house import BACKUP, COLD, HOT, PASSWORD, RESTORE, Deed, House
 
 __all__ = ["servers"]
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 PLACE = f"{DATA}/mounts/vault"
 EXPORT = f"{STORAGE}/nas/exports/vault"
@@ -43,16 +44,19 @@ async def fresh(host: BoxDaemon, box: Box) -> AsyncIterator[BoxDaemon]:
     """The daemon of the box on a new data folder, as something can happen to it at its steps."""
     drop_in = "/run/systemd/system/supervisor.service.d/steps.conf"
     await host.close_session()
-    await box.ask("sh", "-euc", f"{ASIDE} mv {DATA} {DATA}.kept; mkdir -p /mnt/data/steps $(dirname {drop_in})")
-    await box.ask("sh", "-euc", f"cat > {drop_in}; systemctl daemon-reload", stdin=DROP_IN)
-    bring_base_image(box)
-    await host.start()
-    await host.ready()
-    yield host
-    await host.close_session()
-    await box.ask("sh", "-euc", f"{ASIDE} umount -lq {PLACE} || true; rm -rf {DATA} /mnt/data/steps {drop_in}")
-    await box.ask("sh", "-euc", f"mv {DATA}.kept {DATA}; systemctl daemon-reload; systemctl start supervisor")
-    await host.ready()
+    await box.ask("sh", "-euc", f"{ASIDE} mv {DATA} {DATA}.kept")
+    try:
+        await box.ask("sh", "-euc", f"mkdir -p /mnt/data/steps $(dirname {drop_in}); cat > {drop_in}", stdin=DROP_IN)
+        await box.ask("systemctl", "daemon-reload")
+        await asyncio.to_thread(bring_base_image, box)
+        await host.start()
+        await host.ready()
+        yield host
+    finally:
+        await host.close_session()
+        await box.ask("sh", "-euc", f"{ASIDE} umount -lq {PLACE} || true; rm -rf {DATA} /mnt/data/steps {drop_in}")
+        await box.ask("sh", "-euc", f"mv {DATA}.kept {DATA}; systemctl daemon-reload; systemctl start supervisor")
+        await host.ready()
 
 
 @attrs.frozen
@@ -83,13 +87,14 @@ class Vault:
 
 @pytest.fixture
 def vault(servers: Servers, box: Box) -> Iterator[Vault]:
-    device = box.add_disk("vault", "48M")
-    box.run("mkfs.ext4", "-q", "-m", "0", device)
-    yield Vault(servers, device)
-    box.attempt("umount", "-l", PLACE)
-    box.attempt("umount", "-l", EXPORT)
-    box.remove_disk("vault")
-    (box.folder / "disks/vault.img").unlink()
+    try:
+        device = box.add_disk("vault", "48M")
+        box.run("mkfs.ext4", "-q", "-m", "0", device)
+        yield Vault(servers, device)
+    finally:
+        box.attempt("umount", "-l", PLACE)
+        box.attempt("umount", "-l", EXPORT)
+        box.throw_away_disk("vault")
 
 
 async def test_all_of_a_lost_machine_comes_back_from_its_network_storage(

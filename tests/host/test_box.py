@@ -39,12 +39,15 @@ def test_a_container_logs_to_the_journal(box: Box) -> None:
 
 
 def test_a_disk_is_plugged_in_and_pulled_out(box: Box) -> None:
-    device = box.add_disk("stick", "64M")
-    node = f"/org/freedesktop/UDisks2/block_devices/{device.removeprefix('/dev/')}"
-    question = ("busctl", "get-property", "org.freedesktop.UDisks2", node, "org.freedesktop.UDisks2.Block", "Drive")
-    assert "stick" in box.run(*question)
-    box.remove_disk("stick")
-    assert "stick" not in box.attempt(*question).stdout
+    try:
+        device = box.add_disk("stick", "64M")
+        node = f"/org/freedesktop/UDisks2/block_devices/{device.removeprefix('/dev/')}"
+        question = ("busctl", "get-property", "org.freedesktop.UDisks2", node, "org.freedesktop.UDisks2.Block", "Drive")
+        assert "stick" in box.run(*question)
+        box.remove_disk("stick")
+        assert "stick" not in box.attempt(*question).stdout
+    finally:
+        box.throw_away_disk("stick")
 
 
 def test_the_sound_server_has_two_outputs(box: Box) -> None:

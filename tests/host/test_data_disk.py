@@ -17,7 +17,7 @@ from hostbox.box import Box
 
 __all__ = ["disks"]
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 async def listed(host: BoxDaemon) -> list[dict[str, Any]]:

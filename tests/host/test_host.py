@@ -11,21 +11,33 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from box_traces import LOSE_THE_BUS_FOR_GOOD, start_services
 
 from box_daemon import AgentService, BoxDaemon
-from daemon import ROOT, until
+from daemon import ROOT, until, within
 from hostbox.box import Box
 
-# Without the bus these go on without it, or end; nobody but a person starts them again.
-LOSE_THE_BUS_FOR_GOOD = ("systemd-resolved", "systemd-timesyncd", "systemd-logind", "NetworkManager", "udisks2")
+UNITS = {"NetworkManager.service", "dbus.service", "docker.service", "pulseaudio.service", "supervisor.service"}
+MEDIA = "/mnt/data/supervisor/media"
 SYSTEMD_FEATURES = {"reboot", "shutdown", "services", "hostname", "timedate", "resolved", "journal", "disk"}
 
 
 @pytest_asyncio.fixture
-async def settled(host: BoxDaemon) -> AsyncIterator[BoxDaemon]:
-    """The daemon, with every service there; what a test took away is there again afterwards."""
+async def settled(host: BoxDaemon, box: Box) -> AsyncIterator[BoxDaemon]:
+    """The daemon, with every service there; afterwards what a test took away is there again, and what it set is not."""
     yield host
-    await until(lambda: features(host), 60)
+    await start_services(box)
+    box.attempt("systemctl", "kill", "--signal=CONT", "systemd-hostnamed")
+    await box.ask("hostnamectl", "hostname", "box")
+    await box.ask("timedatectl", "set-timezone", "Etc/UTC")
+    await box.ask("timedatectl", "set-ntp", "yes")
+
+    async def as_before() -> bool:
+        info = await host.get("/host/info")
+        set_up = (info["hostname"], info["timezone"], info["use_ntp"])
+        return set_up == ("box", "Etc/UTC", True) and await features(host)
+
+    await until(as_before, 60)
 
 
 @pytest_asyncio.fixture
@@ -44,7 +56,7 @@ async def quickly(host: BoxDaemon, path: str = "/host/info") -> dict:
     """Ask and see that the answer comes within a second."""
     began = time.monotonic()
     answer = await host.get(path)
-    assert time.monotonic() - began < 1
+    assert within(1, began)
     return answer
 
 
@@ -79,7 +91,7 @@ async def test_the_host_name_is_set(settled: BoxDaemon, box: Box) -> None:
     async def known() -> bool:
         return (await settled.get("/host/info"))["hostname"] == "box"
 
-    await until(known, 5)
+    await until(known, 30)
 
 
 @pytest.mark.parametrize("name", ["", "not a name", "under_score", "x" * 65, "-", "a\0b", "\ud800"])
@@ -94,8 +106,8 @@ async def test_a_name_that_no_host_can_have_is_refused(host: BoxDaemon, box: Box
 
 
 async def test_the_clock_is_set_up(settled: BoxDaemon, box: Box) -> None:
-    async def timesyncd() -> str:
-        return await box.ask("timedatectl", "show", "--property=NTP", "--value")
+    async def timesyncd() -> bool:
+        return await box.ask("timedatectl", "show", "--property=NTP", "--value") == "yes"
 
     async def shown() -> bool:
         info = await settled.get("/host/info")
@@ -104,20 +116,18 @@ async def test_the_clock_is_set_up(settled: BoxDaemon, box: Box) -> None:
     await settled.post("/host/options", {"timezone": "Europe/Berlin", "use_ntp": False})
     assert await box.ask("timedatectl", "show", "--property=Timezone", "--value") == "Europe/Berlin"
     # timedated answers when it has told systemd, which takes its time.
-    await until(shown, 10)
-    assert await timesyncd() == "no"
+    await until(shown, 30)
+    assert not await timesyncd()
     await settled.post("/host/options", {"timezone": "Etc/UTC", "use_ntp": True})
-    for _ in range(50):
-        if await timesyncd() == "yes":
-            break
-        await asyncio.sleep(0.1)
-    assert await timesyncd() == "yes"
+    await until(timesyncd, 30)
 
 
 async def test_the_time_zone_of_the_settings_is_the_host_s(settled: BoxDaemon, box: Box) -> None:
-    await settled.post("/supervisor/options", {"timezone": "Asia/Tokyo"})
-    assert await box.ask("timedatectl", "show", "--property=Timezone", "--value") == "Asia/Tokyo"
-    await settled.post("/supervisor/options", {"timezone": "Etc/UTC"})
+    try:
+        await settled.post("/supervisor/options", {"timezone": "Asia/Tokyo"})
+        assert await box.ask("timedatectl", "show", "--property=Timezone", "--value") == "Asia/Tokyo"
+    finally:
+        await settled.post("/supervisor/options", {"timezone": "Etc/UTC"})
 
 
 async def test_a_host_that_does_not_take_the_time_zone_is_no_failure_of_the_settings(
@@ -226,10 +236,13 @@ async def test_a_service_that_is_not_there_or_fails_is_said_to(host: BoxDaemon, 
     assert (await host.ask("POST", "/host/service/a%20b/start")).status == 400
     unit = "[Service]\nType=oneshot\nExecStart=/bin/false\n"
     await box.ask("sh", "-c", "cat >/run/systemd/system/broken.service && systemctl daemon-reload", stdin=unit)
-    answer = await host.ask("POST", "/host/service/broken/start")
-    assert answer.status == 500
-    assert "journalctl -u broken.service" in answer.body["message"]
-    await box.ask("sh", "-c", "systemctl reset-failed broken; rm /run/systemd/system/broken.service")
+    try:
+        answer = await host.ask("POST", "/host/service/broken/start")
+        assert answer.status == 500
+        assert "journalctl -u broken.service" in answer.body["message"]
+    finally:
+        forget = "systemctl reset-failed broken; rm /run/systemd/system/broken.service; systemctl daemon-reload"
+        await box.ask("sh", "-c", forget)
 
 
 async def test_no_service_takes_one_that_may_not_be_touched_with_it(host: BoxDaemon, box: Box) -> None:
@@ -266,30 +279,38 @@ async def test_no_service_takes_one_that_may_not_be_touched_with_it(host: BoxDae
         await box.ask("systemctl", "daemon-reload")
 
 
-async def test_the_data_folder_is_measured_and_mounts_in_it_are_not(host: BoxDaemon, box: Box) -> None:
-    await box.ask(
-        "sh",
-        "-euc",
-        """
-        cd /mnt/data/supervisor/media
-        mkdir -p films/old far && dd if=/dev/zero of=films/old/one bs=1M count=7 2>/dev/null
-        ln -f films/old/one films/again && ln -sf /var/lib/docker link
-        mount -t tmpfs tmpfs far && dd if=/dev/zero of=far/big bs=1M count=20 2>/dev/null
-        """,
-    )
-    root = await host.get("/host/disks/default/usage?max_depth=3")
+@pytest_asyncio.fixture
+async def media(host: BoxDaemon, box: Box) -> AsyncIterator[BoxDaemon]:
+    """The daemon with something in its media, and a mount there; afterwards there is nothing."""
+    try:
+        await box.ask(
+            "sh",
+            "-euc",
+            f"""
+            cd {MEDIA}
+            mkdir -p films/old far && dd if=/dev/zero of=films/old/one bs=1M count=7 2>/dev/null
+            ln -f films/old/one films/again && ln -sf /var/lib/docker link
+            mount -t tmpfs tmpfs far && dd if=/dev/zero of=far/big bs=1M count=20 2>/dev/null
+            """,
+        )
+        yield host
+    finally:
+        await box.ask("sh", "-c", f"umount {MEDIA}/far; rm -r {MEDIA}/*")
+
+
+async def test_the_data_folder_is_measured_and_mounts_in_it_are_not(media: BoxDaemon) -> None:
+    root = await media.get("/host/disks/default/usage?max_depth=3")
     assert [child["id"] for child in root["children"]] == [
         *("system", "addons_data", "addons_config", "media", "share", "backup", "ssl", "homeassistant")
     ]
-    media = next(child for child in root["children"] if child["id"] == "media")
-    assert 7 << 20 <= media["used_bytes"] < 8 << 20
-    assert [child["id"] for child in media["children"]] == ["films"]
-    assert [child["id"] for child in media["children"][0]["children"]] == ["old"]
+    found = next(child for child in root["children"] if child["id"] == "media")
+    assert 7 << 20 <= found["used_bytes"] < 8 << 20
+    assert [child["id"] for child in found["children"]] == ["films"]
+    assert [child["id"] for child in found["children"][0]["children"]] == ["old"]
     assert root["used_bytes"] == sum(child["used_bytes"] for child in root["children"])
-    shallow = await host.get("/host/disks/default/usage?max_depth=many")
+    shallow = await media.get("/host/disks/default/usage?max_depth=many")
     assert all("children" not in child for child in shallow["children"])
-    assert (await host.ask("GET", "/host/disks/nothing/usage")).status == 404
-    await box.ask("sh", "-c", "umount /mnt/data/supervisor/media/far; rm -r /mnt/data/supervisor/media/*")
+    assert (await media.ask("GET", "/host/disks/nothing/usage")).status == 404
 
 
 async def test_a_restarted_bus_is_found_again(without_bus: BoxDaemon, box: Box) -> None:
@@ -314,13 +335,13 @@ async def test_without_a_bus_the_answers_go_on_and_say_what_is_missing(without_b
     async def gone() -> bool:
         return not set((await quickly(settled))["features"]) & {"hostname", "services", "reboot"}
 
-    await until(gone, 10)
+    await until(gone, 30)
     info = await quickly(settled)
     assert (info["hostname"], info["chassis"]) == ("box", None)
     for path, body in (("/host/options", {"hostname": "x"}), ("/host/reboot", None)):
         began = time.monotonic()
         answer = await settled.ask("POST", path, body)
-        assert (answer.status, time.monotonic() - began < 1) == (400, True)
+        assert (answer.status, within(1, began)) == (400, True)
         assert "D-Bus connection available" in answer.body["message"]
     assert (await settled.ask("GET", "/host/services")).status == 400
 
@@ -331,7 +352,7 @@ async def test_a_stopped_service_takes_its_feature_along_and_brings_it_back(sett
     async def gone() -> bool:
         return "resolved" not in (await quickly(settled))["features"]
 
-    await until(gone, 10)
+    await until(gone, 30)
     info = await quickly(settled)
     assert (info["broadcast_llmnr"], info["llmnr_hostname"]) == (None, None)
     findings = (await quickly(settled, "/host/doctor"))["findings"]
@@ -342,7 +363,7 @@ async def test_a_stopped_service_takes_its_feature_along_and_brings_it_back(sett
     async def back() -> bool:
         return (await quickly(settled))["broadcast_llmnr"] is True
 
-    await until(back, 10)
+    await until(back, 30)
 
 
 async def test_a_service_that_ends_when_idle_is_no_loss(settled: BoxDaemon, box: Box) -> None:
@@ -364,8 +385,6 @@ async def test_a_service_that_hangs_costs_its_own_requests_their_time_and_no_oth
     assert (await quickly(settled))["hostname"] == "box"
     answer = await naming
     assert (answer.status, "did not answer" in answer.body["message"]) == (400, True)
-    await box.ask("systemctl", "kill", "--signal=CONT", "systemd-hostnamed")
-    await box.ask("hostnamectl", "hostname", "box")
 
 
 async def test_the_doctor_tells_what_works(host: BoxDaemon) -> None:
@@ -377,6 +396,11 @@ async def test_the_doctor_tells_what_works(host: BoxDaemon) -> None:
 async def test_the_os_agent_is_found_when_it_comes_and_missed_when_it_goes(
     settled: BoxDaemon, os_agent: AgentService
 ) -> None:
+    async def gone() -> bool:
+        return "os_agent" not in (await quickly(settled))["features"]
+
+    # There may have been one in the test before.
+    await until(gone, 30)
     assert (await settled.get("/host/info"))["agent_version"] is None
     os_agent.start(version="1.7.2")
 
@@ -384,14 +408,10 @@ async def test_the_os_agent_is_found_when_it_comes_and_missed_when_it_goes(
         info = await quickly(settled)
         return info["agent_version"] if "os_agent" in info["features"] else ""
 
-    assert await until(version, 20) == "1.7.2"
+    assert await until(version, 30) == "1.7.2"
     assert (await settled.get("/host/info"))["apparmor_version"] == "3.1.7"
     os_agent.stop()
-
-    async def gone() -> bool:
-        return "os_agent" not in (await quickly(settled))["features"]
-
-    await until(gone, 20)
+    await until(gone, 30)
 
 
 async def test_both_libraries_say_the_same_of_the_real_services(settled: BoxDaemon, box: Box) -> None:
@@ -401,7 +421,10 @@ async def test_both_libraries_say_the_same_of_the_real_services(settled: BoxDaem
         text = await box.ask("env", f"PYTHONPATH={ROOT}", sys.executable, "-B", str(program), library)
         told[library] = json.loads(text)
         assert told[library].pop("library") == library
+        # Others come and go between the two.
+        told[library]["units"] = sorted(set(told[library]["units"]) & UNITS)
     assert told["dbus-next"] == told["dbus-fast"]
     found = told["dbus-fast"]
     assert (found["hostname"], found["chassis"], found["can_reboot"]) == ("box", "embedded", "yes")
+    assert set(found["units"]) == UNITS
     assert (found["restarted"], found["llmnr"], "10.99.0.1" in found["servers"]) == ("done", "yes", True)

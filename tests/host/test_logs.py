@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from box_daemon import BoxDaemon
+from daemon import within
 from hostbox.box import Box
 
 GATEWAY = ("systemd-journal-gatewayd.socket", "systemd-journal-gatewayd.service")
@@ -71,7 +72,9 @@ async def test_the_same_question_has_the_same_answer(host: BoxDaemon, box: Box) 
     assert await read(host, f"{base}?until=-10min") == []
     assert await read(host, "/host/logs/boots/0/identifiers/asked") == await shown(box, "-t", "asked", "-o", "cat")
     whole = await shown(box, "-o", "cat", "-t", "systemd")
-    assert await read(host, f"/host/logs/identifiers/systemd?lines={len(whole)}") == whole
+    # It may say more meanwhile.
+    found = await read(host, f"/host/logs/identifiers/systemd?lines={len(whole) + 100}")
+    assert found[: len(whole)] == whole
 
 
 async def test_boots_and_programs_are_listed(host: BoxDaemon, box: Box) -> None:
@@ -94,7 +97,7 @@ async def test_a_follower_of_a_gateway_that_ends_goes_on(host: BoxDaemon, box: B
             began = time.monotonic()
             assert (await read(host, "/host/logs/identifiers/followed"))[-1] == "with the gateway"
             assert (await host.ask("GET", "/host/logs/identifiers")).status == 200
-            assert time.monotonic() - began < 2
+            assert within(2, began)
             await write(box, "followed", "without the gateway")
             assert await line(lines) == "without the gateway"
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,14 +11,16 @@ import pytest
 import pytest_asyncio
 
 from box_daemon import HAOS_RELEASE, BoxDaemon, booted, bring_base_image, daemon_of
-from daemon import ROOT, until
+from daemon import until
 from hostbox.box import Box
 from hostbox.network import Net
 
 # Two boots, each with everything in it, on a machine that may be busy.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 LAST_WORDS = "trap 'echo last words; exit 0' TERM; while :; do sleep 0.1; done"
+CUTTER = "trap 'sleep 8; echo kept > /media/films/note; exit 0' TERM; while :; do sleep 0.1; done"
+FILMS = {"name": "films", "type": "nfs", "usage": "media", "server": "nas", "path": "/films"}
 
 
 @pytest.fixture(scope="module")
@@ -114,40 +117,41 @@ async def test_a_system_that_waits_for_the_daemon_goes_down_at_once_and_stops_th
 async def test_network_storage_stays_until_the_add_ons_that_use_it_have_stopped(
     daemon: BoxDaemon, machine: Box
 ) -> None:
-    helper = (ROOT / "tests/stands/mount_network.sh").read_text()
-    await machine.ask("sh", "-c", "cat > /usr/sbin/mount.nfs && chmod 755 /usr/sbin/mount.nfs", stdin=helper)
     # On another disk than the data, as a server's is, and on one that outlasts the boot.
-    machine.shell("mkdir -p /srv/storage/nas/exports/films; ln -s /srv/storage /run/network-storage")
-    await daemon.post("/mounts", {"name": "films", "type": "nfs", "usage": "media", "server": "nas", "path": "/films"})
-    slow = "trap 'sleep 8; echo kept > /media/films/note; exit 0' TERM; while :; do sleep 0.1; done"
-    slug = daemon.add_on("cutter", command=slow, more="boot: manual\nmap: [media:rw]\ntimeout: 30\n")
+    machine.shell("mkdir -p /srv/storage/nas/exports/films; ln -sfn /srv/storage /run/network-storage")
+    slug = daemon.add_on("cutter", command=CUTTER, more="boot: manual\nmap: [media:rw]\ntimeout: 30\n")
     await daemon.post("/store/reload")
-    await daemon.install(slug, start=True)
-    await until(lambda: started(daemon, slug), 30)
-    boots = machine.state.boots
-    await machine.ask("systemctl", "reboot")
-    await daemon.close_session()
-    machine.wait_until_up(boots=boots + 1)
-    await daemon.ready()
-    note = machine.root / "srv/storage/nas/exports/films/note"
-    assert note.read_text() == "kept\n"
-    await daemon.ask("DELETE", "/mounts/films")
-    await daemon.post(f"/addons/{slug}/uninstall")
+    try:
+        await daemon.post("/mounts", FILMS)
+        await daemon.install(slug, start=True)
+        await until(lambda: started(daemon, slug), 30)
+        boots = machine.state.boots
+        await machine.ask("systemctl", "reboot")
+        await daemon.close_session()
+        await asyncio.to_thread(machine.wait_until_up, boots=boots + 1)
+        await daemon.ready()
+        note = machine.root / "srv/storage/nas/exports/films/note"
+        assert note.read_text() == "kept\n"
+    finally:
+        await daemon.ask("POST", f"/addons/{slug}/uninstall")
+        await daemon.ask("DELETE", "/mounts/films")
 
 
 async def test_a_reboot_that_is_suggested_is_done(daemon: BoxDaemon, machine: Box) -> None:
     boots = machine.state.boots
-    await daemon.post("/docker/options", {"mtu": 1400})
-    found = await daemon.get("/resolution/info")
-    assert [issue["type"] for issue in found["issues"] if issue["type"] == "reboot_required"]
-    [suggestion] = [one["uuid"] for one in found["suggestions"] if one["type"] == "execute_reboot"]
-    assert (await daemon.ask("POST", f"/resolution/suggestion/{suggestion}")).status == 200
-    machine.wait_until_up(boots=boots + 1)
-    await daemon.ready()
-    # The engine gives it to what joins the network; the bridge has that of its members.
-    mtu = '{{index .Options "com.docker.network.driver.mtu"}}'
-    assert machine.run("docker", "network", "inspect", "--format", mtu, "hassio").strip() == "1400"
-    await daemon.post("/docker/options", {"mtu": None})
+    try:
+        await daemon.post("/docker/options", {"mtu": 1400})
+        found = await daemon.get("/resolution/info")
+        assert [issue["type"] for issue in found["issues"] if issue["type"] == "reboot_required"]
+        [suggestion] = [one["uuid"] for one in found["suggestions"] if one["type"] == "execute_reboot"]
+        assert (await daemon.ask("POST", f"/resolution/suggestion/{suggestion}")).status == 200
+        await asyncio.to_thread(machine.wait_until_up, boots=boots + 1)
+        await daemon.ready()
+        # The engine gives it to what joins the network; the bridge has that of its members.
+        mtu = '{{index .Options "com.docker.network.driver.mtu"}}'
+        assert machine.run("docker", "network", "inspect", "--format", mtu, "hassio").strip() == "1400"
+    finally:
+        await daemon.post("/docker/options", {"mtu": None})
 
 
 async def test_a_shutdown_switches_the_machine_off(daemon: BoxDaemon, machine: Box) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -52,19 +53,22 @@ async def broken(host: BoxDaemon, box: Box) -> AsyncIterator[dict[str, Any]]:
     """The issue about a unit that has failed."""
     unit = box.root / "run/systemd/system" / BROKEN
     unit.parent.mkdir(exist_ok=True, parents=True)
-    unit.write_text(BROKEN_UNIT)
-    await box.ask("systemctl", "daemon-reload")
-    box.attempt("systemctl", "start", BROKEN)
-    assert await state_of(box, BROKEN) == "failed"
-    await host.post("/resolution/check/systemd_unit_failure/run")
-    found = await issue(host, "systemd_unit_failed", BROKEN)
-    assert found is not None
-    yield found
-    (box.root / "run/mended").unlink(missing_ok=True)
-    box.attempt("systemctl", "stop", BROKEN)
-    box.attempt("systemctl", "reset-failed", BROKEN)
-    unit.unlink()
-    await box.ask("systemctl", "daemon-reload")
+    try:
+        unit.write_text(BROKEN_UNIT)
+        await box.ask("systemctl", "daemon-reload")
+        box.attempt("systemctl", "start", BROKEN)
+        assert await state_of(box, BROKEN) == "failed"
+        await host.post("/resolution/check/systemd_unit_failure/run")
+        found = await issue(host, "systemd_unit_failed", BROKEN)
+        assert found is not None
+        yield found
+    finally:
+        (box.root / "run/mended").unlink(missing_ok=True)
+        box.attempt("systemctl", "stop", BROKEN)
+        box.attempt("systemctl", "reset-failed", BROKEN)
+        unit.unlink()
+        await box.ask("systemctl", "daemon-reload")
+        await host.post("/resolution/healthcheck")
 
 
 async def test_a_host_of_debian_s_packages_is_unsupported_for_what_it_lacks_alone(host: BoxDaemon) -> None:
@@ -85,12 +89,14 @@ async def test_networkmanager_is_judged_anew_as_soon_as_it_looks_for_the_interne
     await host.post("/resolution/healthcheck")
     assert await told()
     more = box.root / "etc/NetworkManager/conf.d/zz-looks.conf"
-    more.write_text("[connectivity]\nenabled=true\nuri=http://gateway.lan:9/\ninterval=300\n")
-    await box.ask("nmcli", "general", "reload", "conf")
-    await until(not_told, 20)
-    more.unlink()
-    await box.ask("nmcli", "general", "reload", "conf")
-    await until(told, 20)
+    try:
+        more.write_text("[connectivity]\nenabled=true\nuri=http://gateway.lan:9/\ninterval=300\n")
+        await box.ask("nmcli", "general", "reload", "conf")
+        await until(not_told, 30)
+    finally:
+        more.unlink()
+        await box.ask("nmcli", "general", "reload", "conf")
+    await until(told, 30)
 
 
 async def test_a_unit_that_failed_is_told_and_forgotten(host: BoxDaemon, box: Box, broken: dict[str, Any]) -> None:
@@ -139,25 +145,29 @@ async def test_a_unit_that_was_mended_by_hand_is_no_issue(host: BoxDaemon, box: 
 @pytest_asyncio.fixture
 async def stopped_clock(host: BoxDaemon, box: Box) -> AsyncIterator[dict[str, Any]]:
     """The issue about time servers, which are not asked any more because they kept the clock far from the time."""
-    (box.root / "run/whoami").write_text(json.dumps({"timezone": "Europe/Berlin", "timestamp": 1.0}))
-    await box.ask(
-        *("systemd-run", "--quiet", "--unit=whoami", "--working-directory=/run"),
-        *("python3", "-m", "http.server", "--bind", "127.0.0.1", "8099"),
-    )
-    await box.ask("systemctl", "start", "systemd-timesyncd")
     drop_in = box.root / DROP_IN
     drop_in.parent.mkdir(exist_ok=True, parents=True)
-    drop_in.write_text("[Service]\nEnvironment=SUPERVISOR_WHOAMI_URL=http://127.0.0.1:8099/whoami\n")
-    await box.ask("systemctl", "daemon-reload")
-    await host.restart()
-    await host.ready()
-    yield await until(lambda: issue(host, "ntp_sync_failed"), 30, lambda: host.log)
-    drop_in.unlink()
-    box.attempt("systemctl", "stop", "whoami")
-    await box.ask("systemctl", "daemon-reload")
-    await host.restart()
-    await host.ready()
-    await host.post("/supervisor/options", {"timezone": "Etc/UTC"})
+    (box.root / "run/whoami").write_text(json.dumps({"timezone": "Europe/Berlin", "timestamp": 1.0}))
+    try:
+        await box.ask(
+            *("systemd-run", "--quiet", "--unit=whoami", "--working-directory=/run"),
+            *("python3", "-m", "http.server", "--bind", "127.0.0.1", "8099"),
+        )
+        await box.ask("systemctl", "start", "systemd-timesyncd")
+        drop_in.write_text("[Service]\nEnvironment=SUPERVISOR_WHOAMI_URL=http://127.0.0.1:8099/whoami\n")
+        await box.ask("systemctl", "daemon-reload")
+        await host.restart()
+        await host.ready()
+        yield await until(lambda: issue(host, "ntp_sync_failed"), 30, lambda: host.log)
+    finally:
+        drop_in.unlink(missing_ok=True)
+        (box.root / "run/whoami").unlink()
+        box.attempt("systemctl", "stop", "whoami")
+        await box.ask("systemctl", "daemon-reload")
+        await box.ask("systemctl", "start", "systemd-timesyncd")
+        await host.restart()
+        await host.ready()
+        await host.post("/supervisor/options", {"timezone": "Etc/UTC"})
 
 
 async def test_time_servers_are_asked_again(host: BoxDaemon, box: Box, stopped_clock: dict[str, Any]) -> None:
@@ -171,19 +181,22 @@ async def test_time_servers_are_asked_again(host: BoxDaemon, box: Box, stopped_c
 @pytest.fixture
 def stranger(box: Box) -> Iterator[str]:
     """Another machine of the box's network, which sends the box what is meant for its internal network."""
-    name = "stranger"
+    # Names of these are those of the whole machine, on which others may run these tests, too.
+    name = f"stranger{os.getpid()}"
     address = json.loads(box.run("ip", "-4", "-json", "address", "show", "eth0"))[0]["addr_info"][0]["local"]
-    for words in (
-        f"netns add {name}",
-        f"link add {name} type veth peer name eth0 netns {name}",
-        f"link set {name} master {bridge(0)} up",
-        f"-n {name} link set eth0 up",
-        f"-n {name} address add 10.99.0.90/24 dev eth0",
-        f"-n {name} route add 172.30.32.1/32 via {address}",
-    ):
-        subprocess.run(["ip", *words.split()], check=True)
-    yield name
-    subprocess.run(["ip", "netns", "del", name], check=True)
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        for words in (
+            f"link add {name} type veth peer name eth0 netns {name}",
+            f"link set {name} master {bridge(0)} up",
+            f"-n {name} link set eth0 up",
+            f"-n {name} address add 10.99.0.90/24 dev eth0",
+            f"-n {name} route add 172.30.32.1/32 via {address}",
+        ):
+            subprocess.run(["ip", *words.split()], check=True)
+        yield name
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
 
 
 def comes_in(stranger: str) -> bool:
@@ -201,7 +214,7 @@ async def rules_of(box: Box, program: str, gateway: str) -> list[str]:
 async def test_the_gateway_of_the_internal_network_is_closed_to_other_machines(
     host: BoxDaemon, box: Box, stranger: str
 ) -> None:
-    await until(lambda: not comes_in(stranger), 10)
+    await until(lambda: not comes_in(stranger), 30)
     # Who takes the rules away opens it; the next start of the daemon sets those that are missing, in their order.
     await box.ask("iptables", "-t", "raw", "-F", "PREROUTING")
     assert comes_in(stranger)

@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest_asyncio
+from box_traces import LOSE_THE_BUS_FOR_GOOD, start_services
 
 from box_daemon import BoxDaemon
-from daemon import ROOT, until
+from daemon import ROOT, until, within
 from hostbox.box import Box
 
 STORAGE = "/run/network-storage"
@@ -31,7 +32,6 @@ PATHS = (
     f"{LOG}?lines=5",
 )
 SLOWEST = 1.0
-LOSE_THE_BUS_FOR_GOOD = ("systemd-resolved", "systemd-timesyncd", "systemd-logind", "NetworkManager", "udisks2")
 
 
 @contextlib.asynccontextmanager
@@ -49,7 +49,7 @@ async def answering(host: BoxDaemon) -> AsyncIterator[None]:
                 answer = await host.ask("GET", path)
                 taken = time.monotonic() - began
                 asked += 1
-                if taken > SLOWEST or answer.status != 200:
+                if not within(SLOWEST, began) or answer.status != 200:
                     slow.append((path, taken, answer.status))
             await asyncio.sleep(0.05)
 
@@ -89,6 +89,7 @@ async def well(host: BoxDaemon, box: Box) -> AsyncIterator[BoxDaemon]:
     await log(box, "it begins")
     await until(whole, 60)
     yield host
+    await start_services(box)
     await until(whole, 60)
 
 
@@ -106,10 +107,10 @@ async def test_the_bus_is_restarted(well: BoxDaemon, box: Box) -> None:
 async def test_a_service_is_stopped(well: BoxDaemon, box: Box) -> None:
     async with answering(well):
         await box.ask("systemctl", "stop", "systemd-resolved")
-        await until(lacks(well, "resolved"), 10)
+        await until(lacks(well, "resolved"), 30)
         assert (await well.get("/host/info"))["llmnr_hostname"] is None
         await box.ask("systemctl", "start", "systemd-resolved")
-        await until(has(well, "resolved"), 10)
+        await until(has(well, "resolved"), 30)
 
 
 async def test_the_journal_s_gateway_is_gone(well: BoxDaemon, box: Box) -> None:
@@ -139,7 +140,7 @@ async def test_network_manager_is_restarted(well: BoxDaemon, box: Box) -> None:
 
     async with answering(well):
         await box.ask("systemctl", "stop", "NetworkManager")
-        await until(lacks(well, "network"), 10)
+        await until(lacks(well, "network"), 30)
         info = await well.get("/network/info")
         assert (info["available"], info["interfaces"]) == (False, [])
         await box.ask("systemctl", "start", "NetworkManager")
@@ -161,7 +162,7 @@ async def test_pulseaudio_is_restarted(well: BoxDaemon, box: Box) -> None:
     async with answering(well):
         await until(back, 30)
         await box.ask("systemctl", "stop", "pulseaudio")
-        await until(gone, 5)
+        await until(gone, 30)
         assert (await sound())["audio"]["output"] == []
         await box.ask("systemctl", "start", "pulseaudio")
         await until(back, 30)
@@ -171,8 +172,6 @@ async def test_the_server_of_a_mount_is_dead(well: BoxDaemon, box: Box) -> None:
     async def shell(script: str) -> str:
         return await box.ask("sh", "-euc", script)
 
-    helper = (ROOT / "tests/stands/mount_network.sh").read_text()
-    await box.ask("sh", "-c", "cat > /usr/sbin/mount.nfs && chmod 755 /usr/sbin/mount.nfs", stdin=helper)
     await shell(f"mkdir -p {STORAGE}/nas/exports/films")
     command = f"{sys.executable} -B {ROOT}/tests/stands/frozen_filesystem.py"
     await box.ask("sh", "-c", f"cat > {STORAGE}/nas/mounts", stdin=command)
@@ -195,4 +194,4 @@ async def test_the_server_of_a_mount_is_dead(well: BoxDaemon, box: Box) -> None:
     finally:
         await shell(f"rm -f {STORAGE}/nas/frozen")
         assert (await well.ask("DELETE", "/mounts/films", seconds=120)).status == 200
-        await shell(f"rm -rf {STORAGE} /usr/sbin/mount.nfs")
+        await shell(f"rm -rf {STORAGE}")

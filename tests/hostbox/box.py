@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -21,7 +21,7 @@ from hostbox import boot, build, cgroups
 from hostbox.network import Net
 
 TESTS = Path(__file__).parents[1]
-BOOT_SECONDS = 90.0
+BOOT_SECONDS = 180.0
 ENVIRONMENT = ("HOME=/root", "LANG=C.UTF-8", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 _BACKING_FILE = 0x4C05  # LOOP_GET_STATUS64
 
@@ -118,6 +118,16 @@ class Box:
             time.sleep(0.1)
         raise AssertionError(f"the box is not up, but {word or 'silent'}\n{self._logs()}")
 
+    @contextlib.contextmanager
+    def powered(self) -> Iterator[Box]:
+        """Have it on; whatever comes of that, nothing of it is left afterwards."""
+        try:
+            self.up()
+            yield self
+        finally:
+            self.down()
+            self.erase()
+
     def down(self) -> None:
         """Cut its power. Its files stay where they are."""
         self._let_go()
@@ -130,7 +140,7 @@ class Box:
 
     # Commands.
 
-    def attempt(self, *command: str, seconds: float = 60, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def attempt(self, *command: str, seconds: float = 120, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command in the box, whatever comes of it."""
         groups = " ".join(
             f"{hierarchy.where}/{cgroups.TOP}/{self.group}/commands" for hierarchy in cgroups.hierarchies()
@@ -150,18 +160,18 @@ class Box:
             check=False,
         )
 
-    def run(self, *command: str, seconds: float = 60, stdin: str = "") -> str:
+    def run(self, *command: str, seconds: float = 120, stdin: str = "") -> str:
         """Run a command in the box and return what it printed, without the last line's end."""
         done = self.attempt(*command, seconds=seconds, stdin=stdin)
         if done.returncode:
             raise Failed(f"{' '.join(command)} in {self.name}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout.rstrip("\n")
 
-    async def ask(self, *command: str, seconds: float = 60, stdin: str = "") -> str:
+    async def ask(self, *command: str, seconds: float = 120, stdin: str = "") -> str:
         """Do what `run` does, without holding up the event loop."""
         return await asyncio.to_thread(self.run, *command, seconds=seconds, stdin=stdin)
 
-    def shell(self, script: str, *arguments: str, seconds: float = 60) -> str:
+    def shell(self, script: str, *arguments: str, seconds: float = 120) -> str:
         return self.run("sh", "-euc", script, "sh", *arguments, seconds=seconds)
 
     # Disks.
@@ -192,6 +202,12 @@ class Box:
         """
         self.shell(script, disk)
 
+    def throw_away_disk(self, disk: str) -> None:
+        """Pull it out and forget what it held; nothing happens without such a disk."""
+        if (self.folder / f"disks/{disk}.img").exists():
+            self.remove_disk(disk)
+            (self.folder / f"disks/{disk}.img").unlink()
+
     # Power.
 
     def power_button(self) -> None:
@@ -207,7 +223,7 @@ class Box:
         if power is not None:
             assert power.stdin is not None
             power.stdin.close()
-            power.wait(30)
+            power.wait(60)
 
     def _leader(self) -> int:
         leader = self.state.leader

@@ -72,7 +72,13 @@ def remove(name: str) -> None:
 
 
 def make_group(group: Path, hierarchy: Hierarchy) -> None:
-    group.mkdir(exist_ok=True)
+    while True:
+        try:
+            group.mkdir(exist_ok=True)
+            break
+        except FileNotFoundError:
+            # Another run of the tests has just taken the one above along with its own last one.
+            make_group(group.parent, hierarchy)
     if "cpuset" in hierarchy.options.split(","):
         # A new group of this kind takes nobody before these are set.
         for name in ("cpuset.cpus", "cpuset.mems"):

@@ -35,7 +35,7 @@ class Net:
 
     def up(self) -> None:
         number, name = self.number, bridge(self.number)
-        self.hosts.mkdir(parents=True)
+        self.hosts.mkdir(parents=True, exist_ok=True)
         _ip("link", "add", name, "type", "bridge", "forward_delay", "0", "stp_state", "0")
         _ip("link", "set", name, "address", f"02:99:00:00:{number:02x}:01", "up")
         _ip("address", "add", f"{address(number)}/24", "dev", name)

@@ -76,7 +76,7 @@ REPLACED = {
 }
 SHARE_HELPERS = ("usr/sbin/mount.cifs", "usr/sbin/mount.nfs", "usr/sbin/mount.nfs4")
 SLOTS = ("kernel0", "kernel1", "rootfs0", "rootfs1")
-FOLDERS = ("mnt/data", "mnt/disks", "mnt/shares", "var/lib/slots", "var/lib/rauc", "var/log/journal", "boot/slots")
+FOLDERS = ("mnt/data", "mnt/disks", "var/lib/slots", "var/lib/rauc", "var/log/journal", "boot/slots")
 DOCUMENTATION = ("usr/share/doc", "usr/share/man", "usr/share/locale")
 
 
