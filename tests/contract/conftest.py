@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import docker
 import pytest
 from household import ROLES, Household, furnish
+from shared_state import put_back, settings, things
 
 from daemon import DOCKER_URL, Daemon, clear, require_own_engine, token_of
 
@@ -34,14 +36,23 @@ def household() -> Iterator[Household]:
         shutil.rmtree(folder)
 
 
+@pytest.fixture(autouse=True)
+async def no_trace(household: Household) -> AsyncIterator[None]:
+    """Put back what a test sets on the daemon that all share; fail it when it leaves anything else."""
+    daemon = household.daemon
+    # From now on it is asked from this test's own event loop.
+    daemon.forget_session()
+    set_before, before = await settings(daemon), await things(daemon)
+    yield
+    await put_back(daemon, set_before)
+    deadline = time.monotonic() + 15
+    while (now := await things(daemon)) != before and time.monotonic() < deadline:  # noqa: ASYNC110 - it has no event
+        await asyncio.sleep(0.1)
+    await daemon.close_session()
+    changed = {key: (value, now[key]) for key, value in before.items() if now[key] != value}
+    assert not changed, f"the test leaves traces, before and after: {changed}"
+
+
 @pytest.fixture
 async def daemon(household: Household) -> Daemon:
-    """The daemon, to be asked from this test's own event loop."""
-    household.daemon.forget_session()
     return household.daemon
-
-
-@pytest.fixture(autouse=True)
-async def close_sessions(household: Household) -> object:
-    yield
-    await household.daemon.close_session()

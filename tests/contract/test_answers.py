@@ -138,7 +138,7 @@ async def test_backups_have_the_keys_that_clients_read(daemon: Daemon) -> None:
     models.check(job, models.JOB, "job")
     assert (job["name"], job["reference"]) == ("backup_manager_partial_backup", made["slug"])
     for path in ("/backups", "/backups/info"):
-        (entry,) = (await daemon.get(path))["backups"]
+        (entry,) = [one for one in (await daemon.get(path))["backups"] if one["slug"] == made["slug"]]
         models.check(entry, models.BACKUP, path)
         models.check(entry["content"], models.BACKUP_CONTENT, "content")
         models.check(entry["location_attributes"][".local"], models.BACKUP_COPY, "location_attributes")

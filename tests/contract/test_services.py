@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -42,19 +43,20 @@ async def guests(daemon: Daemon) -> AsyncIterator[dict[str, Guest]]:
         "client": "services: ['mqtt:want']",
         "stranger": "",
     }
-    for slug, keys in more.items():
-        daemon.add_on(slug, more=keys)
-    await daemon.post("/store/reload")
     client = docker.APIClient(base_url=DOCKER_URL)
     try:
+        for slug, keys in more.items():
+            daemon.add_on(slug, more=keys)
+        await daemon.post("/store/reload")
         for slug in more:
             await daemon.install(f"local_{slug}", start=True)
         yield {slug: Guest(f"local_{slug}", token_of(client, f"local_{slug}")) for slug in more}
     finally:
         client.close()
         for slug in more:
-            if (await daemon.ask("GET", f"/addons/local_{slug}/info")).data["state"] != "unknown":
-                await daemon.post(f"/addons/local_{slug}/uninstall")
+            await daemon.ask("POST", f"/addons/local_{slug}/uninstall")
+            shutil.rmtree(daemon.data / "addons" / "local" / slug, ignore_errors=True)
+        await daemon.post("/store/reload")
 
 
 async def test_a_service_is_provided_found_and_withdrawn(daemon: Daemon, guests: dict[str, Guest]) -> None:
@@ -104,7 +106,7 @@ async def test_what_an_add_on_provided_goes_with_it(daemon: Daemon, guests: dict
     mqtt = next(service for service in services if service["slug"] == "mqtt")
     assert mqtt == {"slug": "mqtt", "available": False, "providers": ["local_rival"]}
     # Nobody is shown it any more; the file follows a moment later.
-    await until(lambda: "local_broker" not in (daemon.data / "discovery.json").read_text(), 10)
+    await until(lambda: "local_broker" not in (daemon.data / "discovery.json").read_text(), 30)
 
 
 async def test_announcing_the_same_again_keeps_its_name(guests: dict[str, Guest]) -> None:
