@@ -6,6 +6,7 @@ Everything they make is removed at the end.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -18,10 +19,10 @@ import pytest
 from addon_stage import SLUG, STAYS, MakeImage
 from engine_stage import (
     BASE_IMAGE,
-    LABEL,
     NETWORK,
     PrivateEngine,
     Registry,
+    Things,
     answers,
     clear,
     client_of,
@@ -34,6 +35,17 @@ from supervisor.drivers.docker.engine import Engine
 from supervisor.events import EventBus
 
 
+@contextlib.contextmanager
+def private() -> Iterator[PrivateEngine]:
+    """Have an engine of one's own, of which nothing is left."""
+    own = PrivateEngine(Path(tempfile.mkdtemp(prefix="svtest-", dir="/var/tmp")))
+    try:
+        own.start()
+        yield own
+    finally:
+        own.clear()
+
+
 @pytest.fixture(scope="session")
 def docker_url() -> Iterator[str]:
     """The engine all tests of the session use."""
@@ -41,10 +53,8 @@ def docker_url() -> Iterator[str]:
     if given is not None and answers(given):
         yield given
         return
-    own = PrivateEngine(Path(tempfile.mkdtemp(prefix="svtest-", dir="/var/tmp")))
-    own.start()
-    yield own.url
-    own.clear()
+    with private() as own:
+        yield own.url
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +91,19 @@ def auth_registry(docker_client: docker.APIClient, tmp_path_factory: pytest.Temp
         yield served
 
 
+@pytest.fixture(autouse=True)
+def no_trace(nothing_left_behind: None, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Take away what a test made on the engine that all share, and see that all else is as it was."""
+    if "docker_client" not in request.fixturenames:
+        yield
+        return
+    client = request.getfixturevalue("docker_client")
+    before = Things.of(client)
+    yield
+    before.restore(client)
+    assert Things.of(client) == before, "the test changed what is for all"
+
+
 @pytest.fixture
 def bus() -> EventBus:
     return EventBus()
@@ -88,14 +111,14 @@ def bus() -> EventBus:
 
 @pytest.fixture
 async def engine(docker_url: str, docker_client: docker.APIClient, bus: EventBus) -> AsyncIterator[Engine]:
-    """The driver, connected; afterwards no container of the test is left."""
+    """The driver, connected."""
     engine = Engine(docker_url, bus, network=NETWORK)
-    await engine.start()
-    assert engine.available
-    yield engine
-    await engine.stop()
-    for container in docker_client.containers(all=True, filters={"label": LABEL}):
-        docker_client.remove_container(container["Id"], force=True, v=True)
+    try:
+        await engine.start()
+        assert engine.available
+        yield engine
+    finally:
+        await engine.stop()
 
 
 @pytest.fixture
@@ -107,10 +130,8 @@ async def network(engine: Engine) -> None:
 @pytest.fixture
 def private_engine() -> Iterator[PrivateEngine]:
     """An engine that a test may kill."""
-    own = PrivateEngine(Path(tempfile.mkdtemp(prefix="svtest-", dir="/var/tmp")))
-    own.start()
-    yield own
-    own.clear()
+    with private() as own:
+        yield own
 
 
 @pytest.fixture
@@ -127,14 +148,8 @@ def make_image(docker_client: docker.APIClient, base_image: str) -> MakeImage:
 
 
 @pytest.fixture
-async def house(
-    tmp_path: Path, engine: Engine, network: None, bus: EventBus, docker_client: docker.APIClient
-) -> AsyncIterator[House]:
-    """A house on the engine; afterwards none of its add-ons is left."""
+def house(tmp_path: Path, engine: Engine, network: None, bus: EventBus) -> House:
+    """A house on the engine."""
     house = House(tmp_path, bus=bus, engine=engine)
     house.paths.create()
-    yield house
-    for addon in house.registry.installed.values():
-        await engine.containers.remove(addon.container_name)
-        if await engine.images.exists(addon.record.image_reference):
-            docker_client.remove_image(addon.record.image_reference, force=True)
+    return house

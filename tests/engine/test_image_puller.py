@@ -99,15 +99,6 @@ def layered(registry: Registry, docker_client: docker.APIClient) -> Iterator[str
     return NAME
 
 
-@pytest.fixture(autouse=True)
-def without_images(docker_client: docker.APIClient) -> Iterator[None]:
-    yield
-    for image in docker_client.images():
-        for tag in image.get("RepoTags") or ():
-            if "svtest/" in tag:
-                docker_client.remove_image(tag, force=True)
-
-
 @pytest.fixture
 def proxy(registry: Registry) -> Iterator[RegistryProxy]:
     with serve_proxy(registry.host) as proxy:

@@ -621,8 +621,8 @@ async def _answers(host: str, port: int) -> bool:
     """Ask until somebody answers; a program needs a moment to listen."""
     for _ in range(40):
         try:
-            reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 5)
-            content = await asyncio.wait_for(reader.read(10), 5)
+            reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 30)
+            content = await asyncio.wait_for(reader.read(10), 30)
         except OSError:
             content = b""
         else:
