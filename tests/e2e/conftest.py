@@ -29,9 +29,11 @@ def docker_client(own_engine: None) -> Iterator[docker.APIClient]:
 async def daemon(tmp_path: Path, docker_client: docker.APIClient) -> AsyncIterator[Daemon]:
     """A daemon that is not started yet."""
     one = Daemon(tmp_path)
-    yield one
-    await one.kill()
-    clear(docker_client)
+    try:
+        yield one
+        await one.kill()
+    finally:
+        clear(docker_client)
 
 
 @pytest.fixture

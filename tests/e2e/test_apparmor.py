@@ -73,7 +73,7 @@ async def test_a_crash_between_record_and_profile_is_mended(lamp: Daemon) -> Non
     intent = {"action": "update", "images": images, "was_running": True}
     (lamp.data / "intents.json").write_text(json.dumps({"intents": {"local_lamp": intent}}))
     await lamp.start()
-    await until(lambda: stored.read_text() == wanted, 20, lambda: lamp.log)
+    await until(lambda: stored.read_text() == wanted, 30, lambda: lamp.log)
     assert await lamp.state_of("local_lamp") == "started"
 
 

@@ -282,7 +282,7 @@ async def test_an_upload_that_is_no_form_is_refused(running: Daemon, body: bytes
     try:
         head = f"POST /backups/new/upload HTTP/1.1\r\nHost: s\r\nContent-Length: {len(body)}\r\n"
         writer.write(f"{head}Content-Type: multipart/form-data; boundary=XX\r\n\r\n".encode() + body)
-        answer = await asyncio.wait_for(reader.read(4096), 10)
+        answer = await asyncio.wait_for(reader.read(4096), 30)
     finally:
         writer.close()
         await writer.wait_closed()

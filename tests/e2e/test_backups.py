@@ -249,7 +249,7 @@ async def test_freezing_stops_cold_add_ons_and_ends_by_itself(house: Daemon) -> 
     async def awake() -> bool:
         return (await house.get("/info"))["state"] == "running" and await house.state_of(COLD) == "started"
 
-    await until(awake, 20, lambda: house.log)
+    await until(awake, 30, lambda: house.log)
 
 
 async def test_what_is_frozen_when_the_daemon_dies_runs_again_at_its_next_start(house: Daemon) -> None:
@@ -261,7 +261,7 @@ async def test_what_is_frozen_when_the_daemon_dies_runs_again_at_its_next_start(
     async def awake() -> bool:
         return await house.state_of(COLD) == "started"
 
-    await until(awake, 20, lambda: house.log)
+    await until(awake, 30, lambda: house.log)
     assert (house.data / "addons" / "data" / HOT / "hooks").read_text() == "before\nafter\n"
 
 
@@ -275,14 +275,14 @@ async def test_a_cancelled_backup_leaves_nothing_and_all_runs_again(house: Daemo
 
     await until(saving, 60, lambda: house.log)
     job = await job_of(house, started["job_id"])
-    await until(lambda: _moves(house, started["job_id"]), 20, lambda: house.log)
+    await until(lambda: _moves(house, started["job_id"]), 30, lambda: house.log)
     assert job["reference"]
     await house.post(f"/jobs/{started['job_id']}/cancel")
 
     async def ended() -> bool:
         return (await house.get("/info"))["state"] == "running"
 
-    await until(ended, 20, lambda: house.log)
+    await until(ended, 30, lambda: house.log)
     assert list((house.data / "backup").iterdir()) == []
     assert (await house.get("/backups")) == {"backups": []}
     assert await house.state_of(COLD) == "started"
@@ -432,7 +432,7 @@ async def test_a_backup_that_is_removed_while_all_is_stopped_for_it_is_restored_
     made = await daemon.post("/backups/new/full")
     note.write_text("lost")
     restoring = asyncio.create_task(daemon.ask("POST", f"/backups/{made['slug']}/restore/full", {}))
-    await until(lambda: (daemon.socket.parent / "state").read_text() == "freeze", 5)
+    await until(lambda: (daemon.socket.parent / "state").read_text() == "freeze", 30)
     await asyncio.sleep(0.5)
     removed = await daemon.ask("DELETE", f"/backups/{made['slug']}")
     restored = await restoring

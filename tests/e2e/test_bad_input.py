@@ -83,7 +83,7 @@ async def raw(request: bytes, *, socket: Path | None = None) -> bytes:
     try:
         writer.write(request)
         await writer.drain()
-        return await asyncio.wait_for(reader.readline(), 10)
+        return await asyncio.wait_for(reader.readline(), 30)
     except ConnectionError:
         return b""
     finally:

@@ -176,7 +176,7 @@ async def inspect(daemon: Daemon, deed: Deed, client: docker.APIClient) -> None:
     assert images(client) <= {version, info["rollback_version"]}, "an image that nobody needs"
     assert data.exists()
     if deed.name in {"update", "rebuild", "rollback", "restart"}:
-        await until(lambda: _started(daemon), 10, lambda: "it ran before, so it should run\n" + daemon.log)
+        await until(lambda: _started(daemon), 30, lambda: "it ran before, so it should run\n" + daemon.log)
         image = client.inspect_container(f"addon_{SLUG}")["Config"]["Image"]
         assert image.endswith(f":{version}")
     if deed.name == "rollback":
@@ -215,7 +215,7 @@ async def again(daemon: Daemon, deed: Deed, client: docker.APIClient) -> None:
         assert container_id(client, SLUG)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", list(DEEDS))
 async def test_a_daemon_killed_at_any_step_leaves_nothing_half_done(
     name: str, tmp_path: Path, docker_client: docker.APIClient

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 import trouble_engine
 from trouble_engine import TroubleEngine
 
-from daemon import Daemon, clear, container_id, until
+from daemon import Daemon, container_id, until, within
 
 ASKED = (
     "/info",
@@ -32,23 +31,15 @@ ASKED = (
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[TroubleEngine]:
-    one = trouble_engine.make(Path(tempfile.mkdtemp(prefix="supervisor-engine.", dir="/var/tmp")))
-    one.start()
-    one.make_base_image()
-    yield one
-    one.clear()
+    with trouble_engine.running() as one:
+        yield one
 
 
 @pytest.fixture
-def engine(machine: TroubleEngine) -> Iterator[TroubleEngine]:
+def engine(machine: TroubleEngine) -> TroubleEngine:
     """An engine that runs nothing, whatever the test before did to it."""
-    yield machine
-    machine.send(signal.SIGCONT)
-    if not machine.answers():
-        machine.start()
-    client = docker.APIClient(base_url=machine.url)
-    clear(client)
-    client.close()
+    machine.mend()
+    return machine
 
 
 @pytest.fixture
@@ -84,13 +75,13 @@ async def assert_quick(daemon: Daemon) -> None:
         began = time.monotonic()
         answer = await daemon.ask("GET", path)
         assert (answer.status, path) == (200, path), answer.text
-        assert time.monotonic() - began < 1, path
+        assert within(1, began), path
 
 
 async def assert_refused_clearly(daemon: Daemon, path: str) -> None:
     began = time.monotonic()
     answer = await daemon.ask("POST", path)
-    assert time.monotonic() - began < 1, path
+    assert within(1, began), path
     assert answer.status == 400, answer.text
     assert "the Docker engine is not" in answer.body["message"]
 
@@ -110,13 +101,13 @@ async def test_a_daemon_without_an_engine_waits_for_one(house: Daemon, engine: T
     refused = await house.ask("POST", "/store/addons/local_worker/install")
     assert (refused.status, refused.body["result"]) == (400, "error")
     assert "Docker engine" in refused.body["message"]
-    assert time.monotonic() - began < 1
+    assert within(1, began)
     assert await states(house) == {}
     assert not (house.data / "addons" / "data" / "local_worker").exists()
     assert "The Docker engine does not answer" in house.log
 
     await asyncio.to_thread(engine.start)
-    await until(lambda: _has_docker(house), 10, lambda: house.log)
+    await until(lambda: _has_docker(house), 30, lambda: house.log)
     await house.install("local_worker", start=True)
     assert await states(house) == {"worker": "started"}
     # The internal network came with the engine, and our door in it.
@@ -136,14 +127,14 @@ async def test_what_ran_runs_again_when_the_engine_is_back(
 ) -> None:
     await asyncio.to_thread(engine.stop, number)
     await assert_quick(working)
-    await until(lambda: _engine_is(working, there=False), 5, lambda: working.log)
+    await until(lambda: _engine_is(working, there=False), 30, lambda: working.log)
     await assert_quick(working)
     for path in ("/addons/local_idle/start", "/addons/local_worker/restart", "/addons/local_guarded/start"):
         await assert_refused_clearly(working, path)
     assert (await working.get("/info"))["state"] == "running"
 
     await asyncio.to_thread(engine.start)
-    await until(lambda: _all_is_well(working), 20, lambda: working.log)
+    await until(lambda: _all_is_well(working), 30, lambda: working.log)
     issues = {issue["type"] for issue in (await working.get("/resolution/info"))["issues"]}
     assert issues <= {"no_current_backup"}
     client = docker.APIClient(base_url=engine.url)
@@ -154,7 +145,7 @@ async def test_what_ran_runs_again_when_the_engine_is_back(
         assert running["idle"] is None, "nobody had started this one"
         # Events are heard again, too.
         client.kill("addon_local_worker")
-        await until(lambda: _is(working, worker="error"), 5, lambda: working.log)
+        await until(lambda: _is(working, worker="error"), 30, lambda: working.log)
     finally:
         client.close()
 
@@ -173,19 +164,19 @@ async def test_what_ran_runs_again_when_engine_and_daemon_died_together(working:
     await asyncio.to_thread(engine.stop, signal.SIGKILL)
     await asyncio.to_thread(engine.start)
     await working.start()
-    await until(lambda: _all_is_well(working), 20, lambda: working.log)
+    await until(lambda: _all_is_well(working), 30, lambda: working.log)
 
 
 async def test_a_daemon_may_stop_while_the_engine_is_away(working: Daemon, engine: TroubleEngine) -> None:
     await asyncio.to_thread(engine.stop)
     began = time.monotonic()
     assert await working.end() == 0
-    assert time.monotonic() - began < 10
+    assert within(10, began)
     await working.start()
     assert (await working.get("/info"))["state"] == "running"
     assert set(await states(working)) == {"worker", "guarded", "idle"}
     await asyncio.to_thread(engine.start)
-    await until(lambda: _all_is_well(working), 20, lambda: working.log)
+    await until(lambda: _all_is_well(working), 30, lambda: working.log)
 
 
 async def test_a_hung_engine_keeps_nobody_from_asking(working: Daemon, engine: TroubleEngine) -> None:
@@ -207,7 +198,7 @@ async def test_a_restart_that_finds_no_engine_leaves_the_token_of_what_still_run
 ) -> None:
     before = (working.data / "addons.json").read_bytes()
     await asyncio.to_thread(engine.stop, signal.SIGKILL)
-    await until(lambda: _engine_is(working, there=False), 5, lambda: working.log)
+    await until(lambda: _engine_is(working, there=False), 30, lambda: working.log)
     await assert_refused_clearly(working, "/addons/local_worker/restart")
     await assert_refused_clearly(working, "/addons/local_worker/start")
     await assert_refused_clearly(working, "/addons/local_idle/start")
@@ -237,7 +228,7 @@ async def test_a_daemon_told_to_stop_while_the_engine_hangs_stops(working: Daemo
     assert code == 0
     assert took < 25, took
     await working.start()
-    await until(lambda: _is(working, worker="started", guarded="started"), 20, lambda: working.log)
+    await until(lambda: _is(working, worker="started", guarded="started"), 30, lambda: working.log)
 
 
 # On the engine that all tests share.
@@ -249,7 +240,7 @@ async def test_how_an_add_on_ended_is_shown(running: Daemon, docker_client: dock
     await running.post("/store/reload")
     await running.install("local_fine", start=True)
     await running.install("local_bad", start=True)
-    await until(lambda: _is(running, fine="stopped", bad="error"), 5, lambda: running.log)
+    await until(lambda: _is(running, fine="stopped", bad="error"), 30, lambda: running.log)
     assert (await running.get("/addons/local_fine/info"))["last_exit_code"] == 0
     assert (await running.get("/addons/local_bad/info"))["last_exit_code"] == 7
     assert "local_bad: ended with exit code 7" in running.log
@@ -267,7 +258,7 @@ async def test_an_add_on_that_eats_all_its_memory_is_ended_and_the_log_says_why(
     (running.data / "addons" / "data" / slug / "eat").touch()
     await until(lambda: _is(running, greedy="error"), 30, lambda: running.log)
     # The engine may tell why only after it has told that.
-    await until(lambda: f"{slug}: killed: out of memory" in running.log, 15, lambda: running.log)
+    await until(lambda: f"{slug}: killed: out of memory" in running.log, 30, lambda: running.log)
     info = await running.get(f"/addons/{slug}/info")
     assert info["last_exit_code"] == 137
     assert info["last_error"].startswith("killed: out of memory (")
@@ -285,5 +276,5 @@ async def test_the_watchdog_restarts_an_add_on_that_got_sick(running: Daemon, do
     first = container_id(docker_client, slug)
     command = docker_client.exec_create(f"addon_{slug}", ["rm", "/tmp/well"])
     docker_client.exec_start(command["Id"])
-    await until(lambda: container_id(docker_client, slug) not in {None, first}, 15, lambda: running.log)
-    await until(lambda: _is(running, sickly="started"), 10, lambda: running.log)
+    await until(lambda: container_id(docker_client, slug) not in {None, first}, 30, lambda: running.log)
+    await until(lambda: _is(running, sickly="started"), 30, lambda: running.log)

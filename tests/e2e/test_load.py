@@ -202,7 +202,7 @@ async def test_an_upload_is_not_held_in_memory_and_may_break_off(lamp: Daemon, d
     await pieces(300, breaks=False)
     await pieces(40, breaks=True)
     assert memory_of(lamp.process.pid) - before < 60_000_000
-    await until(lambda: not open_deleted_files(lamp), 10)
+    await until(lambda: not open_deleted_files(lamp), 30)
     assert (await lamp.get("/info"))["state"] == "running"
 
 
@@ -221,7 +221,7 @@ def open_deleted_files(daemon: Daemon) -> list[str]:
 async def test_an_upload_larger_than_the_disk_is_refused_before_it_is_sent(lamp: Daemon) -> None:
     reader, writer = await asyncio.open_unix_connection(str(lamp.socket))
     writer.write(b"POST /addons/load HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000000000000\r\n\r\n")
-    head = await asyncio.wait_for(reader.readuntil(b"}"), 10)
+    head = await asyncio.wait_for(reader.readuntil(b"}"), 30)
     assert b" 400 " in head
     assert b"no room" in head
     writer.close()

@@ -21,7 +21,7 @@ async def test_a_version_that_can_be_no_tag_is_refused_and_leaves_nothing(daemon
     daemon.data.mkdir(exist_ok=True)
     (daemon.data / "intents.json").write_text(json.dumps({"intents": {"local_old": old}}))
     await daemon.start()
-    await until(lambda: _intents(daemon) == {}, 20, lambda: daemon.log)
+    await until(lambda: _intents(daemon) == {}, 30, lambda: daemon.log)
     answer = await daemon.ask("POST", f"/store/addons/{slug}/install")
     assert (answer.status, answer.body["message"]) == (400, "'local/amd64-addon-odd:../../etc' is no image reference")
     assert _intents(daemon) == {}

@@ -72,7 +72,7 @@ async def test_an_image_that_vanished_is_built_again_by_itself(daemon: Daemon, d
     docker_client.remove_image(image, force=True)
     await daemon.start()
     await until(lambda: docker_client.images(name=image), 60, lambda: daemon.log)
-    await until(lambda: _gone(daemon, "missing_image"), 20, lambda: daemon.log)
+    await until(lambda: _gone(daemon, "missing_image"), 30, lambda: daemon.log)
     assert await daemon.state_of(slug) == "stopped"
     await daemon.post(f"/addons/{slug}/start")
 

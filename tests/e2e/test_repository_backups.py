@@ -12,7 +12,7 @@ from test_backups import COLD, HOT, destroy, folders, house
 from daemon import Daemon, until
 
 __all__ = ["house"]
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 PASSWORD = "battery staple"
 
 

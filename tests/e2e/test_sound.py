@@ -12,7 +12,7 @@ import attrs
 import docker
 import pytest
 
-from daemon import Daemon, until
+from daemon import Daemon, until, within
 from pulse_stand import Pulse, needs_pulse, pulse_server
 
 pytestmark = needs_pulse
@@ -28,7 +28,7 @@ def pulse(tmp_path: Path) -> Iterator[Pulse]:
 async def sounding(daemon: Daemon, pulse: Pulse) -> AsyncIterator[Daemon]:
     daemon.environment["PULSE_SERVER"] = f"unix:{pulse.socket}"
     await daemon.start()
-    await until(lambda: devices(daemon, "output"), 20)
+    await until(lambda: devices(daemon, "output"), 30)
     yield daemon
     assert "Traceback" not in daemon.log
 
@@ -56,7 +56,7 @@ async def test_what_clients_set_is_what_pactl_hears(sounding: Daemon, pulse: Pul
         "output": {"speaker": "Speaker", "hdmi": "HDMI"},
     }
     with pulse.application("pacat", "speaker"):
-        playing = await until(lambda: _applications(sounding), 20)
+        playing = await until(lambda: _applications(sounding), 30)
         await sounding.post("/audio/volume/output/application", {"index": playing[0]["index"], "volume": 0.5})
         (heard,) = await asyncio.to_thread(pulse.listed, "sink-inputs")
         assert {channel["value_percent"] for channel in heard["volume"].values()} == {"50%"}
@@ -91,12 +91,12 @@ async def test_the_sound_server_restarts_under_us(sounding: Daemon, pulse: Pulse
     await asyncio.to_thread(pulse.stop)
     began = time.monotonic()
     refused = await sounding.ask("POST", "/audio/default/output", {"name": "hdmi"})
-    assert (refused.status, time.monotonic() - began < 1) == (400, True)
+    assert (refused.status, within(1, began)) == (400, True)
     assert "sound server" in refused.body["message"]
     info = await sounding.get("/audio/info")
     assert (info["available"], info["audio"]["output"]) == (False, [])
     await asyncio.to_thread(pulse.start)
-    await until(lambda: devices(sounding, "output"), 20)
+    await until(lambda: devices(sounding, "output"), 30)
     await sounding.post("/audio/default/output", {"name": "hdmi"})
     assert (await asyncio.to_thread(pulse.pactl, "get-default-sink")).strip() == "hdmi"
 
@@ -128,7 +128,7 @@ async def test_the_doctor_tells_of_the_sound_server(sounding: Daemon, pulse: Pul
 
     assert (await found())["condition"] == "ok"
     await asyncio.to_thread(pulse.stop)
-    gone = await until(lambda: _missing(found), 10)
+    gone = await until(lambda: _missing(found), 30)
     assert "PulseAudio" in gone["how"]
 
 

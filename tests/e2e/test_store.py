@@ -98,7 +98,7 @@ async def test_a_clone_damaged_while_the_daemon_was_off_is_an_issue_and_can_be_r
         issues = (await running.get("/resolution/info"))["issues"]
         return any((one["type"], one["reference"]) == ("fatal_error", slug) for one in issues)
 
-    await until(issue, 20, lambda: running.log)
+    await until(issue, 30, lambda: running.log)
     assert (await running.get(f"/store/addons/{slug}_lamp"))["version_latest"] == "1.0", "its files are still there"
     author.publish("1.1")
     await running.post(f"/store/repositories/{slug}/repair")
@@ -110,7 +110,7 @@ async def test_repositories_of_an_older_system_are_taken_over(daemon: Daemon, au
     daemon.data.mkdir(parents=True, exist_ok=True)
     (daemon.data / "config.json").write_text(json.dumps({"addons_custom_list": [author.url], "timezone": "UTC"}))
     await daemon.start()
-    await until(lambda: repository(daemon), 20, lambda: daemon.log)
+    await until(lambda: repository(daemon), 30, lambda: daemon.log)
     assert author.url in json.loads((daemon.data / "store.json").read_text())["repositories"]
     assert json.loads((daemon.data / "config.json").read_text())["addons_custom_list"] == []
 

@@ -36,13 +36,13 @@ def registry(tmp_path: Path) -> Iterator[str]:
         yield host
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 def _wait(url: str) -> None:
     for _ in range(200):
         try:
-            with urllib.request.urlopen(url, timeout=2):
+            with urllib.request.urlopen(url, timeout=10):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)

@@ -10,13 +10,15 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import docker
 import pytest
 
-from daemon import ROOT
+from daemon import ROOT, clear
 
 # The network is new, so /sys must be as well: it shows the network that it was mounted in.
 HOLDER = """
@@ -68,13 +70,13 @@ class TroubleEngine:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not self.answers():
             assert time.monotonic() < deadline, (self.folder / "dockerd.log").read_text()[-2000:]
             time.sleep(0.05)
 
     def answers(self) -> bool:
-        question = ["curl", "-sf", "--max-time", "2", "--unix-socket", f"{self.folder}/docker.sock", "http://x/_ping"]
+        question = ["curl", "-sf", "--max-time", "10", "--unix-socket", f"{self.folder}/docker.sock", "http://x/_ping"]
         return subprocess.run(question, check=False, capture_output=True).returncode == 0
 
     def send(self, number: signal.Signals) -> None:
@@ -88,13 +90,23 @@ class TroubleEngine:
             pid = self.pid
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while lives(pid):
                 assert time.monotonic() < deadline, "dockerd does not end"
                 time.sleep(0.05)
         (self.folder / "docker.pid").unlink(missing_ok=True)
         # containerd dies with its parent; where nobody reaps it, the next dockerd would take the dead one for running.
         (self.folder / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
+
+    def mend(self) -> None:
+        """Have it run with nothing of an add-on on it, whatever was done to it."""
+        self.send(signal.SIGCONT)
+        if not self.answers():
+            self.stop()
+            self.start()
+        client = docker.APIClient(base_url=self.url)
+        clear(client)
+        client.close()
 
     def make_base_image(self) -> None:
         environment = {**os.environ, "DOCKER_HOST": self.url}
@@ -136,7 +148,15 @@ def lives(pid: int) -> bool:
     return state != "Z"
 
 
-def make(folder: Path) -> TroubleEngine:
+@contextlib.contextmanager
+def running() -> Iterator[TroubleEngine]:
+    """Have one with the base image for a while; nothing of it is left afterwards."""
     if os.geteuid() != 0:
         pytest.fail("these tests need root: they start an engine")
-    return TroubleEngine(folder)
+    one = TroubleEngine(Path(tempfile.mkdtemp(prefix="supervisor-engine.", dir="/var/tmp")))
+    try:
+        one.start()
+        one.make_base_image()
+        yield one
+    finally:
+        one.clear()
