@@ -7,6 +7,7 @@ import os
 import stat
 from pathlib import Path
 
+from daemon import until
 from supervisor.drivers.restic import Restic
 from supervisor.drivers.snapshot_engine import Progress, RepositoryAccess, Selection
 
@@ -92,6 +93,20 @@ def described(folder: Path) -> dict[str, tuple[object, ...]]:
             content,
         )
     return found
+
+
+# So much that whoever sees the first of it written has time to do something to the run that writes.
+LONG = 192 * 1024 * 1024
+
+
+async def begun(repository: Path) -> None:
+    """Wait until a run has written something of what it saves."""
+
+    def packs() -> int:
+        return sum(1 for path in (repository / "data").rglob("*") if path.is_file())
+
+    before = packs()
+    await until(lambda: packs() > before, 60)
 
 
 async def filled(folder: Path, engine: Restic) -> tuple[RepositoryAccess, Path, str]:

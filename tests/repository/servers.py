@@ -69,7 +69,7 @@ class SshServer:
                 "/usr/sbin/sshd", "-D", "-e", "-f", str(self.folder / "sshd_config"), stdout=log, stderr=log
             )
         try:
-            await until(lambda: _answers(self.port), 20, (self.folder / "log").read_text)
+            await until(lambda: _answers(self.port), 60, (self.folder / "log").read_text)
             yield
         finally:
             process.terminate()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from house import Stage, with_repository
-from repository_stage import PASSWORD, described, silent
+from repository_stage import LONG, PASSWORD, begun, described, silent
 
 from daemon import until
 from leftovers import children
@@ -26,8 +26,6 @@ from supervisor.managers.backups.repository_files import Secrets
 from supervisor.managers.backups.repository_place import parse
 from supervisor.managers.backups.repository_tags import encode
 from supervisor.managers.backups.retention import Retention
-
-pytestmark = pytest.mark.timeout(120)
 
 
 async def test_a_backup_of_parts_comes_back_part_by_part(stage: Stage) -> None:
@@ -153,7 +151,7 @@ async def test_a_part_that_can_not_be_read_is_told_and_the_others_are_saved(stag
 async def test_a_run_that_is_killed_leaves_no_half_backup_and_its_rest_is_pruned(stage: Stage) -> None:
     manager = await with_repository(stage)
     await stage.save(manager, "aaaa1111")
-    (stage.share / "more").write_bytes(os.urandom(64 * 1024 * 1024))
+    (stage.share / "more").write_bytes(os.urandom(LONG))
 
     async def cut_off() -> None:
         share, addon = stage.parts()
@@ -162,12 +160,10 @@ async def test_a_run_that_is_killed_leaves_no_half_backup_and_its_rest_is_pruned
             await writer.finish(lambda kept: stage.metadata("bbbb2222", kept), [share], silent)
 
     run = asyncio.create_task(cut_off())
-    locks = stage.folder / "repository" / "locks"
     await until(
         lambda: manager._jobs.roots and len(list((stage.folder / "repository" / "snapshots").iterdir())) == 3, 30
     )
-    await until(lambda: any(locks.iterdir()), 30)
-    await asyncio.sleep(0.3)
+    await begun(stage.folder / "repository")
     for number in children():
         os.kill(number, signal.SIGKILL)
     with pytest.raises(SupervisorError):

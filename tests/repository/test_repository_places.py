@@ -13,7 +13,7 @@ from supervisor.managers.backups.repository_backup import Part, Root
 from supervisor.managers.backups.repository_files import Secrets
 from supervisor.managers.backups.repository_place import parse
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 
 async def _round_trip(stage: Stage, manager: RepositoryManager) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from repository_stage import PASSWORD, access_to, described, filled, silent
+from repository_stage import LONG, PASSWORD, access_to, begun, described, filled, silent
 
 from daemon import ROOT, until
 from leftovers import children
@@ -33,8 +33,6 @@ from supervisor.errors import (
     Timeout,
     Unsupported,
 )
-
-pytestmark = pytest.mark.timeout(90)
 
 
 @pytest.fixture
@@ -200,14 +198,13 @@ async def test_what_could_not_be_read_is_named_and_the_rest_is_saved(tmp_path: P
 
 async def test_a_killed_run_leaves_a_repository_that_works(tmp_path: Path, engine: Restic) -> None:
     access, source, snapshot = await filled(tmp_path, engine)
-    (source / "more").write_bytes(os.urandom(96 * 1024 * 1024))
+    (source / "more").write_bytes(os.urandom(LONG))
 
     async def killed() -> None:
         await engine.backup(access, Selection([source], parent=snapshot), ("half",), silent)
 
     run = asyncio.create_task(killed())
-    await until(lambda: any((tmp_path / "repository" / "locks").iterdir()), 30)
-    await asyncio.sleep(0.4)
+    await begun(tmp_path / "repository")
     for number in children():
         os.kill(number, signal.SIGKILL)
     with pytest.raises(SupervisorError):
@@ -223,11 +220,11 @@ async def test_a_killed_run_leaves_a_repository_that_works(tmp_path: Path, engin
 
 async def test_a_run_that_is_cancelled_takes_its_lock_away(tmp_path: Path, engine: Restic) -> None:
     access, source, _ = await filled(tmp_path, engine)
-    (source / "more").write_bytes(os.urandom(64 * 1024 * 1024))
+    (source / "more").write_bytes(os.urandom(LONG))
     locks = tmp_path / "repository" / "locks"
     run = asyncio.create_task(engine.backup(access, Selection([source]), ("half",), silent))
-    await until(lambda: any(locks.iterdir()), 30)
-    await asyncio.sleep(0.3)
+    await begun(tmp_path / "repository")
+    assert any(locks.iterdir())
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
@@ -357,7 +354,7 @@ def test_the_program_is_installed() -> None:
 
 async def test_a_daemon_that_is_killed_takes_its_restic_along(tmp_path: Path, engine: Restic) -> None:
     access, source, _ = await filled(tmp_path, engine)
-    (source / "more").write_bytes(os.urandom(96 * 1024 * 1024))
+    (source / "more").write_bytes(os.urandom(LONG))
     code = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
@@ -369,8 +366,7 @@ async def test_a_daemon_that_is_killed_takes_its_restic_along(tmp_path: Path, en
     )
     arguments = (access.url, str(access.password_file), str(access.cache), str(source))
     daemon = await asyncio.create_subprocess_exec(sys.executable, "-c", code, *arguments, cwd=ROOT)
-    await until(lambda: any((tmp_path / "repository" / "locks").iterdir()), 30)
-    await asyncio.sleep(0.2)
+    await begun(tmp_path / "repository")
     daemon.kill()
     await daemon.wait()
     await until(lambda: not _working_on(source), 30)
