@@ -26,7 +26,7 @@ settings.load_profile("any machine")
 
 # What the worker threads of libraries and of the event loop's executor are called: they serve the next test, too.
 SHARED_THREADS = ("asyncio_", "ThreadPoolExecutor", "pytest_timeout", "docker-", "engine-")
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 15.0
 
 
 def threads() -> set[threading.Thread]:

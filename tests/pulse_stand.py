@@ -51,13 +51,13 @@ class Pulse:
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(20)
+            self.process.wait(60)
             self.process = None
         self.socket.unlink(missing_ok=True)
 
     def _try(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         command = ["pactl", "-s", f"unix:{self.socket}", *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, timeout=20, check=False)
+        return subprocess.run(command, env=self.environment, capture_output=True, timeout=60, check=False)
 
     def pactl(self, *arguments: str) -> str:
         """Ask or tell the server from outside."""
@@ -86,11 +86,11 @@ class Pulse:
             yield
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def wait(check: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not check():
         assert time.monotonic() < deadline
         time.sleep(0.05)

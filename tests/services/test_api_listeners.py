@@ -77,8 +77,8 @@ async def test_a_connection_on_which_no_request_comes_is_closed(
         silent, writer = await toy.connect()
         half, half_writer = await toy.connect()
         half_writer.write(b"GET /supervisor/ping HTTP/1.1\r\nHost:")
-        assert await asyncio.wait_for(silent.read(), 5) == b""
-        assert await asyncio.wait_for(half.read(), 5) == b""
+        assert await asyncio.wait_for(silent.read(), 30) == b""
+        assert await asyncio.wait_for(half.read(), 30) == b""
         writer.close()
         half_writer.close()
 

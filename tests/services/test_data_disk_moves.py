@@ -149,7 +149,7 @@ class House:
 
 
 async def until(check: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not check():  # noqa: ASYNC110 - the check looks at whatever the test cares for
             await asyncio.sleep(0.01)
 

@@ -93,7 +93,7 @@ async def tree(stand: Stand, library: Library) -> AsyncIterator[ObjectTree]:
 
 
 async def until(check: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not check():  # noqa: ASYNC110 - the check looks at whatever the test cares for
             await asyncio.sleep(0.01)
 

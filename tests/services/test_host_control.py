@@ -108,7 +108,7 @@ async def control(daemon: BusDaemon, power: Power) -> AsyncIterator[HostControl]
 
 async def until_away(control: HostControl, service: str) -> None:
     interface = getattr(control._services, service)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while interface.available:  # noqa: ASYNC110 - the test waits as a person would
             await asyncio.sleep(0.01)
 

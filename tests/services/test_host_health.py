@@ -210,7 +210,7 @@ async def test_units_that_failed_are_told_each_for_itself_until_they_are_mended(
     assert await house.look(check) == ["b.timer"]
     assert house.resolution.healthy
     await house.machine.systemd.stop()
-    await until(lambda: not house.services.systemd.available, 5)
+    await until(lambda: not house.services.systemd.available, 30)
     assert await house.look(check) == ["b.timer"], "nobody can tell whether it is mended"
 
 
@@ -278,7 +278,7 @@ async def test_time_servers_are_asked_where_there_is_a_service_for_that(house: H
 
 async def test_without_systemd_nothing_is_said_to_have_helped(house: House) -> None:
     await house.machine.systemd.stop()
-    await until(lambda: not house.services.systemd.available, 5)
+    await until(lambda: not house.services.systemd.available, 30)
     for type_ in (SuggestionType.ENABLE_NTP, SuggestionType.EXECUTE_RESET, SuggestionType.EXECUTE_RESTART):
         with pytest.raises(Unsupported):
             await house.apply(type_, "a.service")
@@ -310,22 +310,22 @@ async def test_an_operating_system_is_looked_after_for_three_major_versions(
     evaluation = OsVersionEvaluation(house.system, versions)
     assert await evaluation.unsupported() is False, "another one has no such version"
     await house.machine.change(OperatingSystemCPEName=HAOS.format(version=version, board="ova"))
-    await until(lambda: house.services.is_haos, 5)
+    await until(lambda: house.services.is_haos, 30)
     assert await evaluation.unsupported() is unsupported
 
 
 async def test_the_image_of_a_real_board_is_not_made_for_a_virtual_machine(house: House) -> None:
     evaluation = VirtualizationEvaluation(house.system, house.features, house.services.systemd)
     await house.machine.change(Virtualization="kvm")
-    await until(lambda: house.services.systemd.virtualization == "kvm", 5)
+    await until(lambda: house.services.systemd.virtualization == "kvm", 30)
     assert await evaluation.unsupported() is False
     for board, unsupported in (("ova", False), ("generic-x86-64", True), ("generic-aarch64", False)):
         await house.machine.change(OperatingSystemCPEName=HAOS.format(version="18.0", board=board))
-        await until(lambda board=board: house.system.board == board, 5)
+        await until(lambda board=board: house.system.board == board, 30)
         assert await evaluation.unsupported() is unsupported
     await house.machine.change(OperatingSystemCPEName=HAOS.format(version="18.0", board="generic-x86-64"))
     await house.machine.change(Virtualization="")
-    await until(lambda: house.services.systemd.virtualization == "", 5)
+    await until(lambda: house.services.systemd.virtualization == "", 30)
     assert await evaluation.unsupported() is False
 
 
@@ -337,7 +337,7 @@ async def test_what_the_host_lacks_is_told_and_comes_back(house: House) -> None:
     house.features.provide(HostFeature.TIMEDATE, lambda: True, title="", how="")
     assert not await systemd.unsupported()
     await house.machine.change(OperatingSystemCPEName=HAOS.format(version="18.0", board="ova"))
-    await until(lambda: house.services.is_haos, 5)
+    await until(lambda: house.services.is_haos, 30)
     assert not await os.unsupported()
 
 
@@ -467,13 +467,13 @@ async def test_a_gateway_that_stays_open_makes_the_system_unhealthy(house: House
 
 async def test_systemd_that_comes_later_is_asked_then(house: House) -> None:
     await house.machine.systemd.stop()
-    await until(lambda: not house.services.systemd.available, 5)
+    await until(lambda: not house.services.systemd.available, 30)
     gateway, later = firewall(house)
     for _ in range(2):
         await gateway.protect(GATEWAYS)
     assert (gateway.protected, house.resolution.healthy) == (None, True)
     await house.machine.systemd.start()
-    await until(lambda: later, 5)
+    await until(lambda: later, 30)
     [work] = later
     await work()
     assert gateway.protected is True
@@ -504,7 +504,7 @@ async def test_systemd_tells_over_the_bus_whether_the_machine_goes_down(
     properties["SystemState"] = ("s", state)
     assert await control.is_going_down() is down
     await house.machine.systemd.stop()
-    await until(lambda: not house.services.systemd.available, 5)
+    await until(lambda: not house.services.systemd.available, 30)
     assert await control.is_going_down() is False, "nobody is left to ask"
 
 

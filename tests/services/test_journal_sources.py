@@ -74,7 +74,7 @@ async def test_following_says_so_and_leaves_when_closed(stand: GatewayStand, gat
     async with contextlib.aclosing(gateway.entries(X, TAIL, follow=True)) as entries:
         assert (await anext(entries)).message == "message 1"
         assert stand.asked[0].query["follow"] == ""
-    await asyncio.wait_for(stand.left.wait(), 5)
+    await asyncio.wait_for(stand.left.wait(), 30)
 
 
 @pytest.mark.parametrize(("status", "error"), [(400, Invalid), (416, Invalid), (500, Unavailable), (204, Unavailable)])
@@ -234,7 +234,7 @@ async def test_new_entries_of_the_real_journal_are_followed(tmp_path: Path) -> N
     try:
         live.write(fields(1), fields(2))
         direct = DirectJournal(tmp_path)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not direct.available:
                 await direct.start()
             async with contextlib.aclosing(direct.entries(X, EntryRange("", -99, None), follow=True)) as entries:

@@ -68,7 +68,7 @@ async def numbers(
 
 
 async def holds(found: list[int], last: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while found[-1:] != [last]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -85,7 +85,7 @@ def reading() -> list[threading.Thread]:
 
 async def arrived(source: JournalSource, number: int) -> None:
     """Wait until journald has written an entry down."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while [entry.message async for entry in source.entries(ME, EntryRange("", -1, 2))][-1:] != [str(number)]:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 

@@ -122,11 +122,11 @@ async def test_following_goes_on_with_the_next_run(logs: LogManager, engine: Eng
         await asyncio.sleep(0.01)
         engine.start("addon_x", "two", 5)
         await engine.say("addon_x", 6, "b")
-        assert await asyncio.wait_for(pending, 5) == "b"
+        assert await asyncio.wait_for(pending, 30) == "b"
         await engine.stop("addon_x", remove=False)
         engine.start("addon_x", "three", -100)  # a clock that was set back hides nothing
         await engine.say("addon_x", -99, "c")
-        assert await asyncio.wait_for(anext(stream.lines), 5) == "c"
+        assert await asyncio.wait_for(anext(stream.lines), 30) == "c"
 
 
 async def test_following_waits_for_a_container_that_never_ran(logs: LogManager, engine: EngineStand) -> None:
@@ -135,7 +135,7 @@ async def test_following_waits_for_a_container_that_never_ran(logs: LogManager, 
     assert not opening.done()
     engine.start("addon_x", "one")
     await engine.say("addon_x", 1, "first words")
-    async with contextlib.aclosing(await asyncio.wait_for(opening, 5)) as stream:
+    async with contextlib.aclosing(await asyncio.wait_for(opening, 30)) as stream:
         assert await anext(stream.lines) == "first words"
 
 
@@ -241,7 +241,7 @@ async def test_lines_whose_times_cross_are_neither_lost_nor_doubled(logs: LogMan
         name: BEGIN + timedelta(seconds=1, milliseconds=delay) for name, delay in zip("abcd", (5, 0, 3, 1), strict=True)
     }
     container.lines = [LineStand(at[name], "stdout", name) for name in "ab"]
-    async with asyncio.timeout(5), contextlib.aclosing(await logs.stream(X, ask(follow=True))) as stream:
+    async with asyncio.timeout(30), contextlib.aclosing(await logs.stream(X, ask(follow=True))) as stream:
         assert [await anext(stream.lines) for _ in range(2)] == ["a", "b"]
         await logs.keep("addon_x")
         pending = asyncio.ensure_future(anext(stream.lines))

@@ -354,7 +354,7 @@ async def test_what_a_backup_has_is_taken_over_and_mounted(stage: Stage) -> None
     await asyncio.sleep(0)
     assert stage.manager.get("vault") == mount(VAULT, LOGIN, server="new")
     assert stage.manager.default_backup_mount == "vault", "what is set stays"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not all(stage.manager.status(name).usable for name in ("vault", "other", "films")):
             await stage.manager.reload()
     assert stage.manager.given(stage.paths.media) == {"films"}
@@ -409,7 +409,7 @@ async def test_a_look_that_hangs_is_waited_for_once_and_not_for_long(
     assert [await stage.manager.probe("vault"), await stage.manager.probe("vault")] == [False, False]
     assert looks == [stage.paths.mounts / "vault"]
     answer.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not await stage.manager.probe("vault"):
             looks.clear()
 

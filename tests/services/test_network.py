@@ -42,7 +42,7 @@ from supervisor.model.network import (
 
 
 async def until(check: Callable[[], bool]) -> None:
-    await happens(check, 10)
+    await happens(check, 30)
 
 
 @attrs.frozen

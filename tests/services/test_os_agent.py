@@ -88,7 +88,7 @@ async def bus(agent: Running) -> AsyncIterator[SystemBus]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - the test looks from outside
             await asyncio.sleep(0.02)
 

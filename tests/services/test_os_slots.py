@@ -193,7 +193,7 @@ async def haos(house: House, rauc: RaucStand) -> House:
 
 
 async def until(check: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not check():  # noqa: ASYNC110 - the check looks at whatever the test cares for
             await asyncio.sleep(0.01)
 

@@ -206,7 +206,7 @@ async def test_who_hears_of_a_start_before_the_engine_tells_waits_for_its_word()
     waiting = asyncio.ensure_future(lamp.noticed(5))
     await asyncio.sleep(0)
     lamp.apply(ContainerState.RUNNING)
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 30)
     assert lamp.state is AddonState.STARTED
     lamp.apply(ContainerState.STOPPED)
     await lamp.noticed(0.01)

@@ -213,7 +213,7 @@ async def test_a_run_that_a_crash_cut_off_is_tried_once_more(clockwork: Clockwor
     clockwork.maker.hold = asyncio.Event()
     clockwork.now += timedelta(days=1)
     run = asyncio.create_task(clockwork.manager.run_due())
-    await until(lambda: clockwork.maker.made, 5)
+    await until(lambda: clockwork.maker.made, 30)
     # The daemon ends.
     clockwork.state = CoreState.STOPPING
     run.cancel()
@@ -250,7 +250,7 @@ async def test_cancelling_the_job_ends_that_run_alone(clockwork: Clockwork) -> N
     clockwork.maker.hold = asyncio.Event()
     clockwork.now += timedelta(days=1)
     run = asyncio.create_task(clockwork.manager.run_due())
-    await until(lambda: clockwork.maker.made, 5)
+    await until(lambda: clockwork.maker.made, 30)
     (job,) = clockwork.jobs.roots
     assert job.task is not None
     job.task.cancel()
@@ -274,7 +274,7 @@ async def test_a_schedule_that_is_being_run_is_not_begun_again(clockwork: Clockw
     made = await nightly(clockwork)
     clockwork.maker.hold = asyncio.Event()
     running = asyncio.create_task(clockwork.manager.run_now(made.id))
-    await until(lambda: clockwork.maker.made, 5)
+    await until(lambda: clockwork.maker.made, 30)
     clockwork.now += timedelta(days=1)
     await clockwork.manager.run_due()
     with pytest.raises(Busy):
@@ -301,8 +301,8 @@ async def test_the_task_sleeps_until_it_is_due_and_looks_when_something_changes(
     assert clockwork.maker.made == []
     clockwork.now += timedelta(days=1)
     await nightly(clockwork, name="second")
-    await until(lambda: clockwork.maker.made, 5)
-    await until(lambda: clockwork.heard, 5)
+    await until(lambda: clockwork.maker.made, 30)
+    await until(lambda: clockwork.heard, 30)
     assert [one.name for one in clockwork.maker.made] == ["nightly"]
 
 

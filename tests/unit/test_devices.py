@@ -59,7 +59,7 @@ class Room:
         return listen
 
     async def heard(self, *told: str) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while self.told != list(told):  # noqa: ASYNC110 - what is waited for has no event
                 await asyncio.sleep(0.005)
         await asyncio.sleep(0.05)

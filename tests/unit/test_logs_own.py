@@ -55,7 +55,7 @@ async def test_a_reader_hears_what_is_logged_in_other_threads(tmp_path: Path) ->
         pending = asyncio.ensure_future(anext(news))
         await asyncio.sleep(0.01)
         await asyncio.to_thread(log.handle, record("new"))
-        assert (await asyncio.wait_for(pending, 5)).message == "new"
+        assert (await asyncio.wait_for(pending, 30)).message == "new"
     assert not log._watchers
     log.close()
 

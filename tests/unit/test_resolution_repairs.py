@@ -371,7 +371,7 @@ async def test_what_waited_for_the_internet_is_tried_again_as_soon_as_that_is_ba
     assert stage.applied == ["lamp", "radio"]
     stage.bus.publish(InternetChanged(online=False))
     stage.bus.publish(InternetChanged(online=True))
-    await until(lambda: len(stage.applied) > 2, 5)
+    await until(lambda: len(stage.applied) > 2, 30)
     assert stage.applied == ["lamp", "radio", "lamp"]
     await stage.jobs.stop()
 
@@ -394,7 +394,7 @@ async def test_when_the_daemon_has_come_to_run_it_looks_and_mends(stage: Stage) 
     assert stage.look.runs == 0
     stage.state = CoreState.RUNNING
     stage.bus.publish(CoreStateChanged(CoreState.RUNNING))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while stage.applied != ["lamp"]:  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.001)
     await stage.jobs.stop()
