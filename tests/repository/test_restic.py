@@ -234,9 +234,10 @@ async def test_a_run_that_is_cancelled_takes_its_lock_away(tmp_path: Path, engin
 
 async def test_a_lock_of_somebody_alive_is_respected(tmp_path: Path, engine: Restic) -> None:
     access, source, snapshot = await filled(tmp_path, engine)
-    (source / "more").write_bytes(os.urandom(64 * 1024 * 1024))
+    (source / "more").write_bytes(os.urandom(LONG))
     run = asyncio.create_task(engine.backup(access, Selection([source]), ("long",), silent))
-    await until(lambda: any((tmp_path / "repository" / "locks").iterdir()), 30)
+    # Its lock is whole by then.
+    await begun(tmp_path / "repository")
     (alive,) = children()
     os.kill(alive, signal.SIGSTOP)
     try:
