@@ -31,10 +31,9 @@ ExecStart=
 ExecStart={python} -m supervisor run --data /mnt/data/supervisor --log-format journal --no-builtin-remotes
 WorkingDirectory={root}
 Environment=PYTHONDONTWRITEBYTECODE=1
-# The sources may lie in somebody's home or in /tmp, and the data must lie on a disk.
+# The sources may lie in somebody's home or in /tmp.
 ProtectHome=no
 BindReadOnlyPaths={root}
-ReadWritePaths=/mnt/data
 """
 
 

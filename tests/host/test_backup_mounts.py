@@ -269,3 +269,17 @@ async def gone(house: House, vault: Vault, deed: Deed, step: str, command: str) 
         assert await vault.archives() == kept, "a half of a backup was left"
         assert list((house.daemon.data / "backup").iterdir()) == []
     await house.remove_others()
+
+
+async def test_a_repository_is_a_folder_where_disks_are_mounted_and_elsewhere_by_permission(
+    host: BoxDaemon, box: Box
+) -> None:
+    wish = {"password": PASSWORD, "adopt": False}
+    for name, place in (("usb", "/mnt/usb/backups"), ("stick", "/media/stick/backups"), ("disk", "/srv/backups")):
+        await host.post("/backups/repositories", {**wish, "name": name, "place": place})
+        assert box.run("ls", f"{place}/config") == f"{place}/config"
+        assert (await host.ask("DELETE", f"/backups/repositories/{name}")).status == 200
+        box.run("rm", "-rf", place)
+    refused = await host.ask("POST", "/backups/repositories", {**wish, "name": "far", "place": "/opt/backups"})
+    assert refused.status == 400
+    assert "read-only file system" in refused.body["message"]
