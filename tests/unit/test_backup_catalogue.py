@@ -160,7 +160,9 @@ async def test_a_backup_leaves_one_location_or_all(house: House, tmp_path: Path)
         house.catalogue.get("00000001")
 
 
-async def test_halves_of_backups_are_never_listed_and_swept_away(house: House) -> None:
+async def test_halves_of_backups_are_never_listed_and_swept_away(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
     path = house.write(house.paths.backup, described())
     path.rename(unfinished(path))
     (house.paths.backup / ".mine").write_text("mine")
@@ -168,6 +170,7 @@ async def test_halves_of_backups_are_never_listed_and_swept_away(house: House) -
     assert dict(house.catalogue.backups) == {}
     await house.catalogue.sweep()
     assert [entry.name for entry in house.paths.backup.iterdir()] == [".mine"]
+    assert f"A backup was cut off: {unfinished(path).name} is removed" in caplog.text
 
 
 async def test_a_half_on_a_mount_that_went_is_removed_when_that_is_back(house: House, tmp_path: Path) -> None:

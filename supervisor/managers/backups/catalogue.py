@@ -91,7 +91,8 @@ class Catalogue:
     async def sweep(self) -> None:
         """Remove what a crash left of backups that were being made or received."""
         for folder in self._locations.usable.values():
-            await asyncio.to_thread(_sweep, folder)
+            for name in await asyncio.to_thread(_sweep, folder):
+                _LOGGER.warning("A backup was cut off: %s is removed", name)
 
     async def reload(self) -> None:
         """Read all locations anew."""
@@ -246,8 +247,11 @@ def _remove(paths: Iterable[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _sweep(folder: Path) -> None:
+def _sweep(folder: Path) -> list[str]:
+    removed = []
     with suppress(OSError):
         for path in folder.iterdir():
             if path.name.startswith(".") and path.name.endswith(UNFINISHED):
                 path.unlink(missing_ok=True)
+                removed.append(path.name)
+    return removed

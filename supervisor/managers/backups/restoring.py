@@ -369,11 +369,12 @@ class Restoring:
     async def recover(self) -> None:
         """Bring what a crash left of a restore to an end, forwards or back. Before add-ons are started."""
         for staging in await asyncio.to_thread(_left, self._paths.restore):
-            _LOGGER.warning("A restore was cut off: %s", staging.name)
             try:
                 await self._recover(staging)
             except (SupervisorError, OSError, ValueError) as err:
-                _LOGGER.error("The restore %s can't be brought to an end: %s", staging.name, err)
+                _LOGGER.error("A restore was cut off: %s can't be brought to an end: %s", staging.name, err)
+            else:
+                _LOGGER.warning("A restore was cut off: %s is either restored or as it was before", staging.name)
 
     async def _recover(self, staging: Path) -> None:
         exchange = await asyncio.to_thread(Exchange.recover, staging)
