@@ -109,7 +109,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 def _reason(err: Exception) -> str:
     if isinstance(err, json.JSONDecodeError):
-        return f"{err.msg} at character {err.pos}"
+        return f"{err.msg.removesuffix(' at')} at character {err.pos}"
     if isinstance(err, UnicodeError):
         return "not valid Unicode"
     if isinstance(err, RecursionError):

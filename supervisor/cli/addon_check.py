@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from supervisor.cli import text
+from supervisor.cli.columns import counted
 from supervisor.cli.command import Command, Session, pass_session
 from supervisor.cli.failures import ExitCode, Failure
 from supervisor.errors import Invalid
@@ -59,15 +60,11 @@ def _print_text(report: Report, folder: Path) -> None:
         place = ":".join(str(part) for part in (_shown(found, folder), found.line, found.column) if part is not None)
         click.echo(f"{text.line(place)}: {label}: {text.line(found.message)} [{found.rule}]")
     counts = (
-        _counted(report.addons, "add-on"),
-        _counted(report.errors, "error"),
-        _counted(report.advice, "piece"),
+        counted(report.addons, "add-on"),
+        counted(report.errors, "error"),
+        counted(report.advice, "piece"),
     )
     click.echo("{}: {}, {} of advice".format(*counts))
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _print_json(report: Report, folder: Path) -> None:

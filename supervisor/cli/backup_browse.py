@@ -20,9 +20,15 @@ from supervisor.cli.columns import Column, moment, size
 from supervisor.cli.command import Command, Session, confirm, pass_session
 from supervisor.cli.progress import follow_started, watched
 
+
+def _size(row: Mapping[str, Any]) -> str:
+    """Of folders only the items of an archive have one: what they take there."""
+    return size(row.get("size_bytes")) if row.get("kind") == "file" or row.get("size_bytes") else "-"
+
+
 _ENTRY_COLUMNS = (
     Column("KIND", "kind"),
-    Column("SIZE", lambda row: size(row.get("size_bytes")) if row.get("kind") == "file" else "-", right=True),
+    Column("SIZE", _size, right=True),
     Column("MODIFIED", lambda row: moment(row.get("modified"))),
     Column("PATH", "path", flexible=True),
 )

@@ -13,7 +13,7 @@ from supervisor.cli.answers import mapping, mappings
 from supervisor.cli.arguments import BACKUP, BACKUP_REPOSITORY
 from supervisor.cli.backup_password import password_of_environment
 from supervisor.cli.client import route
-from supervisor.cli.columns import Column, Field, moment, size
+from supervisor.cli.columns import Column, Field, counted, moment, size
 from supervisor.cli.command import Command, Group, Session, confirm, pass_session
 from supervisor.cli.failures import Failure
 from supervisor.cli.progress import follow_started
@@ -117,7 +117,7 @@ def add(session: Session, /, name: str, place: str, *, adopt: bool, **given: Any
     with session.busy("Opening the repository" if adopt else "Creating the repository"):
         data = mapping(session.client.post("/backups/repositories", body))
     verb = "Adopted" if adopt else "Created"
-    found = f" with {data.get('backups')} backups" if adopt else ""
+    found = f" with {counted(data.get('backups'), 'backup')}" if adopt else ""
     session.output.done(f"{verb} the repository {name}{found}", name=name, data=data)
 
 
@@ -194,8 +194,7 @@ def prune(session: Session, name: str, *, yes: bool) -> None:
     before = {row.get("slug") for row in _backups(session, name)}
     follow_started(session, _base(name, "prune"), {}, f"Pruning {name}")
     gone = sorted(str(slug) for slug in before - {row.get("slug") for row in _backups(session, name)})
-    count = "1 backup" if len(gone) == 1 else f"{len(gone)} backups"
-    session.output.done(f"Removed {count} from {name}", name=name, data={"removed": gone})
+    session.output.done(f"Removed {counted(len(gone), 'backup')} from {name}", name=name, data={"removed": gone})
 
 
 def _backups(session: Session, name: str) -> list[Mapping[str, Any]]:

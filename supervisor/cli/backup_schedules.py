@@ -53,6 +53,10 @@ def _when(row: Mapping[str, Any], key: str) -> str:
     return moment(row.get(key), row.get("time_zone"))
 
 
+def _rule(row: Mapping[str, Any]) -> str:
+    return f"{row.get('cron')} ({row.get('time_zone')})"
+
+
 def _next(row: Mapping[str, Any]) -> str:
     return _when(row, "next_due")
 
@@ -61,7 +65,7 @@ _COLUMNS = (
     Column("ID", "id"),
     Column("NAME", "name", flexible=True),
     Column("ON", "enabled"),
-    Column("CRON", "cron"),
+    Column("WHEN", _rule),
     Column("NEXT", _next),
     Column("LAST", _last, wraps=True),
 )
@@ -69,7 +73,7 @@ _FIELDS = (
     Field("Name", "name"),
     Field("Identifier", "id"),
     Field("On", "enabled"),
-    Field("When", lambda row: f"{row.get('cron')} ({row.get('time_zone')})"),
+    Field("When", _rule),
     Field("Next", _next),
     Field("What", _contents),
     Field("Where to", _locations),
@@ -79,7 +83,7 @@ _FIELDS = (
 )
 _PLAN_FIELDS = (
     Field("On", "enabled"),
-    Field("When", lambda row: f"{row.get('cron')} ({row.get('time_zone')})"),
+    Field("When", _rule),
     Field("Share", lambda row: f"{row.get('share')} %"),
     Field("Next", _next),
     Field("Last", lambda row: _when(row, "last_ended")),

@@ -16,7 +16,7 @@ from supervisor.cli.backup_quiet import freeze, stale, thaw
 from supervisor.cli.backup_repositories import repository
 from supervisor.cli.backup_schedules import schedule
 from supervisor.cli.client import route
-from supervisor.cli.columns import Column, Field, moment, size
+from supervisor.cli.columns import Column, Field, counted, moment, size
 from supervisor.cli.command import Command, Group, Session, confirm, pass_session
 from supervisor.cli.failures import ExitCode, Failure
 from supervisor.cli.job_view import all_errors
@@ -145,7 +145,7 @@ def new(session: Session, /, name: str, *, preview: bool, detach: bool, **option
 def _counted(verdict: Mapping[str, Any]) -> str:
     """Tell what was counted; the check of a repository counts nothing."""
     count = verdict.get("files")
-    return f": {'1 file' if count == 1 else f'{count} files'}, {size(verdict.get('size'))}" if count else ""
+    return f": {counted(count, 'file')}, {size(verdict.get('size'))}" if count else ""
 
 
 def _require_installed(session: Session, slugs: Sequence[str]) -> None:

@@ -248,7 +248,8 @@ class Client:
             return call(*arguments)
         except TimeoutError as err:
             raise Failure(f"the daemon at {self.target} did not answer in time", ExitCode.UNREACHABLE) from err
-        except FileNotFoundError as err:
+        except (FileNotFoundError, ConnectionRefusedError) as err:
+            # A daemon that was killed left its socket behind.
             raise Failure(
                 f"no daemon is listening at {self.target}",
                 ExitCode.UNREACHABLE,

@@ -69,6 +69,10 @@ def moment(value: object, zone: object = None) -> str:
     return told.strftime("%Y-%m-%d %H:%M:%S")
 
 
+def counted(number: object, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def size(value: object) -> str:
     """Return a number of bytes as people read it."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):

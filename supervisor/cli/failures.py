@@ -62,6 +62,9 @@ _HINTS = {
     "store_repository_already_added_error": "see it with: supervisor store repositories",
     "docker_registry_auth_error": "log in with: supervisor docker login {registry} -u USER",
     "dockerhub_rate_limit_exceeded": "log in to raise the limit: supervisor docker login hub.docker.com -u USER",
+    "backup_path_not_found_error": "see what there is with: supervisor backups browse {slug}",
+    "backup_part_not_found_error": "see what there is with: supervisor backups browse {slug}",
+    "backup_repository_exists": "adopt it with: supervisor backups repository add {repository} PLACE --adopt",
     "resolution_issue_not_found_error": "see what is open with: supervisor resolution info",
     "resolution_suggestion_not_found_error": "see what is open with: supervisor resolution info",
 }

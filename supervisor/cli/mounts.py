@@ -50,7 +50,7 @@ def _password(file: Any) -> str:
     if file is not None:
         return str(file.readline(65536)).rstrip("\r\n")
     if not sys.stdin.isatty():
-        raise click.UsageError("nobody can be asked for the password here: give a file that holds it")
+        raise click.UsageError("nobody can be asked for the password here: use --password-file")
     return str(click.prompt("Password", hide_input=True, err=True))
 
 

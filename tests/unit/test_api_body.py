@@ -31,6 +31,11 @@ def test_every_object_is_read_as_it_was_written(data: dict[str, Any], ascii_only
     assert parse_object(json.dumps(data, ensure_ascii=ascii_only).encode()) == data
 
 
+def test_broken_json_is_told_with_its_place() -> None:
+    with pytest.raises(Invalid, match=r"invalid JSON: Unterminated string starting at character 1$"):
+        parse_object(b'{"x')
+
+
 @pytest.mark.parametrize("raw", [b"", b" ", b"\r\n\t ", b"{}", b" {} \n"])
 def test_a_blank_body_is_an_empty_object(raw: bytes) -> None:
     assert parse_object(raw) == {}

@@ -63,6 +63,7 @@ def failing(daemon: FakeDaemon) -> None:
 
 def test_times_are_those_of_the_schedule(command: Run, daemon: FakeDaemon) -> None:
     out = command("backups", "schedule").out
+    assert "30 3 * * * (Europe/Berlin)" in out
     assert "2026-07-02 03:30:00" in out
     assert "1a2b3c4d 2026-07-01 03:35:00" in out
 

@@ -324,6 +324,13 @@ def test_files_of_a_backup_are_asked_of_it_and_those_of_a_repository_of_that(com
     assert command("backups", "browse", "nas", SLUG, "ssl", "--location", "nas").code == 2
 
 
+def test_of_folders_only_the_items_of_a_backup_have_a_size(command: Run, daemon: FakeDaemon) -> None:
+    item = {**ENTRIES["entries"][0], "kind": "folder", "name": "ssl", "path": "ssl", "size_bytes": 2048}
+    daemon.answers[("POST", f"/backups/{SLUG}/files")] = {"entries": [item, {**item, "path": "x", "size_bytes": 0}]}
+    rows = [line.split()[1:3] for line in command("backups", "browse", SLUG).out.splitlines()[1:]]
+    assert rows == [["2.0", "KiB"], ["-", rows[1][1]]]
+
+
 def test_the_password_of_a_copy_is_taken_for_its_files_but_not_for_its_items(
     command: Run, daemon: FakeDaemon, tmp_path: Path
 ) -> None:

@@ -69,6 +69,15 @@ def test_a_hint_never_offers_a_command_with_foreign_words() -> None:
     assert hint_for("no_such_key", {"app": "x"}) is None
 
 
+def test_what_a_backup_does_not_hold_is_looked_for_in_it(command: Run, daemon: FakeDaemon) -> None:
+    daemon.answers[("GET", "/backups/repositories/nas/backups/1a2b3c4d/files")] = Error(
+        404, "Backup 1a2b3c4d holds no ssl", "backup_part_not_found_error", {"slug": "1a2b3c4d", "part": "ssl"}
+    )
+    daemon.answers[("GET", "/backups")] = {"backups": []}
+    result = command("backups", "browse", "nas", "1a2b3c4d", "ssl")
+    assert result.err.endswith("Hint: see what there is with: supervisor backups browse 1a2b3c4d\n")
+
+
 def test_a_hostile_message_can_not_act_on_the_terminal(command: Run, daemon: FakeDaemon) -> None:
     daemon.answers[("GET", "/info")] = Error(400, "first\nsecond \x1b[2J\x1b]0;t\x07\u202eend")
     assert command("info").err == "Error: first\nsecond \\u202eend\n"
@@ -101,7 +110,9 @@ def test_a_dead_socket_and_a_closed_port_mean_not_reachable(command: Run, tmp_pa
     os.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind("dead.sock")
-    assert command("--socket", "dead.sock", "info").code == 3
+    result = command("--socket", "dead.sock", "info")
+    assert result.code == 3
+    assert "Hint: start it with" in result.err
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     assert command("--url", f"http://127.0.0.1:{port}", "info").code == 3

@@ -64,6 +64,7 @@ def test_a_password_comes_from_a_file_and_never_from_an_argument(
     (tmp_path / "secret").write_text("two words\nmore")
     login = ("--username", "me", "--password-file", str(tmp_path / "secret"))
     assert command("mounts", "add", "vault", "//nas/x", "--usage", "backup", "--replace", *login).code == 0
+    assert "use --password-file" in command("mounts", "add", "v", "//nas/x", "--usage", "backup", *login[:2]).err
     [body] = bodies(daemon, "PUT")
     assert (body["username"], body["password"]) == ("me", "two words")
 
