@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from toy_api import CALLERS, Toy, serving
 
 from supervisor.api.access import decide, decide_unknown
 from supervisor.api.caller import NOBODY, STRANGER, Caller, CallerKind, Role
 from supervisor.api.route import Access, Call, Route
 from supervisor.errors import Forbidden, Unauthorized
+from toy_api import CALLERS, Toy, serving
 
 
 async def whoami(call: Call) -> dict[str, Any]:

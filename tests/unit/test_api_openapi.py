@@ -16,13 +16,13 @@ import voluptuous as vol
 from awesomeversion import AwesomeVersion
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
-from toy_api import Toy, serving
 
 from supervisor.api.docs import with_documentation
 from supervisor.api.openapi import describe_body, document
 from supervisor.api.route import LOG_TEXT, MARKDOWN, PNG, Access, Call, RawBody, Route, StreamedBody
 from supervisor.events import AddonState, CoreState
 from supervisor.model import validators
+from toy_api import Toy, serving
 
 
 @attrs.frozen

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from cli_daemon import Error, FakeDaemon, Step, Text, job
 from cli_fixtures import Result, command, daemon
-
 from supervisor.cli.client import Client, Target
 from supervisor.cli.failures import Failure
 

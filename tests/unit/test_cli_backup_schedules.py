@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from cli_daemon import FakeDaemon, Step, job
 from cli_fixtures import Result, command, daemon
 

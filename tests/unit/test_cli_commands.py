@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 import pytest
 import yaml
+
 from cli_daemon import HELLO_INFO, INFO, Error, FakeDaemon, Text, job
 from cli_fixtures import Result, command, daemon
-
 from supervisor.cli.app import build, main
 
 __all__ = ["command", "daemon"]

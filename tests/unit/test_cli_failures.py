@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from cli_daemon import HELLO, Error, FakeDaemon, Text
 from cli_fixtures import Result, command, daemon
-
 from supervisor.cli.failures import hint_for
 
 __all__ = ["command", "daemon"]

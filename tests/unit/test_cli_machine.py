@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from cli_daemon import HELLO, SSH, STATS, Error, FakeDaemon
 from cli_fixtures import CLEAN, Result, command, daemon, on_terminal
 

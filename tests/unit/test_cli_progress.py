@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 from aiohttp import web
+
 from cli_daemon import HELLO, SSH, Error, FakeDaemon, Step, job
 from cli_fixtures import Result, command, daemon, on_terminal, process
-
 from supervisor.cli.job_view import view
 
 __all__ = ["command", "daemon"]
