@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from string import Formatter
 from typing import IO, Any
 
 import click
@@ -131,7 +132,8 @@ def hint_for(key: str | None, fields: Mapping[str, Any] | None = None) -> str | 
         return None
     try:
         # Fields are words of a command that people may paste: anything but a plain word is not offered.
-        return template.format_map({name: _word(value) for name, value in (fields or {}).items()})
+        wanted = [name for _, name, _, _ in Formatter().parse(template) if name]
+        return template.format_map({name: _word((fields or {})[name]) for name in wanted})
     except (KeyError, ValueError):
         return None
 

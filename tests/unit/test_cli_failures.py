@@ -71,10 +71,10 @@ def test_a_hint_never_offers_a_command_with_foreign_words() -> None:
 
 def test_what_a_backup_does_not_hold_is_looked_for_in_it(command: Run, daemon: FakeDaemon) -> None:
     daemon.answers[("GET", "/backups/repositories/nas/backups/1a2b3c4d/files")] = Error(
-        404, "Backup 1a2b3c4d holds no ssl", "backup_part_not_found_error", {"slug": "1a2b3c4d", "part": "ssl"}
+        404, "Backup 1a2b3c4d holds no ssl/a b", "backup_path_not_found_error", {"slug": "1a2b3c4d", "path": "ssl/a b"}
     )
     daemon.answers[("GET", "/backups")] = {"backups": []}
-    result = command("backups", "browse", "nas", "1a2b3c4d", "ssl")
+    result = command("backups", "browse", "nas", "1a2b3c4d", "ssl/a b")
     assert result.err.endswith("Hint: see what there is with: supervisor backups browse 1a2b3c4d\n")
 
 
