@@ -33,7 +33,9 @@ _FIELDS = (
     Field("Stage", lambda row: view(row).stage),
     Field("Created", lambda row: moment(row.get("created"))),
     Field("Extra", "extra", optional=True),
-    Field("Errors", lambda row: [error.get("message") for error in all_errors(row)], optional=True),
+    Field(
+        "Errors", lambda row: list(dict.fromkeys(str(error.get("message")) for error in all_errors(row))), optional=True
+    ),
 )
 
 

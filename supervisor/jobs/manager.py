@@ -166,7 +166,9 @@ class JobManager:
             Invalid: it can't be cancelled now.
         """
         job = self.get(uuid)
-        if job.done or not job.cancellable or job.task is None:
+        if job.done:
+            raise Invalid(f"Job {job.name} has ended")
+        if not job.cancellable or job.task is None:
             raise Invalid(f"Job {job.name} can't be cancelled")
         job.task.cancel()
 

@@ -339,6 +339,13 @@ def test_the_beginning_of_a_uuid_is_enough_when_it_is_unambiguous(command: Run, 
     assert command("jobs", "info", "dead").code == 4
 
 
+def test_what_went_wrong_in_a_job_and_in_the_job_above_it_is_said_once(command: Run, daemon: FakeDaemon) -> None:
+    error = {"type": "JobCancelled", "message": "The job was cancelled", "stage": None}
+    child = job("ab" * 16, done=True, errors=[error])
+    daemon.answers[("GET", f"/jobs/{'ac' * 16}")] = job("ac" * 16, done=True, errors=[error], child_jobs=[child])
+    assert command("jobs", "info", "ac" * 16).out.count("The job was cancelled") == 1
+
+
 def test_dismissing_finds_out_what_the_uuid_is(command: Run, daemon: FakeDaemon) -> None:
     daemon.answers[("GET", "/resolution/info")] = {
         "issues": [{"uuid": U1, "type": "free_space", "context": "system", "reference": None}],

@@ -349,7 +349,7 @@ async def test_a_kept_job_stays_until_it_is_forgotten(jobs: JobManager) -> None:
         with pytest.raises(Invalid):
             jobs.forget(job.uuid)
     assert jobs.get(job.uuid) is job
-    with pytest.raises(Invalid):
+    with pytest.raises(Invalid, match="has ended"):
         jobs.cancel(job.uuid)
     jobs.forget(job.uuid)
     with pytest.raises(NotFound):
