@@ -17,7 +17,8 @@ from supervisor.model.amounts import size_text
 class Column:
     """One column: its title, where its value comes from, and how it may shrink on a narrow terminal.
 
-    A flexible column is cut short there; one that `wraps` takes more lines instead, for what has to be read to its end.
+    A flexible column is cut short there; one that `wraps` takes more lines instead, for what has to be read to its end:
+    lines below its row, when it is the last one and little room is left beside the others.
     """
 
     title: str

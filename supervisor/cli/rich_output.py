@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markdown import Markdown
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +17,8 @@ from supervisor.cli.columns import Column
 
 _GAP = 2
 _NARROWEST = 8
+_READABLE = 40
+_INDENT = 4
 _STYLES = {
     "started": "green",
     "running": "green",
@@ -36,9 +39,35 @@ def _console(*, colours: bool) -> Console:
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, colours: bool) -> None:
     console = _console(colours=colours)
     widths = _widths(columns, rows, console.width)
+    if columns[-1].wraps and widths[-1] < min(_READABLE, max((cell_len(row[-1]) for row in rows), default=0)):
+        _print_with_last_below(console, columns[:-1], rows)
+        return
+    _print(console, columns, rows, widths)
+
+
+def _print_with_last_below(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Print below each row what its last cell says: beside the others there is no room to read it."""
+    beside = [row[:-1] for row in rows]
+    widths = _widths(columns, beside, console.width)
+    for number, row in enumerate(rows):
+        _print(console, columns, beside[number : number + 1], widths, header=number == 0)
+        if row[-1] != "-":
+            console.print(Padding(Text(row[-1]), (0, 0, 0, _INDENT)))
+
+
+def _print(
+    console: Console,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    widths: Sequence[int],
+    *,
+    header: bool = True,
+) -> None:
     # Too wide even so: let the terminal break the lines, rather than fold words within their cells.
     console.width = max(console.width, sum(widths) + _GAP * (len(widths) - 1))
-    console.print(_grid(columns, rows, widths))
+    grid = _grid(columns, rows, widths)
+    grid.show_header = header
+    console.print(grid)
 
 
 def _grid(columns: Sequence[Column], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Table:

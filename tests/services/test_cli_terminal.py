@@ -49,8 +49,24 @@ def test_what_to_do_is_readable_to_its_end_on_a_narrow_terminal(daemon: FakeDaem
     daemon.answers[("GET", "/host/doctor")] = {"findings": [finding]}
     written = on_terminal(daemon, "doctor", "--no-color", columns=80)[1]
     assert "…" not in written
-    assert {word for word in how.split() if len(word) < 20} <= set(written.split())
     assert max(len(line) for line in written.splitlines()) <= 80
+    heading, row, *below = written.splitlines()
+    assert heading.split() == ["WHAT", "FOUND"]
+    assert row.rstrip() == "Network settings  MISSING  NetworkManager is not there"
+    assert " ".join(line.strip() for line in below) == how
+    assert all(line.startswith("    ") for line in below)
+
+
+def test_what_to_do_stands_beside_the_rest_where_there_is_room(daemon: FakeDaemon) -> None:
+    findings = [
+        {"name": "Clock", "condition": "missing", "text": "It is away", "how": "Install it"},
+        {"name": "Docker", "condition": "ok", "text": "Version 20.10", "how": ""},
+    ]
+    daemon.answers[("GET", "/host/doctor")] = {"findings": findings}
+    written = on_terminal(daemon, "doctor", "--no-color", columns=80)[1]
+    rows = [line.split() for line in written.splitlines()]
+    assert rows[1] == ["Clock", "MISSING", "It", "is", "away", "Install", "it"]
+    assert len(rows) == 3
 
 
 @pytest.mark.parametrize(("arguments", "env"), [(["--no-color"], {}), ([], {"NO_COLOR": "1"}), ([], {"TERM": "dumb"})])
