@@ -30,7 +30,7 @@ WANTED_FIELDS: Final = frozenset(
 )
 
 HOW_TO_HAVE_IT: Final = (
-    "It takes systemd on the host: install systemd-journal-remote, or let the daemon read /var/log/journal"
+    "It takes systemd on the host; in a container, give it the host's /var/log/journal and /etc/machine-id"
 )
 NO_JOURNAL: Final = f"No systemd-journal-gatewayd Unix socket available. {HOW_TO_HAVE_IT}"
 
