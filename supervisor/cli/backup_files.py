@@ -22,7 +22,10 @@ from supervisor.cli.job_view import JobView
 from supervisor.cli.progress import reporter
 
 
-@click.command(cls=Command, examples=("supervisor backups download 1a2b3c4d", "supervisor backups download 1a2b3c4d /mnt/usb/before.tar"))
+@click.command(
+    cls=Command,
+    examples=("supervisor backups download 1a2b3c4d", "supervisor backups download 1a2b3c4d /mnt/usb/before.tar"),
+)
 @click.argument("slug", type=BACKUP)
 @click.argument("target", required=False, type=click.Path(dir_okay=False))
 @click.option("-f", "--file", type=click.Path(dir_okay=False), help="Where to write it, instead of TARGET.")
