@@ -206,7 +206,12 @@ def _backups(session: Session, name: str) -> list[Mapping[str, Any]]:
 @pass_session
 def backups(session: Session, name: str) -> None:
     """List the backups in a repository."""
-    session.output.rows(_backups(session, name), _BACKUP_COLUMNS, name="slug", empty=f"{name} holds no backup.")
+    rows = _backups(session, name)
+    empty = f"{name} holds no backup."
+    if not rows and not mapping(session.client.get(_base(name))).get("looked"):
+        # At its start the daemon looks into repositories beside its other work, and some are slow to answer.
+        empty = f"Nobody has looked into {name} yet; do it with: supervisor backups repository reload {name}"
+    session.output.rows(rows, _BACKUP_COLUMNS, name="slug", empty=empty)
 
 
 @click.command(cls=Command)

@@ -331,6 +331,17 @@ def test_of_folders_only_the_items_of_a_backup_have_a_size(command: Run, daemon:
     assert rows == [["2.0", "KiB"], ["-", rows[1][1]]]
 
 
+@pytest.mark.parametrize(
+    ("looked", "said"), [(None, "Nobody has looked into nas yet"), ("2026-11-20T10:11:12Z", "nas holds no backup.")]
+)
+def test_a_repository_is_empty_only_when_somebody_has_looked(
+    command: Run, daemon: FakeDaemon, looked: str | None, said: str
+) -> None:
+    daemon.answers[("GET", "/backups/repositories/nas/backups")] = {"backups": []}
+    daemon.answers[("GET", "/backups/repositories/nas")] = {"name": "nas", "looked": looked}
+    assert said in command("backups", "repository", "backups", "nas").err
+
+
 def test_the_password_of_a_copy_is_taken_for_its_files_but_not_for_its_items(
     command: Run, daemon: FakeDaemon, tmp_path: Path
 ) -> None:
