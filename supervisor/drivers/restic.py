@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,10 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from supervisor.errors import REPOSITORY_LOCKED, Invalid, SupervisorError, Unsupported
+from supervisor.errors import REPOSITORY_LOCKED, BackupError, Invalid, SupervisorError, Unsupported
 
 from .restic_failure import failure, plain
 from .restic_process import Patience, Run, running
+from .restic_tree import Doubles, Paths
 from .snapshot_engine import (
     Entry,
     EntryKind,
@@ -129,11 +131,34 @@ class Restic:
     ) -> None:
         if self._known is None:
             await self.version()
+        # Both commands have to understand the same by it.
+        paths = ["/" + "/".join(step for step in path.split("/") if step not in ("", ".")) for path in paths]
+        await self._check_names(access, snapshot, paths, target)
         options = ["--target", str(target), *_each("--include", [_literal(path) for path in paths])]
         if self._known is not None and self._known >= _SPARSE_SINCE:
             options.append("--sparse")
         options += ["--", snapshot]
         await self._unlocking(access, lambda: self._restore(access, options, on_progress))
+
+    async def _check_names(self, access: RepositoryAccess, snapshot: str, paths: Sequence[str], target: Path) -> None:
+        listing = ("ls", "--json", "--no-lock", "--recursive", snapshot, *paths)
+        seen = Paths()
+        await self._fed(access, seen.feed, *listing)
+        room = await asyncio.to_thread(os.statvfs, target)
+        if room.f_files and len(seen) > room.f_favail:
+            raise BackupError(f"The disk has no room for {len(seen)} files")
+        if hashes := await asyncio.to_thread(seen.doubles):
+            doubles = Doubles(hashes)
+            await self._fed(access, doubles.feed, *listing)
+            doubles.check()
+
+    async def _fed(self, access: RepositoryAccess, feed: Callable[[bytes], None], *arguments: str) -> None:
+        """Give the answer to `feed`, piece by piece, in a thread."""
+        async with self._started(access, _WORK, *arguments) as run:
+            async for block in run.blocks():
+                await asyncio.to_thread(feed, block)
+        if run.code:
+            raise failure(self._name_of(access), run.code, run.errors)
 
     async def _restore(self, access: RepositoryAccess, options: Sequence[str], on_progress: OnProgress) -> None:
         told = False

@@ -141,7 +141,10 @@ class SnapshotEngine(Protocol):
     ) -> None:
         """Write these trees of the snapshot below `target`, under their absolute paths, with owners, modes and times.
 
-        `target` must be a folder that nobody but root can enter.
+        `target` must be a folder that nobody but root can enter. Nothing is written but below it.
+
+        Raises:
+            ArchiveRefused: two entries have one name, or there are more than any backup has.
         """
 
     def read(

@@ -285,6 +285,10 @@ def test_chunks_of_an_encrypted_archive_are_read_in_any_order_and_only_where_the
             SealedStream(plain, Keyring(PASSWORD), seals)
 
 
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def foreign(stage: Stage, stream: bytes) -> None:
     """Have an archive that somebody else made, of which there is no index."""
     stage.archive.write_bytes(file("share.tar.gz", gzip.compress(stream + END, 1)) + END)
@@ -312,7 +316,7 @@ async def test_a_full_disk_takes_no_index_and_everything_is_found_without(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept(stage)[0].unlink()
-    open_before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -321,7 +325,7 @@ async def test_a_full_disk_takes_no_index_and_everything_is_found_without(
     assert [entry.name for entry in await stage.files().entries("share")] == ["a", "b", "c"]
     assert await read(stage, "share/a/small") == b"saved in a"
     assert kept(stage) == []
-    assert len(os.listdir("/proc/self/fd")) == open_before
+    assert open_files() == before
 
 
 async def test_what_no_file_has_is_no_trouble_for_an_index(stage: Stage) -> None:
