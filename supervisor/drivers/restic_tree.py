@@ -37,7 +37,7 @@ class Paths:
         Raises:
             ArchiveRefused: it has more entries than any backup.
         """
-        self._seen.extend(hash(path) for path, _ in self._listing.feed(block))
+        self._seen.extend(hash(node["path"]) for node in self._listing.feed(block))
         if len(self._seen) > Limits().members:
             raise ArchiveRefused(f"The backup holds more than {Limits().members} files")
 
@@ -58,9 +58,9 @@ class Doubles:
         self._found: dict[str, list[str]] = {}
 
     def feed(self, block: bytes) -> None:
-        for path, kind in self._listing.feed(block):
-            if hash(path) in self._hashes:
-                self._found.setdefault(path, []).append(kind)
+        for node in self._listing.feed(block):
+            if hash(node["path"]) in self._hashes:
+                self._found.setdefault(node["path"], []).append(str(node.get("type")))
 
     def check(self) -> None:
         """Raise ArchiveRefused when two entries have one name."""
@@ -70,12 +70,12 @@ class Doubles:
 
 
 class Listing:
-    """Paths and kinds from the lines of JSON that `restic ls` writes."""
+    """What the lines of JSON tell that `restic ls` writes: of each entry at least the `path`, a text."""
 
     def __init__(self) -> None:
         self._rest = b""
 
-    def feed(self, block: bytes) -> Iterator[tuple[str, str]]:
+    def feed(self, block: bytes) -> Iterator[dict[str, Any]]:
         *lines, self._rest = (self._rest + block).split(b"\n")
         if len(self._rest) > _MAX_LINE:
             raise ArchiveRefused("The backup holds a name that is too long")
@@ -84,5 +84,5 @@ class Listing:
             # Old versions say something else before.
             with suppress(ValueError):
                 said = json.loads(line)
-            if isinstance(said, dict) and said.get("struct_type") == "node":
-                yield str(said["path"]), str(said["type"])
+            if isinstance(said, dict) and said.get("struct_type") == "node" and isinstance(said.get("path"), str):
+                yield said

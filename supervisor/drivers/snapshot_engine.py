@@ -129,7 +129,14 @@ class SnapshotEngine(Protocol):
         """List all snapshots, oldest first."""
 
     async def entries(self, access: RepositoryAccess, snapshot: str, folder: str) -> list[Entry]:
-        """List what lies directly in a folder of a snapshot."""
+        """List what lies directly in a folder of a snapshot.
+
+        Raises:
+            ArchiveRefused: that is more than anybody could read.
+        """
+
+    async def entry(self, access: RepositoryAccess, snapshot: str, path: str) -> Entry | None:
+        """Return what lies at a path of a snapshot, None when nothing does."""
 
     async def restore(
         self,

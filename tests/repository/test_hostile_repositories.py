@@ -308,3 +308,18 @@ async def test_neither_one_folder_nor_the_files_about_an_add_on_fill_the_disk(
         with pytest.raises(BackupError, match="not enough space is left"):
             await source.pick("share", {"text.txt"}, ByteProgress(job, 1))
     await contents.restore_path("nas", SLUG, "share/text.txt")
+
+
+async def test_a_folder_with_more_in_it_than_anybody_reads_is_not_listed_and_its_files_are_found(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("supervisor.drivers.restic.MAX_ENTRIES", 3)
+    manager = await written(stage, {".": str(stage.share)})
+    contents = stage.contents(manager)
+    with pytest.raises(ArchiveRefused, match="more than 3 entries"):
+        await contents.entries("nas", SLUG, "share")
+    assert [entry.path for entry in await contents.entries("nas", SLUG, "share/text.txt")] == ["share/text.txt"]
+    wanted = (stage.share / "text.txt").read_text()
+    (stage.share / "text.txt").unlink()
+    await contents.restore_path("nas", SLUG, "share/text.txt")
+    assert (stage.share / "text.txt").read_text() == wanted
