@@ -149,17 +149,23 @@ class Restic:
             await self.version()
         # Both commands have to understand the same by it.
         paths = ["/" + "/".join(step for step in path.split("/") if step not in ("", ".")) for path in paths]
-        await self._check_names(access, snapshot, paths, target)
+        if not await self._holds(access, snapshot, paths, target):
+            return
         options = ["--target", str(target), *_each("--include", [_literal(path) for path in paths])]
         if self._known is not None and self._known >= _SPARSE_SINCE:
             options.append("--sparse")
         options += ["--", snapshot]
         await self._unlocking(access, lambda: self._restore(access, options, on_progress))
 
-    async def _check_names(self, access: RepositoryAccess, snapshot: str, paths: Sequence[str], target: Path) -> None:
+    async def _holds(self, access: RepositoryAccess, snapshot: str, paths: Sequence[str], target: Path) -> bool:
+        """Make sure that the paths can be restored; tell whether there is anything at them."""
         listing = ("ls", "--json", "--no-lock", "--recursive", snapshot, *paths)
         seen = Paths()
         await self._fed(access, _WORK, seen.feed, *listing)
+        if not len(seen):
+            # Old versions list a snapshot that they don't find without a word.
+            await self._run(access, "cat", "--no-lock", "snapshot", snapshot)
+            return False
         room = await asyncio.to_thread(os.statvfs, target)
         if room.f_files and len(seen) > room.f_favail:
             raise BackupError(f"The disk has no room for {len(seen)} files")
@@ -167,6 +173,7 @@ class Restic:
             doubles = Doubles(hashes)
             await self._fed(access, _WORK, doubles.feed, *listing)
             doubles.check()
+        return True
 
     async def _fed(
         self, access: RepositoryAccess, patience: Patience, feed: Callable[[bytes], None], *arguments: str
