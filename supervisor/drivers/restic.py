@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,10 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from supervisor.errors import REPOSITORY_LOCKED, Invalid, SupervisorError, Unsupported
+from supervisor.drivers.archive.names import shown
+from supervisor.drivers.archive.selection import MAX_ENTRIES
+from supervisor.errors import REPOSITORY_LOCKED, ArchiveRefused, BackupError, Invalid, SupervisorError, Unsupported
 
 from .restic_failure import failure, plain
 from .restic_process import Patience, Run, running
+from .restic_tree import Doubles, Listing, Paths
 from .snapshot_engine import (
     Entry,
     EntryKind,
@@ -107,17 +111,31 @@ class Restic:
 
     async def entries(self, access: RepositoryAccess, snapshot: str, folder: str) -> list[Entry]:
         folder = "/" + folder.strip("/")
+        listing, found = Listing(), list[Entry]()
+
+        def feed(block: bytes) -> None:
+            found.extend(_entry(node) for node in listing.feed(block) if _above(node) == folder.rstrip("/"))
+            if len(found) > MAX_ENTRIES:
+                raise ArchiveRefused(f"{shown(folder)} holds more than {MAX_ENTRIES} entries; get it as a whole")
+
         # No `--`: old versions take the folder's name for a snapshot's after it. It begins with a slash anyway.
-        answer = await self._run(access, "ls", "--json", "--no-lock", snapshot, folder)
-        found = []
-        for line in answer.splitlines():
-            node = _json_line(line)
-            if node.get("struct_type") != "node":
-                continue
-            entry = _entry(node)
-            if entry.path.rpartition("/")[0] == folder.rstrip("/"):
-                found.append(entry)
-        return sorted(found, key=lambda entry: entry.path)
+        await self._fed(access, _PROBE, feed, "ls", "--json", "--no-lock", snapshot, folder)
+        return await asyncio.to_thread(sorted, found, key=lambda entry: entry.path)
+
+    async def entry(self, access: RepositoryAccess, snapshot: str, path: str) -> Entry | None:
+        listing = Listing()
+
+        def find(block: bytes) -> Entry | None:
+            return next((_entry(node) for node in listing.feed(block) if node["path"] == path), None)
+
+        # It comes first, before what is in it.
+        async with self._started(access, _PROBE, "ls", "--json", "--no-lock", snapshot, path) as run:
+            async for block in run.blocks():
+                if (found := await asyncio.to_thread(find, block)) is not None:
+                    return found
+        if run.code:
+            raise failure(self._name_of(access), run.code, run.errors)
+        return None
 
     async def restore(
         self,
@@ -129,11 +147,43 @@ class Restic:
     ) -> None:
         if self._known is None:
             await self.version()
+        # Both commands have to understand the same by it.
+        paths = ["/" + "/".join(step for step in path.split("/") if step not in ("", ".")) for path in paths]
+        if not await self._holds(access, snapshot, paths, target):
+            return
         options = ["--target", str(target), *_each("--include", [_literal(path) for path in paths])]
         if self._known is not None and self._known >= _SPARSE_SINCE:
             options.append("--sparse")
         options += ["--", snapshot]
         await self._unlocking(access, lambda: self._restore(access, options, on_progress))
+
+    async def _holds(self, access: RepositoryAccess, snapshot: str, paths: Sequence[str], target: Path) -> bool:
+        """Make sure that the paths can be restored; tell whether there is anything at them."""
+        listing = ("ls", "--json", "--no-lock", "--recursive", snapshot, *paths)
+        seen = Paths()
+        await self._fed(access, _WORK, seen.feed, *listing)
+        if not len(seen):
+            # Old versions list a snapshot that they don't find without a word.
+            await self._run(access, "cat", "--no-lock", "snapshot", snapshot)
+            return False
+        room = await asyncio.to_thread(os.statvfs, target)
+        if room.f_files and len(seen) > room.f_favail:
+            raise BackupError(f"The disk has no room for {len(seen)} files")
+        if hashes := await asyncio.to_thread(seen.doubles):
+            doubles = Doubles(hashes)
+            await self._fed(access, _WORK, doubles.feed, *listing)
+            doubles.check()
+        return True
+
+    async def _fed(
+        self, access: RepositoryAccess, patience: Patience, feed: Callable[[bytes], None], *arguments: str
+    ) -> None:
+        """Give the answer to `feed`, piece by piece, in a thread."""
+        async with self._started(access, patience, *arguments) as run:
+            async for block in run.blocks():
+                await asyncio.to_thread(feed, block)
+        if run.code:
+            raise failure(self._name_of(access), run.code, run.errors)
 
     async def _restore(self, access: RepositoryAccess, options: Sequence[str], on_progress: OnProgress) -> None:
         told = False
@@ -322,6 +372,10 @@ def _snapshot(item: Mapping[str, Any]) -> Snapshot:
         tuple(str(path) for path in item.get("paths") or ()),
         str(item.get("hostname", "")),
     )
+
+
+def _above(node: Mapping[str, Any]) -> str:
+    return str(node["path"]).rpartition("/")[0]
 
 
 def _entry(node: Mapping[str, Any]) -> Entry:

@@ -129,7 +129,14 @@ class SnapshotEngine(Protocol):
         """List all snapshots, oldest first."""
 
     async def entries(self, access: RepositoryAccess, snapshot: str, folder: str) -> list[Entry]:
-        """List what lies directly in a folder of a snapshot."""
+        """List what lies directly in a folder of a snapshot.
+
+        Raises:
+            ArchiveRefused: that is more than anybody could read.
+        """
+
+    async def entry(self, access: RepositoryAccess, snapshot: str, path: str) -> Entry | None:
+        """Return what lies at a path of a snapshot, None when nothing does."""
 
     async def restore(
         self,
@@ -141,7 +148,10 @@ class SnapshotEngine(Protocol):
     ) -> None:
         """Write these trees of the snapshot below `target`, under their absolute paths, with owners, modes and times.
 
-        `target` must be a folder that nobody but root can enter.
+        `target` must be a folder that nobody but root can enter. Nothing is written but below it.
+
+        Raises:
+            ArchiveRefused: two entries have one name, or there are more than any backup has.
         """
 
     def read(

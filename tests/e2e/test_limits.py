@@ -68,7 +68,7 @@ async def test_what_can_t_be_is_refused_and_nothing_is_stored(running: Daemon) -
     await running.post("/store/reload")
     await running.install(slug)
     for limits, words in (
-        ({"memory": "1M"}, "16 MB is the least"),
+        ({"memory": "1M"}, "16.0 MiB is the least"),
         ({"memory": "900T"}, "this machine has"),
         ({"memory": "lots"}, "such as 512M or 1.5G"),
         ({"disk": 1}, "extra keys not allowed"),
@@ -114,7 +114,7 @@ async def test_the_command_sets_limits_and_says_who_was_killed(running: Daemon) 
     ]
     code, _, err = await command(running, "addons", "limits", slug, "--memory", "1M")
     assert code != 0
-    assert "16 MB is the least" in err
+    assert "16.0 MiB is the least" in err
 
     await running.ask("POST", f"/addons/{slug}/stdin", raw=b"eat")
 
@@ -123,10 +123,10 @@ async def test_the_command_sets_limits_and_says_who_was_killed(running: Daemon) 
         return info if info["state"] == "error" else None
 
     info = await until(ended, 30, lambda: running.log)
-    assert info["last_error"] == "killed: out of memory (limit 64 MB)"
-    assert f"{slug}: killed: out of memory (limit 64 MB)" in running.log
+    assert info["last_error"] == "killed: out of memory (limit 64.0 MiB)"
+    assert f"{slug}: killed: out of memory (limit 64.0 MiB)" in running.log
     _, out, _ = await command(running, "addons", "info", slug)
-    assert "killed: out of memory (limit 64 MB)" in out
+    assert "killed: out of memory (limit 64.0 MiB)" in out
     assert await _issues(running) == [("addon_out_of_memory", slug)]
     code, out, _ = await command(running, "addons", "limits", slug, "--reset", "-o", "json")
     assert code == 0

@@ -84,7 +84,7 @@ async def test_what_would_do_harm_is_refused_and_nothing_is_touched(
     await refused(haos_host, "hostbox-disk-nowhere", "no disk 'hostbox-disk-nowhere'")
     await refused(haos_host, "/dev/loop", "no disk")
     await refused(haos_host, "hostbox-disk-old", "already")
-    await refused(haos_host, "hostbox-disk-small", "too small", "64 MiB")
+    await refused(haos_host, "hostbox-disk-small", "too small", "64.0 MiB")
     await refused(haos_host, mounted, "in use", "/mnt/pictures")
     disks.box.run("umount", "/mnt/pictures")
     assert disks.label(mounted) == "pictures"

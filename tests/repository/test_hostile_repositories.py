@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import stat
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from forger import Forger, Node, node
 from house import Stage, with_repository
-from repository_stage import described, has_attributes, silent
+from repository_stage import PASSWORD, described, has_attributes, silent
 
 from supervisor.drivers.archive.rules import Limits, Rules
 from supervisor.drivers.snapshot_engine import Selection
 from supervisor.errors import ArchiveRefused, BackupError, NotFound
+from supervisor.managers.backups.locations import RESERVE
 from supervisor.managers.backups.progress import ByteProgress
 from supervisor.managers.backups.repositories import RepositoryManager
 from supervisor.managers.backups.repository_backups import RepositorySource
@@ -214,3 +217,109 @@ async def test_a_part_that_is_larger_than_its_description_says_fills_no_disk(
         target, rules, progress = target_of(stage), Rules(limits=Limits(size=32 * 1024 * 1024)), ByteProgress(job, 1)
         with pytest.raises(BackupError, match="share can't be restored: not enough space is left"):
             await source.unpack("share", target, rules, progress)
+
+
+async def forged(stage: Stage, *inside: Node, root: str = "/share", forger: Forger | None = None) -> RepositoryManager:
+    """Have a repository with a backup of the share folder that restic would never have written."""
+    manager = stage.manager()
+    await manager.load()
+    if not manager.repositories:
+        manager = await with_repository(stage)
+    forger = forger or Forger(stage.folder / "repository", PASSWORD)
+    description = {
+        "backup": stage.metadata(SLUG, {}),
+        "parts": {"share": {"snapshot": None, "roots": {".": root}, "size": 1}},
+    }
+    forger.snapshot(forger.tree(node("share", "dir", subtree=forger.tree(*inside))), encode(SLUG, description))
+    await manager.reload("nas")
+    return manager
+
+
+@pytest.mark.parametrize("root", ["/share", "//share/./"])
+@pytest.mark.parametrize("first", ["link", "file"])
+async def test_the_second_of_two_entries_of_one_name_does_not_go_through_the_first(
+    stage: Stage, root: str, first: str
+) -> None:
+    victim = stage.folder / "victim"
+    victim.write_text("mine")
+    victim.chmod(0o600)
+    link, file = (
+        node("x", "symlink", linktarget=str(victim)),
+        node("x", "file", size=0, content=[], mode=1 << 23 | 0o777),
+    )
+    manager = await forged(stage, *((link, file) if first == "link" else (file, link)), root=root)
+    contents = stage.contents(manager)
+    with pytest.raises(ArchiveRefused, match="share/x is in the backup twice"):
+        await contents.fetch("nas", SLUG, "share", target_of(stage))
+    if root == "/share":
+        with pytest.raises(ArchiveRefused, match="share/x is in the backup twice"):
+            await contents.restore_path("nas", SLUG, "share/x")
+    assert (victim.read_text(), mode_of(victim)) == ("mine", 0o600)
+
+
+async def test_a_folder_that_is_there_twice_is_refused_also_above_of_what_is_wanted(stage: Stage) -> None:
+    await with_repository(stage)
+    forger = Forger(stage.folder / "repository", PASSWORD)
+    one = forger.tree(node("a", "dir", subtree=forger.tree(node("x", "symlink", linktarget="/etc"))))
+    two = forger.tree(node("a", "dir", subtree=forger.tree(node("x", "dir", subtree=forger.tree()))))
+    manager = await forged(stage, node("d", "dir", subtree=one), node("d", "dir", subtree=two), forger=forger)
+    for path in ("share/d", "share/d/a", "share/d/a/x"):
+        with pytest.raises(ArchiveRefused, match="twice"):
+            await stage.contents(manager).restore_path("nas", SLUG, path)
+
+
+async def test_names_that_only_look_alike_come_back(stage: Stage) -> None:
+    (stage.share / os.fsdecode(b"caf\xe9")).write_text("one")
+    (stage.share / os.fsdecode(b"caf\xe8")).write_text("two")
+    manager = await written(stage, {".": str(stage.share)})
+    target = target_of(stage)
+    await stage.contents(manager).fetch("nas", SLUG, "share", target)
+    assert (target / os.fsdecode(b"caf\xe9")).read_text() == "one"
+    assert (target / os.fsdecode(b"caf\xe8")).read_text() == "two"
+
+
+async def test_a_small_repository_that_holds_more_files_than_any_disk_is_refused(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await with_repository(stage)
+    forger = Forger(stage.folder / "repository", PASSWORD)
+    inner = forger.tree()
+    for _ in range(20):
+        inner = forger.tree(*(node(f"d{number}", "dir", subtree=inner) for number in range(30)))
+    manager = await forged(stage, node("much", "dir", subtree=inner), forger=forger)
+    monkeypatch.setattr("supervisor.drivers.restic_tree.Limits", lambda: Limits(members=10_000))
+    with pytest.raises(ArchiveRefused, match="more than 10000 files"):
+        await stage.contents(manager).restore_path("nas", SLUG, "share/much")
+
+
+async def test_neither_one_folder_nor_the_files_about_an_add_on_fill_the_disk(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("supervisor.drivers.restic_process._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, RESERVE + 32 * 1024 * 1024))
+    with (stage.share / "sub" / "huge").open("wb") as file:
+        file.truncate(256 * 1024 * 1024)
+    manager = await written(stage, {".": str(stage.share)})
+    contents = stage.contents(manager)
+    source = RepositorySource(contents, "nas", manager.get("nas").backups[SLUG], stage.paths.tmp)
+    with pytest.raises(BackupError, match="not enough space is left"):
+        await contents.restore_path("nas", SLUG, "share/sub")
+    async with manager._jobs.run("restore") as job:
+        with pytest.raises(BackupError, match="not enough space is left"):
+            await source.pick("share", {"text.txt"}, ByteProgress(job, 1))
+    await contents.restore_path("nas", SLUG, "share/text.txt")
+
+
+async def test_a_folder_with_more_in_it_than_anybody_reads_is_not_listed_and_its_files_are_found(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("supervisor.drivers.restic.MAX_ENTRIES", 3)
+    manager = await written(stage, {".": str(stage.share)})
+    contents = stage.contents(manager)
+    with pytest.raises(ArchiveRefused, match="more than 3 entries"):
+        await contents.entries("nas", SLUG, "share")
+    assert [entry.path for entry in await contents.entries("nas", SLUG, "share/text.txt")] == ["share/text.txt"]
+    wanted = (stage.share / "text.txt").read_text()
+    (stage.share / "text.txt").unlink()
+    await contents.restore_path("nas", SLUG, "share/text.txt")
+    assert (stage.share / "text.txt").read_text() == wanted

@@ -19,6 +19,9 @@ pytestmark = pytest.mark.timeout(600)
 async def _round_trip(stage: Stage, manager: RepositoryManager) -> None:
     parts = [Part("share", (Root(".", stage.share),))]
     (stage.share / "sparse").unlink()
+    # What would not come back to a shared folder, from wherever.
+    (stage.share / "dangling").unlink()
+    (stage.share / "setgid").chmod(0o755)
     await stage.save(manager, "aaaa1111", parts)
     back = stage.folder / "back"
     back.mkdir(mode=0o700)

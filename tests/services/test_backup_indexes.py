@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import os
 import shutil
 import threading
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hostile_archives import END, file, folder, hard, pax, symlink
 from test_archive_roundtrip import PASSWORD, pack
 from test_backup_archive_files import Stage
 
@@ -22,7 +26,7 @@ from supervisor.drivers.archive.tar import Kind, Member
 from supervisor.drivers.archive.walk import FrontToBack, Indexed
 from supervisor.drivers.archive.work import Work
 from supervisor.drivers.archive.writer import ArchiveWriter, Encryption
-from supervisor.errors import ArchiveDamaged, BackupError
+from supervisor.errors import ArchiveDamaged, ArchiveRefused, BackupError, NotFound
 from supervisor.managers.backups.archive_files import rules_of
 from supervisor.managers.backups.indexes import Indexes
 
@@ -279,3 +283,85 @@ def test_chunks_of_an_encrypted_archive_are_read_in_any_order_and_only_where_the
         plain = Inner(part.name, part.offset + 200, 100, part.descriptor)
         with pytest.raises(ArchiveDamaged):
             SealedStream(plain, Keyring(PASSWORD), seals)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def foreign(stage: Stage, stream: bytes) -> None:
+    """Have an archive that somebody else made, of which there is no index."""
+    stage.archive.write_bytes(file("share.tar.gz", gzip.compress(stream + END, 1)) + END)
+    for index in kept(stage):
+        index.unlink()
+
+
+async def test_a_look_that_finds_nothing_leaves_one_index_and_no_draft(stage: Stage) -> None:
+    foreign(stage, folder(".") + file("a"))
+    files = stage.files(None)
+    for _ in range(3):
+        with pytest.raises(NotFound):
+            await files.entries("share/gone")
+    (made,) = kept(stage)
+    assert not made.name.startswith(".")
+    # What stands in the place of an index can't be replaced by one: nothing is left beside it.
+    made.unlink()
+    made.mkdir()
+    for _ in range(2):
+        assert [entry.name for entry in await files.entries("share")] == ["a"]
+    assert kept(stage) == [made]
+
+
+async def test_a_full_disk_takes_no_index_and_everything_is_found_without(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(stage)[0].unlink()
+    before = open_files()
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "writev", full)
+    assert [entry.name for entry in await stage.files().entries("share")] == ["a", "b", "c"]
+    assert await read(stage, "share/a/small") == b"saved in a"
+    assert kept(stage) == []
+    assert open_files() == before
+
+
+async def test_what_no_file_has_is_no_trouble_for_an_index(stage: Stage) -> None:
+    key, link = b"SCHILY.xattr.user." + b"k" * 70_000, b"b/" * 2000 + b"x"
+    foreign(stage, pax((key, b"v" * 70_000)) + file("a") + pax((b"linkpath", link)) + symlink("b", "") + file("c"))
+    for _ in range(2):
+        assert [entry.name for entry in await stage.files(None).entries("share")] == ["a", "b", "c"]
+        async with stage.files(None).reading("share/c") as blocks:
+            assert b"".join([block async for block in blocks]) == b"x"
+    with Index(kept(stage)[0], None) as index:
+        members = [member for member, _, _ in index.rows()]
+    assert [len(value) for _, value in members[0].attributes] == [70_000]
+    assert members[1].link == link.decode()
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        pax((b"linkpath", b"x" * 4097)) + symlink("a", ""),
+        b"".join(pax((b"SCHILY.xattr.user.%d" % n, b"v" * 900_000)) for n in range(2)) + file("a"),
+        file("t") + b"".join(pax((b"linkpath", b"./" * 2000 + b"t")) + hard(f"l{n}", "") for n in range(4200)),
+    ],
+    ids=["a link", "attributes", "hard links"],
+)
+async def test_what_would_fill_the_memory_is_refused(stage: Stage, stream: bytes) -> None:
+    foreign(stage, stream)
+    with pytest.raises(ArchiveRefused):
+        await stage.files(None).entries("share")
+    assert kept(stage) == []
+
+
+async def test_a_listing_holds_no_attributes(stage: Stage) -> None:
+    big = pax((b"SCHILY.xattr.user.x", b"v" * 1_000_000))
+    foreign(stage, b"".join(big + file(f"f{number}") for number in range(150)))
+    tracemalloc.start()
+    assert len(await stage.files(None).entries("share")) == 150
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 60 * 1024 * 1024

@@ -348,7 +348,7 @@ async def test_an_upload_does_not_fill_the_data_disk(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = house.write(tmp_path, described()).read_bytes()
-    monkeypatch.setattr(transfer, "_RESERVE", 2**60)
+    monkeypatch.setattr(transfer, "RESERVE", 2**60)
     for location in (None, CLOUD):
         with pytest.raises(BackupError, match="No space left"):
             await house.imports.receive(sent(content), (location,), None)

@@ -33,9 +33,9 @@ from supervisor.errors import ArchiveDamaged, BackupError
 # Half a million files; whoever has more in one part waits for the whole to be read, as for the first look.
 MAX_SIZE: Final = 16 * 1024 * 1024
 _HEAD = struct.Struct("<8sQQ")
-_MAGIC: Final = b"parts\0\0\2"
+_MAGIC: Final = b"parts\0\0\3"
 _ROW = struct.Struct("<BHIIqIQQHII")
-_ATTRIBUTE = struct.Struct("<HI")
+_ATTRIBUTE = struct.Struct("<II")
 _COUNTS = struct.Struct("<QQQ")
 _KINDS: Final = tuple(Kind)
 _PENDING: Final = 256 * 1024
@@ -116,7 +116,7 @@ class IndexWriter:
         self.path: Path | None = None
 
     def __enter__(self) -> Self:
-        with suppress(OSError):
+        with suppress(OSError, BackupError):
             self._draft.parent.mkdir(mode=0o700, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             self._descriptor = os.open(self._draft, flags, 0o600)

@@ -16,6 +16,8 @@ from supervisor.errors import ArchiveDamaged, ArchiveRefused, Invalid, NotFound
 
 MAX_ENTRIES: Final = 50_000
 MAX_LINKS: Final = 100_000
+# Of the paths that hard links lead to, in all: they are held until the files are met.
+MAX_TARGETS: Final = 16 * 1024 * 1024
 # A link to a link to a link: nobody who packs honestly makes even one of these.
 _MAX_ROUNDS: Final = 4
 _PIECE: Final = 256 * 1024
@@ -36,11 +38,13 @@ class _Away:
 
     links: dict[Path, list[tuple[Member, Path]]] = attrs.field(factory=dict)
     count: int = 0
+    size: int = 0
 
     def add(self, target: Path, links: list[tuple[Member, Path]]) -> None:
         self.count += len(links)
-        if self.count > MAX_LINKS:
-            raise ArchiveRefused(f"There are more than {MAX_LINKS} hard links to files elsewhere in it")
+        self.size += sum(len(member.name) + len(member.link) for member, _ in links)
+        if self.count > MAX_LINKS or self.size > MAX_TARGETS:
+            raise ArchiveRefused("There are more hard links to files elsewhere in it than can be followed")
         self.links.setdefault(target, []).extend(links)
 
     def shown(self) -> str:
@@ -123,6 +127,7 @@ def listed(look: Look, path: Path) -> dict[str, Member] | Member:
     """
     itself: Member | None = None
     found: dict[str, Member] = {}
+    targets = 0
     for member, parts, wanted in look.members(lambda parts: parts[: len(path)] == path):
         if not wanted or parts[: len(path)] != path:
             continue
@@ -131,10 +136,13 @@ def listed(look: Look, path: Path) -> dict[str, Member] | Member:
             continue
         name = parts[len(path)]
         if len(parts) == len(path) + 1:
-            found[name] = member
+            # Fifty thousand of them are held: with nothing that nobody asks for.
+            link = member.link if member.kind is Kind.HARDLINK else ""
+            found[name] = attrs.evolve(member, name=name, link=link, attributes=())
+            targets += len(link)
         else:
             found.setdefault(name, Member(name, Kind.FOLDER, mode=0o755))
-        if len(found) > MAX_ENTRIES:
+        if len(found) > MAX_ENTRIES or targets > MAX_TARGETS:
             raise ArchiveRefused(f"{shown('/'.join(path))} holds more than {MAX_ENTRIES} entries; get it as a whole")
     if itself is None and not found and path:
         raise NotFound(f"There is no {shown('/'.join(path))} in it")

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from supervisor.drivers.archive.names import shown
+from supervisor.drivers.archive.names import MAX_NAME, shown
 from supervisor.errors import ArchiveDamaged, ArchiveRefused
 
 BLOCK: Final = tarfile.BLOCKSIZE
@@ -204,6 +204,9 @@ def _member(info: tarfile.TarInfo, records: dict[str, str]) -> Member:
         kind = Kind.FOLDER
     size = _number(name, records, "size", info.size, MAX_SIZE) if kind is Kind.FILE else 0
     mtime = _nanoseconds(name, records["mtime"]) if "mtime" in records else _seconds(info.mtime)
+    link = records.get("linkpath", info.linkname) if kind in (Kind.SYMLINK, Kind.HARDLINK) else ""
+    if len(link.encode("utf-8", "surrogateescape")) > MAX_NAME:
+        raise ArchiveRefused(f"{shown(name)}: a link to {shown(link)}, which is too long")
     return Member(
         name=name,
         kind=kind,
@@ -212,8 +215,8 @@ def _member(info: tarfile.TarInfo, records: dict[str, str]) -> Member:
         uid=_number(name, records, "uid", info.uid, MAX_ID),
         gid=_number(name, records, "gid", info.gid, MAX_ID),
         mtime=mtime,
-        link=records.get("linkpath", info.linkname),
-        attributes=_attributes(records) if kind in (Kind.FILE, Kind.FOLDER) else (),
+        link=link,
+        attributes=_attributes(name, records) if kind in (Kind.FILE, Kind.FOLDER) else (),
     )
 
 
@@ -223,13 +226,16 @@ _OTHER_ATTRIBUTES: Final = (_ATTRIBUTE, "LIBARCHIVE.xattr.", "RHT.security.")
 OF_USERS: Final = "user."
 
 
-def _attributes(records: dict[str, str]) -> tuple[tuple[str, bytes], ...]:
+def _attributes(name: str, records: dict[str, str]) -> tuple[tuple[str, bytes], ...]:
     own = f"{_ATTRIBUTE}{OF_USERS}"
-    return tuple(
+    found = tuple(
         (key.removeprefix(_ATTRIBUTE).replace("%3D", "=").replace("%25", "%"), value.encode("utf-8", "surrogateescape"))
         for key, value in records.items()
         if key.startswith(own) and key != own and key.isprintable()
     )
+    if sum(len(key) + len(value) for key, value in found) > MAX_EXTENSION:
+        raise ArchiveRefused(f"{shown(name)}: attributes beyond measure")
+    return found
 
 
 def _number(name: str, records: dict[str, str], key: str, value: int, limit: int) -> int:

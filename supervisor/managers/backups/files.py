@@ -16,10 +16,10 @@ from .browsing import Browsable
 from .catalogue import Catalogue
 from .freezing import LOCK
 from .indexes import Indexes
+from .locations import RESERVE
 from .opening import keyring_of
 from .path_restore import live_place, restore_path
 from .repository_contents import RepositoryContents
-from .restoring import RESERVE
 
 
 @attrs.frozen

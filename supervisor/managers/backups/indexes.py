@@ -48,9 +48,12 @@ class Indexes:
                 yield Indexed(part, keyring, rules, work, index)
                 return
             writer = stack.enter_context(self.writer(keyring))
-            yield FrontToBack(part, keyring, rules, work, Recorder(writer))
-            if writer.path is not None:
-                self._keep(writer.path, name)
+            try:
+                yield FrontToBack(part, keyring, rules, work, Recorder(writer))
+            finally:
+                # It is whole, too, when what was looked for is not there.
+                if writer.path is not None:
+                    self._keep(writer.path, name)
 
     def writer(self, keyring: Keyring | None) -> IndexWriter:
         """Return what writes an index of a part that is encrypted with these keys."""
@@ -112,8 +115,10 @@ class Indexes:
         for index in self._kept():
             if index.name.startswith(f"{same}-"):
                 _remove(index)
-        with suppress(OSError):
+        try:
             draft.rename(self._folder / name)
+        except OSError:
+            _remove(draft)
         self._fit()
 
     def _fit(self) -> None:

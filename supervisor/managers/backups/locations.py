@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
@@ -13,6 +13,8 @@ from supervisor.paths import DataPaths
 
 from .backup import CLOUD, Location, location_order
 
+# In bytes. Without any room on the data disk nothing here could save its state, and add-ons not their databases.
+RESERVE: Final = 512 * 1024 * 1024
 BACKUP_MOUNT_DOWN = ErrorKind("backup_mount_down", BackupMountDownError, "{mount} is down, cannot back up to it")
 
 

@@ -46,10 +46,8 @@ async def found(engine: SnapshotEngine, access: RepositoryAccess, backup: Reposi
         SupervisorError: the repository can't be read.
     """
     part, _, inside = backup.locate(path)
-    parent, _, last = inside.rpartition("/")
-    for entry in await engine.entries(access, part.snapshot, parent or "/"):
-        if entry.name == last:
-            return entry
+    if (entry := await engine.entry(access, part.snapshot, inside)) is not None:
+        return entry
     raise BACKUP_PATH_NOT_FOUND(slug=backup.slug, path=path)
 
 
@@ -62,8 +60,6 @@ async def _top(engine: SnapshotEngine, access: RepositoryAccess, part: KeptPart,
     for root, path in part.roots.items():
         if root == HERE:
             continue
-        parent, _, last = path.rpartition("/")
-        for entry in await engine.entries(access, part.snapshot, parent or "/"):
-            if entry.name == last:
-                entries[root] = attrs.evolve(entry, path=f"{name}/{root}")
+        if (one := await engine.entry(access, part.snapshot, path)) is not None:
+            entries[root] = attrs.evolve(one, path=f"{name}/{root}")
     return [entries[key] for key in sorted(entries)]

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -20,13 +21,14 @@ from supervisor.drivers.archive.restored import subdue
 from supervisor.drivers.archive.rules import Rules
 from supervisor.drivers.archive.tar import Kind, Member
 from supervisor.drivers.folder import remove_tree
-from supervisor.drivers.snapshot_engine import Entry, EntryKind, Progress, SnapshotEngine
+from supervisor.drivers.snapshot_engine import Entry, EntryKind, OnProgress, Progress, SnapshotEngine
 from supervisor.errors import BACKUP_PATH_NOT_FOUND, BackupError, Invalid
 from supervisor.jobs import Job, JobManager
 from supervisor.paths import DataPaths
 
 from .archive_files import rules_of
 from .browsing import Browsable, split_path
+from .locations import RESERVE
 from .path_restore import live_place, restore_path
 from .repositories import Repository, RepositoryManager
 from .repository_backup import HERE, KeptPart
@@ -69,7 +71,8 @@ class RepositoryContents:
             inside = target / f".{secrets.token_hex(8)}"
             await asyncio.to_thread(inside.mkdir, mode=0o700)
             try:
-                await self._engine.restore(access, kept.snapshot, list(kept.roots.values()), inside, told)
+                bounded = await _bounded(told, target)
+                await self._engine.restore(access, kept.snapshot, list(kept.roots.values()), inside, bounded)
                 own = await asyncio.to_thread(_arrange, kept, inside, target)
             finally:
                 await asyncio.shield(asyncio.to_thread(remove_tree, inside))
@@ -93,7 +96,7 @@ class RepositoryContents:
         async with self._manager.work(name, "backup_repository_fetch", reference=slug, cancellable=True) as (_, access):
             entry = await found(self._engine, access, backup, path)
             told = partial(tell, self._jobs.current, total=entry.size if entry.kind is EntryKind.FILE else None)
-            await self._engine.restore(access, kept.snapshot, [inside], target, told)
+            await self._engine.restore(access, kept.snapshot, [inside], target, await _bounded(told, target))
         place = await asyncio.to_thread(_only, target, inside, within, rules_of(part))
         if place is None:
             raise BACKUP_PATH_NOT_FOUND(slug=slug, path=path)
@@ -191,6 +194,18 @@ def tell(job: Job | None, progress: Progress, total: int | None = None) -> None:
     if job is not None:
         percent = 100 * progress.done / total if total else None
         job.update(progress=percent, extra={"current": progress.done, "total": total})
+
+
+async def _bounded(told: OnProgress, target: Path) -> OnProgress:
+    """Have a restore into `target` end before the disk is full: what a repository says of its size may be a lie."""
+    room = await asyncio.to_thread(lambda: shutil.disk_usage(target).free - RESERVE)
+
+    def heard(progress: Progress) -> None:
+        if progress.done > max(0, room):
+            raise BackupError("It can't be restored: not enough space is left")
+        told(progress)
+
+    return heard
 
 
 def _is_there(path: Path) -> bool:

@@ -38,6 +38,7 @@ from .backup import Backup, Copy
 from .contents import CORE, SUPERVISOR, folder_path
 from .core_data import settings_file
 from .exclusions import DATABASE_PATTERNS, anchored
+from .locations import RESERVE
 from .metadata import BackupType, Metadata
 from .opening import NOT_OPENED, check_opens
 from .progress import ByteProgress
@@ -46,7 +47,6 @@ from .sources import Source
 
 _LOGGER = logging.getLogger(__name__)
 
-RESERVE: Final = 512 * 1024 * 1024
 _RESTART_SECONDS: Final = 120.0
 _LOGINS: Final = vol.Schema(
     {vol.Required("registries"): {str: {vol.Required("username"): str, vol.Required("password"): str}}}

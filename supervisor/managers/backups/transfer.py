@@ -21,15 +21,13 @@ from supervisor.model.amounts import size_text
 from .backup import Backup, Location
 from .catalogue import Catalogue, read_file
 from .copies import Copies
-from .locations import Locations
+from .locations import RESERVE, Locations
 from .metadata import Metadata
 from .order import check_file_name
 
 _LOGGER = logging.getLogger(__name__)
 
 _PIECE = 1024 * 1024
-# Without any room on the data disk nothing here could save its state, and add-ons not their databases.
-_RESERVE = 512 * 1024 * 1024
 
 
 @attrs.frozen
@@ -62,7 +60,7 @@ class Imports:
                 return await self._take_in(draft, folder, name, locations, job)
 
     async def _write(self, draft: Path, pieces: AsyncIterator[bytes], location: Location) -> None:
-        reserve = _RESERVE if self._locations.is_on_data_disk(location) else 0
+        reserve = RESERVE if self._locations.is_on_data_disk(location) else 0
         try:
             descriptor = await asyncio.to_thread(os.open, draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
