@@ -197,6 +197,19 @@ async def test_a_daemon_that_stops_takes_back_what_nobody_else_would(house: Hous
     assert (house.wireless.wifi, house.wireless.connected) == (ATTIC, True)
 
 
+async def test_a_daemon_that_stops_leaves_to_network_manager_what_that_guards_also_when_it_had_guarded_another(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes_module, "GUARD_SECONDS", 10)
+    await house.join(ssid="hall")
+    await house.join(ssid="cellar", confirm=1)
+    await house.stand.restart()
+    await until(lambda: house.pending is None and house.network.can_be_changed)
+    await house.join(ssid="attic", auth=WifiAuth.WPA_PSK, psk="correct horse", confirm=600)
+    await house.changes.stop()
+    assert (house.wireless.wifi, house.wireless.connected) == (ATTIC, True)
+
+
 async def test_a_first_network_that_was_not_confirmed_is_forgotten(house: House) -> None:
     await house.join(ssid="hall", confirm=600)
     await house.stand.restart()

@@ -93,9 +93,9 @@ class NetworkChanges:
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None
-        pending, guarded = self._pending, self._guard is not None
+        pending = self._pending
         await self._end_guard()
-        if pending is not None and guarded:
+        if pending is not None and pending.checkpoint is None:
             try:
                 async with asyncio.timeout(STOP_SECONDS):
                     await self._bring_back(pending)
