@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import attrs
+
 from supervisor.drivers.archive.names import shown
 from supervisor.drivers.archive.selection import MAX_ENTRIES
 from supervisor.errors import REPOSITORY_LOCKED, ArchiveRefused, BackupError, Invalid, SupervisorError, Unsupported
@@ -82,10 +84,11 @@ class Restic:
             options += ["--parent", selection.parent]
         async with _excludes(selection.excluded, access.cache) as excludes:
             options += [*excludes, "--", *map(str, selection.paths)]
-            return await self._unlocking(access, lambda: self._backup(access, options, selection.paths, on_progress))
+            made = Snapshot("", datetime.now(UTC), tuple(tags), tuple(map(str, selection.paths)), _HOST)
+            return await self._unlocking(access, lambda: self._backup(access, options, made, on_progress))
 
     async def _backup(
-        self, access: RepositoryAccess, options: Sequence[str], paths: Sequence[Path], on_progress: OnProgress
+        self, access: RepositoryAccess, options: Sequence[str], made: Snapshot, on_progress: OnProgress
     ) -> Saved:
         summary: dict[str, Any] = {}
         async with self._started(access, _WORK, "backup", "--json", *options) as run:
@@ -98,10 +101,10 @@ class Restic:
         if not summary or run.code not in (0, _INCOMPLETE):
             raise failure(self._name_of(access), run.code, run.errors)
         return Saved(
-            str(summary.get("snapshot_id", "")),
+            attrs.evolve(made, id=str(summary.get("snapshot_id", ""))),
             _number(summary.get("total_bytes_processed")),
             _number(summary.get("data_added_packed") or summary.get("data_added")),
-            tuple(_unread(run.errors, [str(path) for path in paths])),
+            tuple(_unread(run.errors, made.paths)),
         )
 
     async def snapshots(self, access: RepositoryAccess) -> list[Snapshot]:

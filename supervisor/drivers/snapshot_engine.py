@@ -69,11 +69,11 @@ class Unread:
 class Saved:
     """The outcome of a backup: `processed` bytes were looked at, `added` bytes of them were new.
 
-    `snapshot` may be the unambiguous beginning of the full identifier. Where `unread` is not empty the snapshot lacks
-    those files.
+    The identifier of `snapshot` may be the unambiguous beginning of the full one, and its time is about that of the
+    engine. Where `unread` is not empty it lacks those files.
     """
 
-    snapshot: str
+    snapshot: Snapshot
     processed: int
     added: int
     unread: tuple[Unread, ...] = ()

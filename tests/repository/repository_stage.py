@@ -116,4 +116,4 @@ async def filled(folder: Path, engine: Restic) -> tuple[RepositoryAccess, Path, 
     every_kind_of_file(source)
     await engine.init(access)
     saved = await engine.backup(access, Selection([source]), ("supervisor",), silent)
-    return access, source, saved.snapshot
+    return access, source, saved.snapshot.id

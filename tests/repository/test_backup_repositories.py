@@ -58,6 +58,26 @@ async def test_a_backup_of_parts_comes_back_part_by_part(stage: Stage) -> None:
     assert not (stage.paths.tmp / "repositories" / "nas").exists()
 
 
+async def test_what_was_written_is_known_as_a_fresh_look_finds_it(stage: Stage) -> None:
+    manager = await with_repository(stage)
+    await stage.save(manager, "aaaa1111")
+    await stage.save(manager, "bbbb2222")
+    written = manager.get("nas")
+    known, snapshots = dict(written.backups), list(written.snapshots)
+    await manager.reload("nas")
+    found = manager.get("nas")
+    assert list(known) == list(found.backups) == ["aaaa1111", "bbbb2222"]
+    for slug, backup in found.backups.items():
+        assert (known[slug].date, known[slug].metadata) == (backup.date, backup.metadata)
+        for name, part in backup.parts.items():
+            mine = known[slug].parts[name]
+            assert (mine.roots, mine.size, part.snapshot.startswith(mine.snapshot)) == (part.roots, part.size, True)
+    for one, other in zip(snapshots, found.snapshots, strict=True):
+        assert other.id.startswith(one.id)
+        assert (set(one.tags), set(one.paths), one.host) == (set(other.tags), set(other.paths), other.host)
+        assert abs((one.time - other.time).total_seconds()) < 60
+
+
 async def test_one_file_or_folder_is_found_by_walking_and_comes_back_alone(stage: Stage) -> None:
     manager = await with_repository(stage)
     await stage.save(manager, "aaaa1111")

@@ -54,7 +54,7 @@ async def test_what_is_restored_is_as_it_was(tmp_path: Path, engine: Restic, no_
 async def test_one_file_comes_back_alone_whatever_its_name(tmp_path: Path, engine: Restic) -> None:
     access, source, snapshot = await filled(tmp_path, engine)
     (source / "sub" / "xx").write_text("matched by the special name, if that were a pattern")
-    snapshot = (await engine.backup(access, Selection([source], parent=snapshot), ("supervisor",), silent)).snapshot
+    snapshot = (await engine.backup(access, Selection([source], parent=snapshot), ("supervisor",), silent)).snapshot.id
     target = tmp_path / "back"
     target.mkdir()
     wanted = [str(source / "sub" / "*?[x]"), str(source / "sub" / "deeper" / "blank name .txt ")]
@@ -103,7 +103,7 @@ async def test_excluded_paths_stay_out_and_their_neighbours_stay_in(tmp_path: Pa
     out = ["a*b", "end ", "$HOME", "new\nline", "#x", "ba\\ck", "[q]"]
     selection = Selection([source], excluded=[source / name for name in out])
     saved = await engine.backup(access, selection, ("x",), silent)
-    kept = {entry.name for entry in await engine.entries(access, saved.snapshot, str(source))}
+    kept = {entry.name for entry in await engine.entries(access, saved.snapshot.id, str(source))}
     assert kept == set(names) - set(out)
     assert [path.name for path in access.cache.iterdir() if path.name.startswith("exclude")] == []
 
@@ -116,7 +116,7 @@ async def test_what_did_not_change_is_not_stored_again(tmp_path: Path, engine: R
     assert again.added < 100_000
     listed = await engine.snapshots(access)
     assert [s.tags for s in listed] == [("supervisor",), ("a", "b")]
-    assert listed[1].id.startswith(again.snapshot)
+    assert listed[1].id.startswith(again.snapshot.id)
     assert listed[0].paths == (str(source),)
 
 
@@ -215,7 +215,7 @@ async def test_a_killed_run_leaves_a_repository_that_works(tmp_path: Path, engin
     await engine.verify(access, 1, 1)
     again = await engine.backup(access, Selection([source], parent=snapshot), ("whole",), silent)
     await engine.verify(access, 1, 1)
-    assert again.snapshot
+    assert again.snapshot.id
 
 
 async def test_a_run_that_is_cancelled_takes_its_lock_away(tmp_path: Path, engine: Restic) -> None:
@@ -308,7 +308,7 @@ async def test_a_full_disk_is_told_as_such_and_harms_nothing(tmp_path: Path, eng
         with pytest.raises(SupervisorError) as full:
             await engine.backup(access, Selection([source]), ("x",), silent)
         assert full.value.key == "backup_repository_no_space"
-        assert [s.id.startswith(first.snapshot) for s in await engine.snapshots(access)] == [True]
+        assert [s.id.startswith(first.snapshot.id) for s in await engine.snapshots(access)] == [True]
         await engine.forget(access, [], prune=True)
         await engine.verify(access, 1, 1)
     finally:

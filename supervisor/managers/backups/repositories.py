@@ -254,9 +254,13 @@ class RepositoryManager:
             writer = RepositoryWriter(self._engine, access, slug, stage, repository.snapshots)
             try:
                 yield writer
-                await self._look(repository)
+                if writer.told:
+                    # Opening a repository once more costs longer than saving what is unchanged.
+                    self._show(repository, [*repository.snapshots, *writer.made])
+                else:
+                    await self._look(repository)
             except BaseException:
-                await asyncio.shield(self._discard(access, writer.made))
+                await asyncio.shield(self._discard(access, [snapshot.id for snapshot in writer.made]))
                 raise
             finally:
                 await asyncio.shield(asyncio.to_thread(writer.clear))
@@ -378,6 +382,9 @@ class RepositoryManager:
         except SupervisorError as err:
             repository.problem = str(err)
             raise
+        self._show(repository, snapshots)
+
+    def _show(self, repository: Repository, snapshots: list[Snapshot]) -> None:
         before = repository.backups.keys()
         repository.backups, repository.leftovers = collect(snapshots)
         repository.snapshots = snapshots

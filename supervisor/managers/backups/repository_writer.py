@@ -53,7 +53,8 @@ class RepositoryWriter:
     """Used for one backup and then left. `stage` is a folder of ours for what exists only in memory.
 
     `known` are the snapshots of the repository: what did not change since the most similar one is not read again.
-    `made` are those of this run. `packed` tells of each part what is left out of it.
+    `made` are those of this run; `told` is whether they are all as they were made. `packed` tells of each part what is
+    left out of it.
     """
 
     _engine: SnapshotEngine
@@ -61,7 +62,8 @@ class RepositoryWriter:
     _slug: str
     _stage: Path
     _known: Sequence[Snapshot]
-    made: list[str] = attrs.field(factory=list, init=False)
+    made: list[Snapshot] = attrs.field(factory=list, init=False)
+    told: bool = attrs.field(default=True, init=False)
     packed: dict[str, Packed] = attrs.field(factory=dict, init=False)
     _kept: dict[str, KeptPart] = attrs.field(factory=dict, init=False)
 
@@ -76,7 +78,7 @@ class RepositoryWriter:
             return failed
         saved = await self._backup(found, (), encode(self._slug), on_progress)
         failed |= self._unsaved(found, saved.unread)
-        stored = {name: attrs.evolve(part.kept, snapshot=saved.snapshot) for name, part in found.items()}
+        stored = {name: attrs.evolve(part.kept, snapshot=saved.snapshot.id) for name, part in found.items()}
         self._kept |= {name: part for name, part in stored.items() if name not in failed}
         return {**stored, **failed}
 
@@ -99,7 +101,9 @@ class RepositoryWriter:
         if unsaved:
             kept = {name: part for name, part in kept.items() if name not in unsaved}
             tags = encode(self._slug, describe(metadata(kept), kept))
-            await self._engine.retag(self._access, saved.snapshot, tags)
+            # It has another identifier then.
+            self.told = False
+            await self._engine.retag(self._access, saved.snapshot.id, tags)
         return {**here, **failed, **unsaved}
 
     def _write_metadata(self, content: Mapping[str, Any]) -> None:
