@@ -120,12 +120,11 @@ def change_of(body: Mapping[str, Any], method: IpMethod) -> InterfaceChange:
 
 
 def _wifi_change(block: Mapping[str, Any]) -> WifiChange:
-    return WifiChange(
-        ssid=block.get("ssid", ""),
-        mode=block.get("mode", WifiMode.INFRASTRUCTURE),
-        auth=block.get("auth", block.get("method", WifiAuth.OPEN)),
-        psk=block.get("psk"),
-    )
+    given = dict(block)
+    method = given.pop("method", None)
+    if method is not None:
+        given.setdefault("auth", method)
+    return WifiChange(**{"ssid": "", **given})
 
 
 def _ip_change(block: Mapping[str, Any] | None, method: IpMethod) -> IpChange | None:

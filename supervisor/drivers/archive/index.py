@@ -62,10 +62,12 @@ class Table:
 
     @classmethod
     def unpacked(cls, data: bytes) -> Self:
+        if len(data) < _COUNTS.size:
+            raise ArchiveDamaged("The index has no table of blocks")
         checksums, offsets, seals = _COUNTS.unpack_from(data)
         middle = _COUNTS.size + 4 * checksums
         end = middle + 8 * offsets
-        if len(data) != end + seals:
+        if len(data) != end + seals or offsets not in (0, checksums + 1):
             raise ArchiveDamaged("The index has another size than it tells")
         return cls(array("I", data[_COUNTS.size : middle]), array("Q", data[middle:end]), data[end:])
 

@@ -254,11 +254,11 @@ class RepositoryManager:
             writer = RepositoryWriter(self._engine, access, slug, stage, repository.snapshots)
             try:
                 yield writer
-                if writer.told:
+                if writer.retagged:
+                    await self._look(repository)
+                else:
                     # Opening a repository once more costs longer than saving what is unchanged.
                     self._show(repository, [*repository.snapshots, *writer.made])
-                else:
-                    await self._look(repository)
             except BaseException:
                 await asyncio.shield(self._discard(access, [snapshot.id for snapshot in writer.made]))
                 raise

@@ -142,18 +142,15 @@ class RepositorySource:
 
     async def unpack(self, item: str, target: Path, rules: Rules, progress: ByteProgress) -> None:
         name, work = item.replace("/", "_"), progress.work()
-        full = BackupError("not enough space is left")
-        if self._backup.part(name).size > rules.limits.size:
-            raise BackupError(f"{item} can't be restored: {full}")
-
-        def heard(now: Progress) -> None:
-            # How much it is was told by whoever wrote the repository.
-            if now.done > rules.limits.size:
-                raise full
-            work.advance(max(0, now.done - work.done))
-
         try:
-            await self._contents.fetch(self._repository, self._backup.slug, name, target, heard)
+            await self._contents.fetch(
+                self._repository,
+                self._backup.slug,
+                name,
+                target,
+                lambda heard: work.advance(max(0, heard.done - work.done)),
+                most=rules.limits.size,
+            )
         except SupervisorError as err:
             raise BackupError(f"{item} can't be restored: {err}") from err
 

@@ -47,16 +47,24 @@ class RepositoryContents:
     _paths: DataPaths
 
     async def fetch(
-        self, name: str, slug: str, part: str, target: Path, heard: Callable[[Progress], None] | None = None
+        self,
+        name: str,
+        slug: str,
+        part: str,
+        target: Path,
+        heard: Callable[[Progress], None] | None = None,
+        *,
+        most: int | None = None,
     ) -> None:
         """Restore a part of a backup into the empty folder `target`, each root under its own name.
 
         The rules are those of archives: whoever knows the password may have written anything into the repository.
-        The job of that shows how far it is; `heard` hears of it, too.
+        The job of that shows how far it is; `heard` hears of it, too. `most` is how many bytes it may be, if not as
+        many as the disk has room for.
 
         Raises:
             NotFound: there is no such repository, backup or part.
-            ArchiveRefused: it holds what the rules forbid.
+            ArchiveRefused: it holds what the rules forbid. BackupError: it is too much.
             SupervisorError: it can't be read; then `target` holds an unknown share of it.
         """
         kept = self._manager.get(name).backup(slug).part(part)
@@ -71,7 +79,7 @@ class RepositoryContents:
             inside = target / f".{secrets.token_hex(8)}"
             await asyncio.to_thread(inside.mkdir, mode=0o700)
             try:
-                bounded = await _bounded(told, target)
+                bounded = await _bounded(told, target, kept.size, most)
                 await self._engine.restore(access, kept.snapshot, list(kept.roots.values()), inside, bounded)
                 own = await asyncio.to_thread(_arrange, kept, inside, target)
             finally:
@@ -196,15 +204,20 @@ def tell(job: Job | None, progress: Progress, total: int | None = None) -> None:
         job.update(progress=percent, extra={"current": progress.done, "total": total})
 
 
-async def _bounded(told: OnProgress, target: Path) -> OnProgress:
-    """Have a restore into `target` end before the disk is full: what a repository says of its size may be a lie."""
-    room = await asyncio.to_thread(lambda: shutil.disk_usage(target).free - RESERVE)
+async def _bounded(told: OnProgress, target: Path, size: int = 0, most: int | None = None) -> OnProgress:
+    """Have a restore of `size` bytes into `target` end before the disk is full: a repository may tell lies."""
+    free = await asyncio.to_thread(lambda: shutil.disk_usage(target).free)
+    room = max(0, free - RESERVE) if most is None else min(most, max(0, free - RESERVE))
+
+    def check(done: int) -> None:
+        if done > room:
+            raise BackupError("not enough space is left")
 
     def heard(progress: Progress) -> None:
-        if progress.done > max(0, room):
-            raise BackupError("It can't be restored: not enough space is left")
+        check(progress.done)
         told(progress)
 
+    check(size)
     return heard
 
 

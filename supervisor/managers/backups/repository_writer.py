@@ -53,8 +53,8 @@ class RepositoryWriter:
     """Used for one backup and then left. `stage` is a folder of ours for what exists only in memory.
 
     `known` are the snapshots of the repository: what did not change since the most similar one is not read again.
-    `made` are those of this run; `told` is whether they are all as they were made. `packed` tells of each part what is
-    left out of it.
+    `made` are those of this run; where one was `retagged` since, it has another identifier. `packed` tells of each part
+    what is left out of it.
     """
 
     _engine: SnapshotEngine
@@ -63,7 +63,7 @@ class RepositoryWriter:
     _stage: Path
     _known: Sequence[Snapshot]
     made: list[Snapshot] = attrs.field(factory=list, init=False)
-    told: bool = attrs.field(default=True, init=False)
+    retagged: bool = attrs.field(default=False, init=False)
     packed: dict[str, Packed] = attrs.field(factory=dict, init=False)
     _kept: dict[str, KeptPart] = attrs.field(factory=dict, init=False)
 
@@ -101,8 +101,7 @@ class RepositoryWriter:
         if unsaved:
             kept = {name: part for name, part in kept.items() if name not in unsaved}
             tags = encode(self._slug, describe(metadata(kept), kept))
-            # It has another identifier then.
-            self.told = False
+            self.retagged = True
             await self._engine.retag(self._access, saved.snapshot.id, tags)
         return {**here, **failed, **unsaved}
 
