@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 from daemon import Daemon, until
+from tarballs import tar_of
 
 LAMP = "local_lamp"
 PASSWORD = "correct horse"
@@ -36,18 +37,8 @@ MOUNTS = {
 }
 
 
-def inner(files: dict[str, bytes], *, compressed: bool = True) -> bytes:
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz" if compressed else "w:") as tar:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    return content.getvalue()
-
-
 def outer(path: Path, members: dict[str, bytes]) -> None:
-    path.write_bytes(inner(members, compressed=False))
+    path.write_bytes(tar_of(members))
 
 
 def members_of(path: Path) -> dict[str, bytes]:
@@ -239,8 +230,8 @@ async def test_a_backup_of_the_first_version_comes_back(running: Daemon) -> None
         running.data / "backup" / "old.tar",
         {
             "./snapshot.json": json.dumps(plain).encode(),
-            "homeassistant.tar.gz": inner(core),
-            "ssl.tar.gz": inner({"./cert": b"cert"}),
+            "homeassistant.tar.gz": tar_of(core, compressed=True),
+            "ssl.tar.gz": tar_of({"./cert": b"cert"}, compressed=True),
         },
     )
     await running.post("/backups/reload")

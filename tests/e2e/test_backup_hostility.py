@@ -17,6 +17,7 @@ import attrs
 import pytest
 
 from daemon import Daemon
+from tarballs import tar_of
 
 LAMP = "local_lamp"
 Change = Callable[[tarfile.TarInfo], tarfile.TarInfo | None]
@@ -129,16 +130,6 @@ async def test_a_link_in_the_place_of_what_is_read_or_put_back_is_not_followed(
     refused = await stage.restored(**what)
     assert refused.status == 400, refused.text
     await stage.assert_untouched()
-
-
-def tar_of(members: dict[str, bytes]) -> bytes:
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as tar:
-        for name, data in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    return content.getvalue()
 
 
 _DEEP = b"[" * 100_000

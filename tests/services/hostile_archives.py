@@ -16,6 +16,7 @@ from supervisor.drivers.archive.content import Text
 from supervisor.drivers.archive.work import Work
 from supervisor.drivers.archive.writer import ArchiveWriter, Encryption
 from supervisor.errors import ArchiveDamaged, ArchiveRefused, WrongPassword
+from tarballs import tar_of
 
 END = bytes(1024)
 PASSWORD = "correct horse"
@@ -232,17 +233,6 @@ STREAMS = [
 ]
 
 
-def outer(members: dict[str, bytes]) -> bytes:
-    """Make an outer archive the way anybody could."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:") as tar:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
 @attrs.frozen
 class OuterCase:
     """An outer archive, and how opening it or its inner archive `share.tar.gz` is refused with the good password."""
@@ -292,7 +282,7 @@ def shortened(encryption: Encryption | None, by: int) -> Callable[[Path], bytes]
         content = whole(path, encryption)
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:
             part = tar.extractfile("share.tar.gz").read()  # type: ignore[union-attr]
-        return outer({"share.tar.gz": part[:-by], "./backup.json": b"{}"})
+        return tar_of({"share.tar.gz": part[:-by], "./backup.json": b"{}"})
 
     return make
 
@@ -309,13 +299,13 @@ def altered(at: Callable[[bytes], int], *, padding: int) -> Callable[[Path], byt
                 break
             size += 512
         part[at(part)] ^= 0x10
-        return outer({"share.tar.gz": bytes(part), "./backup.json": b"{}"})
+        return tar_of({"share.tar.gz": bytes(part), "./backup.json": b"{}"})
 
     return make
 
 
 def packed(content: bytes) -> Callable[[Path], bytes]:
-    return lambda _: outer({"share.tar.gz": content, "./backup.json": b"{}"})
+    return lambda _: tar_of({"share.tar.gz": content, "./backup.json": b"{}"})
 
 
 GZIPPED = gzip.compress(GOOD + END)
@@ -324,7 +314,7 @@ OUTERS = [
     OuterCase("an empty file", lambda _: b"", "is no backup archive"),
     OuterCase("a compressed outer archive", lambda path: gzip.compress(whole(path, None)), "is no backup archive"),
     OuterCase("an outer archive cut off", lambda path: whole(path, None)[:100_000], "cut off"),
-    OuterCase("an outer parent path", lambda _: outer({"../share.tar.gz": b"x"}), "climbs out", ArchiveRefused),
+    OuterCase("an outer parent path", lambda _: tar_of({"../share.tar.gz": b"x"}), "climbs out", ArchiveRefused),
     OuterCase("an outer absolute path", lambda _: file("/share.tar.gz") + END, "an absolute path", ArchiveRefused),
     OuterCase("an outer link", lambda _: symlink("share.tar.gz", "/etc/passwd") + END, "symbolic link", ArchiveRefused),
     OuterCase("an outer device", lambda _: head("x", tarfile.CHRTYPE) + END, "device", ArchiveRefused),

@@ -19,7 +19,6 @@ from hostile_archives import (
     folder,
     hard,
     head,
-    outer,
     symlink,
 )
 from hypothesis import given, settings
@@ -31,6 +30,7 @@ from supervisor.drivers.archive.rules import ForeignLinks, Limits, Rules
 from supervisor.drivers.archive.unpack import Unpacked, check, unpack
 from supervisor.drivers.archive.work import Work
 from supervisor.errors import ArchiveDamaged, ArchiveRefused, BackupError, WrongPassword
+from tarballs import tar_of
 
 
 class Cell:
@@ -110,7 +110,7 @@ def test_an_outer_archive_cut_off_anywhere_is_no_backup(tmp_path: Path) -> None:
     """At every block, and once in the middle of each: it is never taken for one that holds less."""
     path = tmp_path / "whole.tar"
     parts = {f"{name}.tar.gz": gzip.compress(GOOD + END) for name in ("homeassistant", "share", "ssl")}
-    whole_one = outer({**parts, "./backup.json": b"{}"})
+    whole_one = tar_of({**parts, "./backup.json": b"{}"})
     # Two empty blocks end it; what fills up the record behind them can be spared.
     needed = len(whole_one.rstrip(b"\0")) // 512 * 512 + 512
     for cut in range(0, needed, 256):
@@ -124,7 +124,7 @@ def test_an_outer_archive_cut_off_anywhere_is_no_backup(tmp_path: Path) -> None:
 
 def test_what_stands_behind_the_end_is_not_looked_at(cell: Cell, tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
-    path.write_bytes(outer({"./backup.json": b"{}"}) + file("evil.tar.gz") + os.urandom(2000))
+    path.write_bytes(tar_of({"./backup.json": b"{}"}) + file("evil.tar.gz") + os.urandom(2000))
     with ArchiveReader(path) as archive:
         assert list(archive.members) == ["backup.json"]
     cell.unpack(GOOD + END + file("evil") + os.urandom(5000))
@@ -133,10 +133,10 @@ def test_what_stands_behind_the_end_is_not_looked_at(cell: Cell, tmp_path: Path)
 
 def test_a_description_beyond_measure_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
-    path.write_bytes(outer({"./backup.json": b"[" * (MAX_METADATA + 1)}))
+    path.write_bytes(tar_of({"./backup.json": b"[" * (MAX_METADATA + 1)}))
     with ArchiveReader(path) as archive, pytest.raises(ArchiveRefused, match="larger than any"):
         archive.metadata()
-    path.write_bytes(outer({"share.tar.gz": b""}))
+    path.write_bytes(tar_of({"share.tar.gz": b""}))
     with ArchiveReader(path) as archive, pytest.raises(ArchiveDamaged, match=r"no backup\.json"):
         archive.metadata()
 

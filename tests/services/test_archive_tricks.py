@@ -22,7 +22,6 @@ from hostile_archives import (
     gnu_long,
     hard,
     head,
-    outer,
     pax,
     raw_pax,
     record,
@@ -39,6 +38,7 @@ from supervisor.drivers.archive.unpack import check, unpack
 from supervisor.drivers.archive.work import Work
 from supervisor.errors import ArchiveDamaged, ArchiveRefused, BackupError, WrongPassword
 from supervisor.managers.backups.metadata import read_metadata
+from tarballs import tar_of
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_times_at_the_edge_of_what_is_allowed_are_set_or_refused_clearly(cell: C
 def test_gzip_in_a_million_empty_pieces_does_not_keep_us_busy(cell: Cell) -> None:
     nothing = gzip.compress(b"", mtime=0) * 500_000
     path = cell.archive
-    path.write_bytes(outer({"share.tar.gz": nothing + gzip.compress(GOOD + END)}))
+    path.write_bytes(tar_of({"share.tar.gz": nothing + gzip.compress(GOOD + END)}))
     began = time.monotonic()
     with ArchiveReader(path) as archive, pytest.raises(ArchiveRefused, match="more pieces"):
         check(archive.inner["share.tar.gz"], None, Rules(), Work())
@@ -174,7 +174,7 @@ def test_gzip_in_a_million_empty_pieces_does_not_keep_us_busy(cell: Cell) -> Non
     # What honest programs make of many blocks is no trouble.
     content = file("a", os.urandom(3_000_000)) + END
     pieces = [gzip.compress(content[at : at + 2000], 1) for at in range(0, len(content), 2000)]
-    path.write_bytes(outer({"share.tar.gz": b"".join(pieces)}))
+    path.write_bytes(tar_of({"share.tar.gz": b"".join(pieces)}))
     with ArchiveReader(path) as archive:
         assert check(archive.inner["share.tar.gz"], None, Rules(), Work()).size == 3_000_000
 
@@ -184,7 +184,7 @@ def test_parts_that_each_want_a_key_of_their_own_do_not_keep_us_busy(cell: Cell)
         salts = [os.urandom(16) for _ in range(3)]
         return StreamHeader(5, salts[0], salts[1], os.urandom(32), salts[2], os.urandom(24)).packed() + bytes(22)
 
-    cell.archive.write_bytes(outer({f"{number}.tar.gz": part() for number in range(MAX_ROOTS + 50)}))
+    cell.archive.write_bytes(tar_of({f"{number}.tar.gz": part() for number in range(MAX_ROOTS + 50)}))
     keyring = Keyring(PASSWORD)
     refused: list[type[Exception]] = []
     with ArchiveReader(cell.archive) as archive:
@@ -208,14 +208,14 @@ def test_an_inner_archive_whose_name_escapes_makes_no_backup(cell: Cell, name: s
 
 
 def test_an_inner_archive_in_a_folder_is_not_the_one_that_is_wanted(cell: Cell) -> None:
-    cell.archive.write_bytes(outer({"deep/share.tar.gz": b"x", "SHARE.tar.gz": b"y", "./backup.json": b"{}"}))
+    cell.archive.write_bytes(tar_of({"deep/share.tar.gz": b"x", "SHARE.tar.gz": b"y", "./backup.json": b"{}"}))
     with ArchiveReader(cell.archive) as archive:
         assert "share.tar.gz" not in archive.inner
 
 
 @pytest.mark.parametrize("text", [b"[" * 1_000_000, b'{"a":' * 300_000, b'"' + b"x" * 2_000_000, b"9" * 2_000_000])
 def test_a_description_that_is_huge_or_nested_without_end_is_an_error_of_ours(cell: Cell, text: bytes) -> None:
-    cell.archive.write_bytes(outer({"./backup.json": text}))
+    cell.archive.write_bytes(tar_of({"./backup.json": text}))
     with ArchiveReader(cell.archive) as archive, pytest.raises(BackupError):
         read_metadata(archive.metadata())
 
@@ -226,7 +226,7 @@ def test_a_block_of_aes_that_is_missing_in_the_middle_is_damage(cell: Cell, tmp_
         part = tar.extractfile("share.tar.gz").read()  # type: ignore[union-attr]
     size = struct.unpack(">Q", part[16:24])[0]
     cut = part[:100_000] + part[100_016:]
-    cell.archive.write_bytes(outer({"share.tar.gz": cut[:16] + struct.pack(">Q", size - 16) + cut[24:]}))
+    cell.archive.write_bytes(tar_of({"share.tar.gz": cut[:16] + struct.pack(">Q", size - 16) + cut[24:]}))
     with ArchiveReader(cell.archive) as archive, pytest.raises(ArchiveDamaged):
         unpack(archive.inner["share.tar.gz"], Keyring(PASSWORD), cell.target, Rules(), Work())
 
