@@ -78,8 +78,9 @@ class AddonRepairs:
                 except SupervisorError:
                     self.report(addon)
                     raise
-            self._resolution.dismiss_issue_of(IssueType.MISSING_IMAGE, ContextType.ADDON, addon.slug)
+            # Whoever sees that the issue is gone may count on the state being known.
             await self._runner.attach(addon)
+            self._resolution.dismiss_issue_of(IssueType.MISSING_IMAGE, ContextType.ADDON, addon.slug)
 
     async def repair_all(self) -> list[SupervisorError]:
         """Bring back every missing image, one after the other; return what went wrong.
