@@ -172,9 +172,8 @@ class House:
 
     def _container_changed(self, event: ContainerStateChanged) -> None:
         for addon in self.registry.installed.values():
-            if addon.container_name == event.name and addon.concerns(event):
-                addon.container_id = event.container_id
-                addon.apply(event.state, event.exit_code)
+            if addon.container_name == event.name:
+                addon.follow(event)
 
 
 def port_taken(port: int) -> Exception:

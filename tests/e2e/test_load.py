@@ -8,6 +8,7 @@ import io
 import json
 import sys
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -202,7 +203,7 @@ async def test_an_upload_is_not_held_in_memory_and_may_break_off(lamp: Daemon, d
     await pieces(300, breaks=False)
     await pieces(40, breaks=True)
     assert memory_of(lamp.process.pid) - before < 60_000_000
-    await until(lambda: not open_deleted_files(lamp), 30)
+    await until(lambda: not open_deleted_files(lamp), 30, lambda: lamp.log)
     assert (await lamp.get("/info"))["state"] == "running"
 
 
@@ -214,8 +215,12 @@ def memory_of(pid: int) -> int:
 
 def open_deleted_files(daemon: Daemon) -> list[str]:
     assert daemon.process is not None
-    links = [str(link.readlink()) for link in Path(f"/proc/{daemon.process.pid}/fd").iterdir() if link.is_symlink()]
-    return [link for link in links if link.endswith("(deleted)") and str(daemon.data) in link]
+    found = []
+    for link in Path(f"/proc/{daemon.process.pid}/fd").iterdir():
+        # It may be closed while we look.
+        with suppress(FileNotFoundError):
+            found.append(str(link.readlink()))
+    return [name for name in found if name.endswith("(deleted)") and str(daemon.data) in name]
 
 
 async def test_an_upload_larger_than_the_disk_is_refused_before_it_is_sent(lamp: Daemon) -> None:

@@ -40,7 +40,8 @@ def registry(tmp_path: Path) -> Iterator[str]:
 
 
 def _wait(url: str) -> None:
-    for _ in range(200):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(url, timeout=10):
                 return
@@ -75,6 +76,7 @@ async def test_a_published_image_that_is_gone_at_boot_is_pulled_while_the_daemon
     try:
         await daemon.start()
         await until(lambda: _started(daemon, slug), 60, lambda: daemon.log)
+        await daemon.idle()
         assert await _problems(daemon) == []
 
         # Gone under a stopped add-on, it is back with the next start.

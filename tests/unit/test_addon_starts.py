@@ -53,6 +53,23 @@ async def test_each_start_has_a_token_of_its_own_and_the_one_before_dies(house: 
     assert not any(str(token) in everything for token in tokens)
 
 
+async def test_an_answer_of_the_engine_undoes_no_news_that_came_meanwhile(house: House) -> None:
+    lamp = await house.install()
+    await house.runner.start(lamp)
+    inspect = house.engine.inspect
+    older = await inspect(lamp.container_name)
+
+    async def late(name: str) -> object:
+        house.engine.inspect = inspect
+        house.engine.end(name, 1)
+        await asyncio.sleep(0)
+        return older
+
+    house.engine.inspect = late
+    await house.runner.attach(lamp)
+    assert lamp.state is AddonState.ERROR
+
+
 async def test_one_that_runs_is_left_alone_by_a_start(house: House) -> None:
     lamp = await house.install()
     await house.runner.start(lamp)

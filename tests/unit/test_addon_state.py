@@ -28,12 +28,17 @@ def addon(bus: EventBus | None = None, **keys: Any) -> Addon:
 
 
 def container(
-    id_: str = "new", status: str = "running", exit_code: int = 0, health: str | None = None, check: bool = False
+    id_: str = "new",
+    status: str = "running",
+    exit_code: int = 0,
+    health: str | None = None,
+    check: bool = False,
+    finished: str = "0001-01-01T00:00:00Z",
 ) -> ContainerInfo:
     raw: dict[str, Any] = {
         "Id": id_,
         "Name": "/addon_local_lamp",
-        "State": {"Status": status, "Running": status == "running", "ExitCode": exit_code},
+        "State": {"Status": status, "Running": status == "running", "ExitCode": exit_code, "FinishedAt": finished},
         "Config": {"Healthcheck": {"Test": ["CMD", "true"]}} if check else {},
         "NetworkSettings": {"Networks": {"hassio": {"IPAddress": "172.30.33.7" if status == "running" else ""}}},
     }
@@ -42,8 +47,10 @@ def container(
     return container_info(raw, network_name="hassio")
 
 
-def event(state: ContainerState, id_: str = "new", exit_code: int | None = None) -> ContainerStateChanged:
-    return ContainerStateChanged("addon_local_lamp", id_, state, 1.0, exit_code)
+def event(
+    state: ContainerState, id_: str = "new", exit_code: int | None = None, time: float = 1.0
+) -> ContainerStateChanged:
+    return ContainerStateChanged("addon_local_lamp", id_, state, time, exit_code)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +131,18 @@ def test_a_program_that_ended_before_its_start_was_reported_stays_ended() -> Non
     assert (lamp.state, lamp.ip_address, lamp.last_exit_code) == (AddonState.ERROR, UNKNOWN_ADDRESS, 3)
 
 
+def test_late_news_of_a_start_do_not_revive_what_the_engine_said_has_ended() -> None:
+    bus, heard = EventBus(), []
+    bus.subscribe(AddonStateChanged, lambda event: heard.append(event.state.value))
+    lamp = addon(bus)
+    lamp.started(container("new", status="exited", exit_code=3, finished="1970-01-01T00:00:10Z"))
+    lamp.follow(event(ContainerState.RUNNING, time=9.5))
+    lamp.follow(event(ContainerState.FAILED, exit_code=3, time=10.0))
+    assert (heard, lamp.last_exit_code) == (["error"], 3)
+    lamp.follow(event(ContainerState.RUNNING, time=20.0))
+    assert lamp.state is AddonState.STARTED, "somebody started it again"
+
+
 def test_a_start_without_news_yet_is_taken_from_the_engine_s_answer() -> None:
     lamp = addon()
     lamp.started(container("new"))
@@ -193,9 +212,7 @@ def test_no_order_of_news_leaves_the_add_on_running_without_a_container(news: li
     lamp = addon()
     for state, id_, code in news:
         told = event(state, id_, code)
-        if lamp.concerns(told):
-            lamp.container_id = told.container_id
-            lamp.apply(told.state, told.exit_code)
+        lamp.follow(told)
         assert not lamp.running or lamp.container_id is not None
         assert lamp.running or lamp.ip_address == UNKNOWN_ADDRESS
 

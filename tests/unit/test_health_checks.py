@@ -325,6 +325,21 @@ async def test_a_start_that_does_not_last_has_not_helped(house: House, type_: Su
         await apply(house, Addons(house), type_)
 
 
+async def test_a_start_has_not_helped_either_when_the_engine_has_not_told_of_its_end_yet(house: House) -> None:
+    lamp = await house.install()
+    run = house.engine.run
+
+    async def ends_unheard(spec: Any) -> Any:
+        info = await run(spec)
+        house.engine.present[spec.name]["State"] = {"Status": "exited", "Running": False, "ExitCode": 1}
+        return info
+
+    house.engine.run = ends_unheard
+    with pytest.raises(Internal, match="did not stay"):
+        await apply(house, Addons(house), SuggestionType.EXECUTE_START)
+    assert lamp.state is AddonState.ERROR
+
+
 @pytest.mark.parametrize("type_", sorted({type_ for context, type_ in REMEDIES if context == ADDON}))
 async def test_an_add_on_that_is_gone_needs_no_help(house: House, type_: SuggestionType) -> None:
     addons = Addons(house)

@@ -23,7 +23,7 @@ from supervisor.managers.store import StoreManager
 from supervisor.model.validators import lenient_bool, network_ports
 
 SELF = "self"
-START_NEWS_SECONDS = 2.0
+START_NEWS_SECONDS = 10.0
 
 
 def _boot(value: Any) -> str:

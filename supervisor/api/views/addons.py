@@ -52,7 +52,17 @@ class AddonViews:
 
     async def info(self, addon: Addon, *, with_options: bool) -> msgspec.Raw:
         """Return everything about an installed add-on as JSON; `with_options` off blanks its options."""
-        made_of = (
+        key, now, made_of = (addon.slug, with_options), time.monotonic(), self._made_of(addon)
+        known = self._encoded.get(key)
+        if known is not None and now <= known.until and _same(known.made_of, made_of):
+            return known.body
+        body = msgspec.Raw(encode(await self.installed(addon, with_options=with_options)))
+        if _same(made_of, self._made_of(addon)):
+            self._encoded[key] = _Encoded(made_of, now + TEXT_SECONDS, body)
+        return body
+
+    def _made_of(self, addon: Addon) -> tuple[object, ...]:
+        return (
             addon.record,
             addon.state,
             addon.ip_address,
@@ -65,13 +75,8 @@ class AddonViews:
             self._addons.rollbacks.way(addon.slug),
             self._store.addons.get(addon.slug),
             self._host.devices,
+            self._has_profile(addon.slug),
         )
-        key, now = (addon.slug, with_options), time.monotonic()
-        known = self._encoded.get(key)
-        if known is None or now > known.until or not _same(known.made_of, made_of):
-            body = msgspec.Raw(encode(await self.installed(addon, with_options=with_options)))
-            known = self._encoded[key] = _Encoded(made_of, now + TEXT_SECONDS, body)
-        return known.body
 
     def drop(self, slug: str) -> None:
         """Forget what was kept of an add-on."""
@@ -106,13 +111,15 @@ class AddonViews:
     async def installed(self, addon: Addon, *, with_options: bool) -> wire.AddonInfo:
         """Return everything about an installed add-on; `with_options` off blanks its options."""
         store = self._store.addons.get(addon.slug)
+        # Read first: all the rest is of one moment.
+        long_description = await self._long_description(store)
         record, manifest = addon.record, addon.manifest
         options = self._addons.options.effective(addon)
         ingress_entry = f"{INGRESS_PREFIX}{record.ingress_token}" if manifest.ingress else None
         return wire.AddonInfo(
             **self._from_manifest(addon.slug, manifest, has_profile=self._has_profile(addon.slug)),
             **_assets(store),
-            long_description=await self._long_description(store),
+            long_description=long_description,
             repository=record.repository,
             version=record.version,
             version_latest=store.manifest.version if store else record.version,

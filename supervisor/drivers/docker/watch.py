@@ -102,6 +102,8 @@ class Watch:
         self._last_event: float | None = None
         # When a container was last looked at: what the stream replays from before that is old news.
         self._seen: dict[str, float] = {}
+        # What the stream told of each container since the connection, with the time: newer than an older look at it.
+        self._told: dict[str, float] = {}
         self._replay_ends = 0.0
         link.on_suspect = self._suspect.set
 
@@ -197,6 +199,7 @@ class Watch:
     async def _republish(self) -> None:
         """Tell the present state of every container of ours: what happened meanwhile may not be told again."""
         self._seen.clear()
+        self._told.clear()
         # Only the replay right after the connection is compared with the snapshot: the host's clock may be set.
         self._replay_ends = asyncio.get_running_loop().time() + REPLAY_SECONDS
         for summary in await self._containers.list_managed():
@@ -210,6 +213,8 @@ class Watch:
                     _LOGGER.warning("%s: its state can't be told: %s", summary.name, err)
                 continue
             self._seen[info.id] = looked
+            if self._told.get(info.id, 0.0) > looked:
+                continue
             if info.oom_killed:
                 self._bus.publish(ContainerOutOfMemory(info.name, info.id, looked))
             self._bus.publish(_present(info, looked))
@@ -230,7 +235,9 @@ class Watch:
             return
         if action == "destroy":
             self._containers.forget(identity)
+            self._told.pop(identity, None)
         elif not self._is_old(identity, moment):
+            self._told[identity] = moment
             if action == "oom":
                 self._bus.publish(ContainerOutOfMemory(name, identity, moment))
             self._publish(name, identity, action, attributes, moment)

@@ -26,6 +26,8 @@ _LOGGER = logging.getLogger(__name__)
 KILLED = 137
 # An end so soon after a process was killed for lack of memory comes from that.
 STARVED_SECONDS = 10.0
+# The engine's news of a start may come that long after its answer that the container has ended already.
+LATE_SECONDS = 10.0
 _LIVELY = (ContainerState.RUNNING, ContainerState.HEALTHY)
 
 
@@ -37,7 +39,8 @@ class Addon:
     `seen_running` tells whether it ran under this daemon: how containers of an earlier run of the machine ended is no
     news. `option_devices` are the devices that the options of the last start gave it; `resources` is what its container
     may take now. `last_error` says why it is in error, or why part of it was ended; none while all is well.
-    `crash_loop` is set while the watchdog brings it back again and again, or has given it up.
+    `crash_loop` is set while the watchdog brings it back again and again, or has given it up. `told` counts the news of
+    its containers: what the engine answers to a question from before the last of them may be older than they are.
     """
 
     record: AddonRecord
@@ -56,6 +59,9 @@ class Addon:
     resources: Resources = attrs.field(factory=Resources)
     last_error: str | None = None
     crash_loop: bool = False
+    told: int = 0
+    # When the present container ended, in the engine's time, and until when older news of it may still come.
+    _over: tuple[float, float] | None = None
     # When a process of the container was killed for lack of memory, by the clock of the loop.
     _starved: float | None = None
     _changed: asyncio.Event = attrs.field(factory=asyncio.Event)
@@ -109,6 +115,7 @@ class Addon:
 
     def attach(self, info: ContainerInfo | None, *, image_present: bool) -> None:
         """Take over what the engine has: a container, or none."""
+        self._over = None
         if info is None:
             self._gone_id = self.container_id or self._gone_id
             self.container_id = None
@@ -121,6 +128,8 @@ class Addon:
         self.resources = info.resources
         self.ip_address = info.ip_address or UNKNOWN_ADDRESS
         self._starved = time.monotonic() if info.oom_killed else None
+        if not info.running and info.finished_at is not None:
+            self._over = (info.finished_at.timestamp(), time.monotonic() + LATE_SECONDS)
         self.apply(info.state, info.exit_code)
 
     def started(self, info: ContainerInfo) -> None:
@@ -135,9 +144,23 @@ class Addon:
 
     def concerns(self, event: ContainerStateChanged) -> bool:
         """Tell whether the event speaks of the present container; late news of a replaced one does not count."""
-        if event.container_id == self._gone_id:
+        if event.container_id == self._gone_id or (event.state in _LIVELY and self._is_over(event)):
             return False
         return self.container_id in (None, event.container_id) or event.state in _LIVELY
+
+    def _is_over(self, event: ContainerStateChanged) -> bool:
+        """Tell whether the event is from before the end that the engine answered. Its clock counts a moment only."""
+        if self._over is None or event.container_id != self.container_id:
+            return False
+        ended, until = self._over
+        return event.time <= ended and time.monotonic() < until
+
+    def follow(self, event: ContainerStateChanged) -> None:
+        """Take over what the engine tells, if it speaks of the present container or of a new one."""
+        if self.concerns(event):
+            self.told += 1
+            self.container_id = event.container_id
+            self.apply(event.state, event.exit_code)
 
     def apply(self, state: ContainerState, exit_code: int | None = None) -> None:
         """Follow the container."""

@@ -98,5 +98,8 @@ class AddonFixups:
         await self._addons.runner.settled(addon)
         # What ends as soon as it has begun is no remedy, and the engine may tell of its end only after its start.
         await addon.stays(STAY_SECONDS)
+        if addon.running:
+            # A busy engine tells of it much later, but answers truly.
+            await self._addons.runner.attach(addon)
         if addon.state in (AddonState.ERROR, AddonState.UNKNOWN):
             raise Internal(f"Add-on {addon.slug} was started and did not stay: its log tells why")

@@ -174,7 +174,7 @@ class AddonManager:
 
     async def attach_all(self) -> None:
         """Learn from the engine what there is of each add-on."""
-        for addon in self.registry.installed.values():
+        for addon in list(self.registry.installed.values()):
             try:
                 await self.runner.attach(addon)
             except SupervisorError as err:
@@ -201,9 +201,8 @@ class AddonManager:
 
     def _container_changed(self, event: ContainerStateChanged) -> None:
         addon = self.registry.by_container(event.name)
-        if addon is not None and addon.concerns(event):
-            addon.container_id = event.container_id
-            addon.apply(event.state, event.exit_code)
+        if addon is not None:
+            addon.follow(event)
 
     def _addon_changed(self, event: AddonStateChanged) -> None:
         if event.state == AddonState.STARTED:

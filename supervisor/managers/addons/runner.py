@@ -92,11 +92,15 @@ class AddonRunner:
 
     async def attach(self, addon: Addon) -> None:
         """Learn from the engine what there is of this add-on."""
-        try:
-            info: ContainerInfo | None = await self._engine.containers.inspect(addon.container_name)
-        except NotFound:
-            info = None
-        present = info is not None or await self._engine.images.exists(addon.record.image_reference)
+        told = -1
+        while told != addon.told:
+            # News that came meanwhile may be newer than the answer, which would undo them for good.
+            told = addon.told
+            try:
+                info: ContainerInfo | None = await self._engine.containers.inspect(addon.container_name)
+            except NotFound:
+                info = None
+            present = info is not None or await self._engine.images.exists(addon.record.image_reference)
         addon.attach(info, image_present=present)
         if addon.running:
             await self._limits.apply(addon)
@@ -112,7 +116,7 @@ class AddonRunner:
     async def adopt_containers(self) -> None:
         """Give containers that another version of the daemon made the names that this one looks for."""
         names = {container.name for container in await self._engine.containers.list_managed()}
-        for addon in self._registry.installed.values():
+        for addon in list(self._registry.installed.values()):
             newer = f"{APP_CONTAINER_PREFIX}{addon.slug}"
             if newer in names and addon.container_name not in names:
                 try:
