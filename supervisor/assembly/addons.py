@@ -76,7 +76,9 @@ class _Core:
 def _build_core(base: Base, parts: Parts) -> _Core:
     logs = LogKeeper(parts.logs.keep, parts.logs.forget)
     ingress = IngressManager(base.state_file("ingress.json", INGRESS_SCHEMA))
-    registry = AddonRegistry(base.state_file("addons.json", addons_schema), base.bus, base.host, parts.store, ingress)
+    # Options hold the passwords of what add-ons speak to.
+    state = base.state_file("addons.json", addons_schema, secret=True)
+    registry = AddonRegistry(state, base.bus, base.host, parts.store, ingress)
     options = AddonOptions(SecretsFile(base.paths.homeassistant / "secrets.yaml"), base.host)
     apparmor = AppArmor(base.paths, base.resolution, AgentProfiles(parts.system.apparmor))
     limits = LimitKeeper(base.engine, base.host)
@@ -107,7 +109,7 @@ def _build_core(base: Base, parts: Parts) -> _Core:
 
 def _build_rollbacks(base: Base, core: _Core) -> Rollbacks:
     return Rollbacks(
-        base.state_file("rollbacks.json", ROLLBACKS_SCHEMA),
+        base.state_file("rollbacks.json", ROLLBACKS_SCHEMA, secret=True),
         base.paths,
         base.bus,
         base.jobs,

@@ -217,6 +217,28 @@ async def _at(daemon: Daemon, slug: str, version: str) -> bool:
     return (info["version"], info["state"]) == (version, "started")
 
 
+async def test_an_option_that_was_taken_back_is_nowhere_any_more(running: Daemon) -> None:
+    slug = running.add_on("tiny", "1.0", more="schema: {word: password}")
+    await running.post("/store/reload")
+    await running.install(slug)
+    for word in ("first-secret", "second-secret"):
+        await running.post(f"/addons/{slug}/options", {"options": {"word": word}})
+    assert holding(running, "first-secret") == set()
+    assert holding(running, "second-secret") == {"addons.json", ".addons.json.last-good"}
+    running.add_on("tiny", "2.0", more="schema: {word: password}")
+    await running.post("/store/reload")
+    await running.post(f"/store/addons/{slug}/update")
+    assert "rollbacks.json" in holding(running, "second-secret"), "the way back has its options"
+    await running.post(f"/addons/{slug}/uninstall")
+    # The way back goes a moment after the add-on.
+    await until(lambda: not holding(running, "second-secret"), 30, lambda: running.log)
+
+
+def holding(daemon: Daemon, secret: str) -> set[str]:
+    """Return the names of the daemon's own files that hold a secret."""
+    return {file.name for file in daemon.data.iterdir() if file.is_file() and secret in file.read_text()}
+
+
 @pytest.mark.parametrize("remove", [True, False])
 async def test_public_configuration_goes_only_when_asked(running: Daemon, remove: bool) -> None:
     slug = running.add_on("tiny", more="map: [addon_config:rw]")
