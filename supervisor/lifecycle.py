@@ -38,13 +38,15 @@ Step = tuple[str, Callable[[], Awaitable[object]]]
 class StateKeeper:
     """The daemon's state: one object that everybody may ask, and only the lifecycle changes.
 
-    Each change is written as a bare word to `file`, for whatever watches the daemon from outside.
+    From `show` on each change is written as a bare word to `file`, for whatever watches the daemon from outside.
+    Before, the file may be another daemon's.
     """
 
     def __init__(self, bus: EventBus, file: Path) -> None:
         self._bus = bus
         self._file = file
         self._state = CoreState.INITIALIZE
+        self._shown = False
 
     def __call__(self) -> CoreState:
         return self._state
@@ -55,9 +57,18 @@ class StateKeeper:
             return
         self._state = state
         _LOGGER.info("State: %s", state.value)
-        with suppress(OSError):
-            await asyncio.to_thread(write_atomic, self._file, state.value.encode(), 0o644)
+        if self._shown:
+            await self._write()
         self._bus.publish(CoreStateChanged(state))
+
+    async def show(self) -> None:
+        """Begin to write the file: no other daemon runs here."""
+        self._shown = True
+        await self._write()
+
+    async def _write(self) -> None:
+        with suppress(OSError):
+            await asyncio.to_thread(write_atomic, self._file, self._state.value.encode(), 0o644)
 
 
 class StopRequest:

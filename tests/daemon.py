@@ -198,7 +198,7 @@ class Daemon:
         await until(self._no_jobs, PATIENCE_SECONDS, lambda: self.log)
 
     async def _no_jobs(self) -> bool:
-        return (await self.get("/jobs/info"))["jobs"] == []
+        return all(job["done"] for job in (await self.get("/jobs/info"))["jobs"])
 
     async def state_of(self, slug: str) -> str:
         return str((await self.get(f"/addons/{slug}/info"))["state"])

@@ -7,7 +7,7 @@ from functools import partial
 
 from supervisor.api.server import ApiServer
 from supervisor.const import SUPERVISOR_ADDRESS
-from supervisor.errors import SupervisorError
+from supervisor.errors import Conflict, SupervisorError
 from supervisor.events import InternetChanged
 from supervisor.lifecycle import Step
 from supervisor.managers.adoption import take_over
@@ -40,6 +40,16 @@ def setup_steps(house: House, server: ApiServer) -> list[Step]:
         if parts.configuration.detect_blocking_io:
             base.stalls.start()
 
+    async def open_door() -> None:
+        try:
+            await server.start(base.settings.socket, None)
+        except Conflict:
+            raise
+        except SupervisorError:
+            await house.state.show()
+            raise
+        await house.state.show()
+
     async def load_store() -> None:
         await parts.store.load(parts.configuration.old_repositories)
         await parts.configuration.forget_old_repositories()
@@ -58,7 +68,7 @@ def setup_steps(house: House, server: ApiServer) -> list[Step]:
         ("watch over the event loop", watch_loop),
         ("jobs", base.jobs.load),
         ("HTTP client", base.http.start),
-        ("API", partial(server.start, base.settings.socket, None)),
+        ("API", open_door),
         ("journal gateway", parts.gateway.start),
         ("journal", parts.journal.start),
         ("D-Bus", base.system_bus.start),

@@ -282,7 +282,9 @@ async def test_a_second_daemon_is_refused_the_socket(running: Daemon, docker_cli
     other = Daemon(running.folder)
     await other.begin()
     try:
-        assert await other.ended() != 0
+        assert other.process is not None
+        assert await asyncio.wait_for(other.process.wait(), 60) != 0
+        assert (running.socket.parent / "state").read_text() == "running"
     finally:
         await other.kill()
     assert "another" in running.log.lower()

@@ -70,6 +70,7 @@ class Machine:
         self.engine_up = partial(self.step, "engine up")
         self.docker_url = docker_url
         self.setup: list[Any] = [
+            ("API", self.state.show),
             ("configuration", self.configuration.load),
             ("add-ons", self.house.registry.load),
         ]
