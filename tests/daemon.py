@@ -171,7 +171,7 @@ class Daemon:
         self._session = None
 
     async def ask(
-        self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, seconds: float = 60
+        self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, seconds: float = 120
     ) -> Answer:
         """Ask over the Unix socket."""
         if self._session is None:
