@@ -194,14 +194,14 @@ class FakeDaemon:
 
         self._thread = threading.Thread(target=run)
         self._thread.start()
-        assert ready.wait(10)
+        assert ready.wait(60)
 
     _stop: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         assert self._thread is not None
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
     def requests(self, method: str = "POST") -> list[Seen]:

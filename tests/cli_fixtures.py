@@ -94,7 +94,7 @@ def on_terminal(
         daemon, *arguments, env={"TERM": "xterm-256color", "COLUMNS": str(columns), **(env or {})}, stdout=inner
     )
     os.close(inner)
-    written, deadline = b"", time.monotonic() + 20
+    written, deadline = b"", time.monotonic() + 60
     while time.monotonic() < deadline:
         if not select.select([outer], [], [], 0.1)[0]:
             continue
@@ -109,4 +109,4 @@ def on_terminal(
             started.send_signal(signal.SIGINT)
             interrupt_after = None
     os.close(outer)
-    return started.wait(10), written.decode()
+    return started.wait(60), written.decode()

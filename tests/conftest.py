@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import signal
 import threading
 import time
@@ -26,7 +27,7 @@ settings.load_profile("any machine")
 
 # What the worker threads of libraries and of the event loop's executor are called: they serve the next test, too.
 SHARED_THREADS = ("asyncio_", "ThreadPoolExecutor", "pytest_timeout", "docker-", "engine-")
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 30.0
 
 
 def threads() -> set[threading.Thread]:
@@ -52,9 +53,20 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     assert not left_children, f"child processes left behind: {left_children}"
 
 
-@pytest_asyncio.fixture(autouse=True)
-async def no_task_left_behind(nothing_left_behind: None) -> AsyncIterator[None]:
-    """Fail a test that leaves tasks of the event loop behind."""
+@pytest.fixture(autouse=True)
+def no_task_left_behind(request: pytest.FixtureRequest, nothing_left_behind: None) -> None:
+    """Fail a test that leaves tasks of the event loop behind; one that has no event loop gets none for that."""
+    if pytest_asyncio.is_async_test(request.node) or any(
+        inspect.iscoroutinefunction(definition.func) or inspect.isasyncgenfunction(definition.func)
+        for name in request.fixturenames
+        for definition in request._arg2fixturedefs.get(name, ())  # type: ignore[attr-defined]
+        if name != _on_the_loop.__name__
+    ):
+        request.getfixturevalue(_on_the_loop.__name__)
+
+
+@pytest_asyncio.fixture
+async def _on_the_loop() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
     # What was cancelled at the very end, or answers a client that has gone, gets a moment to end.

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from supervisor.errors import Unsupported
-from supervisor.tasks import finish
+from supervisor.tasks import end, finish
 
 from .git_confinement import Confinement, confinement
 
 T = TypeVar("T")
 
 _KEPT_OUTPUT: Final = 64 * 1024
+_END_SECONDS: Final = 10.0
 _SETTINGS: Final = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -121,13 +122,16 @@ class GitProgram:
             )
         except OSError as err:
             raise Unsupported(f"The git program can't be started: {err.strerror}") from err
+        said = asyncio.ensure_future(asyncio.gather(_read(process.stdout), _read(process.stderr)))
         try:
-            output, errors, code = await asyncio.gather(_read(process.stdout), _read(process.stderr), process.wait())
+            output, errors = await asyncio.shield(said)
+            code = await process.wait()
         except BaseException:
-            # A helper may outlive git and keep its pipes: the whole group goes.
+            # A helper may outlive git and keep its pipes: the whole group goes. Nobody else waits for the end of those
+            # that are not our own children; they are gone when nothing holds the pipes any more.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            await finish(process.wait())
+            await finish(_gone(process, said))
             raise
         if code < 0:
             raise Failed(f"{errors}\nfatal: git died of signal {-code}")
@@ -188,6 +192,13 @@ class GitProgram:
                 file.chmod(0o600)
                 os.chown(file, confined.account.uid, confined.account.gid, follow_symlinks=False)
         return key.exists()
+
+
+async def _gone(process: asyncio.subprocess.Process, said: asyncio.Future[tuple[str, str]]) -> None:
+    """Wait for the end of a group that was killed, but not for ever for one of it that had left the group."""
+    await process.wait()
+    await asyncio.wait({said}, timeout=_END_SECONDS)
+    await end([said])
 
 
 async def _read(stream: asyncio.StreamReader | None) -> str:

@@ -78,7 +78,10 @@ class LiveJournal:
 
 @attrs.define
 class GatewayStand:
-    """Answers like the gateway: what is told it to send, and keeps what it was asked."""
+    """Answers like the gateway: what is told it to send, and keeps what it was asked.
+
+    With `cut` its answers end as when it dies, each when that is set.
+    """
 
     socket: Path
     entries: list[Fields] = attrs.Factory(list)
@@ -87,7 +90,7 @@ class GatewayStand:
     status: int = 200
     text: str = ""
     raw: bytes | None = None
-    cut: bool = False
+    cut: asyncio.Event | None = None
     hold: asyncio.Event = attrs.Factory(asyncio.Event)
     asked: list[web.Request] = attrs.Factory(list)
     left: asyncio.Event = attrs.Factory(asyncio.Event)
@@ -108,8 +111,8 @@ class GatewayStand:
             entries = entries[-2:]
         with contextlib.suppress(ConnectionError):
             await response.write(export(entries) if self.raw is None else self.raw)
-            if self.cut:
-                await asyncio.sleep(0.05)  # let the entries arrive
+            if self.cut is not None:
+                await self.cut.wait()
                 assert request.transport is not None
                 request.transport.abort()
             if "follow" in request.query:
@@ -163,4 +166,4 @@ def real_gateway(journal: Path, listen_at: Path) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)

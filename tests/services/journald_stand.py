@@ -73,11 +73,11 @@ def journald(root: Path) -> Iterator[Journald]:
         yield found
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def _wait(check: object) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not check():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from pulse_stand import Pulse, needs_pulse, pulse_server
-from supervisor.drivers.pulse import Direction, SoundServer, server
+from supervisor.drivers.pulse import Direction, Sound, SoundServer, server
+from supervisor.drivers.pulse.model import Card
 from supervisor.drivers.pulse.reading import sound_of
 from supervisor.errors import Invalid, Unavailable
 from supervisor.events import DeviceAdded, EventBus, SoundChanged
@@ -200,6 +201,7 @@ async def test_a_server_that_is_stopped_in_its_tracks_holds_nobody_up(
         await until(lambda: not audio.available)
     finally:
         pulse.process.send_signal(18)
+    monkeypatch.setattr(server, "_SECONDS", 30)
     await until(lambda: audio.available and audio.sound.outputs)
     await audio.set_default(OUT, "hdmi")
 
@@ -249,6 +251,23 @@ async def test_news_of_a_failing_server_end_nothing(tmp_path: Path) -> None:
         audio._bus.publish(SoundChanged(available=True))
         await asyncio.sleep(0.3)
         assert audio.sound.outputs == ()
+
+
+async def test_an_answer_that_comes_after_the_end_of_its_server_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = EventBus()
+    gone = SoundServer(bus, ())
+    audio = AudioManager(gone, bus)
+    alive = True
+
+    async def read() -> Sound:
+        nonlocal alive
+        alive = False
+        return Sound(cards=(Card("card", 0, "driver", ()),))
+
+    monkeypatch.setattr(SoundServer, "available", property(lambda _: alive))
+    monkeypatch.setattr(gone, "read", read)
+    await audio.reload()
+    assert audio.sound == Sound()
 
 
 @needs_pulse

@@ -244,25 +244,40 @@ async def test_whatever_fails_the_data_stays_where_it_is(house: House, step: str
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DataDisk, "mark_data_move", method("MarkDataMove", returns=NOTHING, seconds=0.3))
-    monkeypatch.setattr(DataDisk, "change_device", method("ChangeDevice", STRING, returns=BOOL, seconds=0.3))
-    monkeypatch.setattr(AgentSystem, "schedule_wipe_device", method("ScheduleWipeDevice", returns=BOOL, seconds=0.3))
+    wait_for_an_answer(monkeypatch, 0.3)
 
 
-@pytest.mark.usefixtures("impatient")
+def wait_for_an_answer(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr(DataDisk, "mark_data_move", method("MarkDataMove", returns=NOTHING, seconds=seconds))
+    monkeypatch.setattr(DataDisk, "change_device", method("ChangeDevice", STRING, returns=BOOL, seconds=seconds))
+    wipe = method("ScheduleWipeDevice", returns=BOOL, seconds=seconds)
+    monkeypatch.setattr(AgentSystem, "schedule_wipe_device", wipe)
+
+
+def late_once(house: House, name: str, interface: str, member: str) -> None:
+    """Let the agent's next answer be one that nobody waits for any more, as the bus tells who asked."""
+    methods = house.agent.objects[f"/io/hass/os{name}"][interface].methods
+    takes, gives, do = methods[member]
+
+    def answer(*arguments: Any) -> list[Any]:
+        methods[member] = (takes, gives, do)
+        raise Refusal("org.freedesktop.DBus.Error.NoReply", "it takes its time")
+
+    methods[member] = (takes, gives, answer)
+
+
 async def test_an_agent_that_is_slow_to_note_the_move_is_asked_once_more(house: House) -> None:
-    house.agent.silent = True
-    moving = asyncio.create_task(house.manager.move("/dev/sdb"))
-    await until(lambda: "MarkDataMove" in house.agent.calls)
-    house.agent.silent = False
-    await moving
+    late_once(house, "/DataDisk", "io.hass.os.DataDisk", "MarkDataMove")
+    await house.manager.move("/dev/sdb")
     assert house.agent.calls.count("MarkDataMove") == 2
     assert (house.calls, house.rebooted) == ([["MarkDataMove"]], ["reboot"])
     assert house.room.names == {"sda1": OLD, "sdb1": EXTERNAL}
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_when_nobody_can_tell_whether_the_move_was_noted_a_boot_finds_nothing_to_move_to(house: House) -> None:
+async def test_when_nobody_can_tell_whether_the_move_was_noted_a_boot_finds_nothing_to_move_to(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     house.agent.silent = True
     with pytest.raises(Unavailable, match=r"The data stays on /dev/sda1.*a boot finds no partition to move to"):
         await house.manager.move("/dev/sdb")
@@ -273,6 +288,7 @@ async def test_when_nobody_can_tell_whether_the_move_was_noted_a_boot_finds_noth
         await house.manager.move("/dev/sdb")
     house.agent.silent = False
     house.room.failing = set()
+    wait_for_an_answer(monkeypatch, 30)
     await house.manager.move("/dev/sdb")
     assert (house.calls, house.rebooted) == ([["MarkDataMove"]], ["reboot"])
 
@@ -287,15 +303,18 @@ async def test_an_agent_of_old_that_does_not_answer_may_move_the_data_all_the_sa
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_wipe_that_nobody_can_tell_of_is_no_plain_failure(house: House) -> None:
+async def test_a_wipe_that_nobody_can_tell_of_is_no_plain_failure(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     house.agent.silent = True
     with pytest.raises(Unavailable, match="the next boot wipes all data"):
         await house.manager.wipe()
     assert (house.agent.calls.count("ScheduleWipeDevice"), house.rebooted) == (2, [])
-    wiping = asyncio.create_task(house.manager.wipe())
-    await until(lambda: house.agent.calls.count("ScheduleWipeDevice") == 3)
     house.agent.silent = False
-    await wiping
+    wait_for_an_answer(monkeypatch, 30)
+    late_once(house, "/System", "io.hass.os.System", "ScheduleWipeDevice")
+    await house.manager.wipe()
+    assert house.agent.calls.count("ScheduleWipeDevice") == 4
     assert (house.calls, house.rebooted) == ([["ScheduleWipeDevice"]], ["reboot"])
 
 

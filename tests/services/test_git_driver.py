@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -318,11 +317,9 @@ async def test_a_repository_nested_beyond_reason_is_refused_and_leaves_nothing(
 async def test_a_server_that_hangs_is_given_up_and_leaves_no_process(tmp_path: Path, target: Path) -> None:
     home = tmp_path / "home"
     git = Git(home, transports=("http",), limits=GitLimits(probe=0.5))
-    async with http_server(tmp_path, hang_on=b"/") as (url, _):
-        begin = time.monotonic()
+    async with http_server(tmp_path, hang_on=b"/") as (url, _), asyncio.timeout(60):
         with pytest.raises(Timeout, match="took longer"):
             await git.clone(f"{url}/upstream", target)
-        assert time.monotonic() - begin < 15
         assert processes_with_home(home) == []
     assert names(target.parent) == set()
 
@@ -360,12 +357,11 @@ async def test_an_unreachable_server_is_unavailable_at_once(git: Git, target: Pa
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    begin = time.monotonic()
-    with pytest.raises(Unavailable, match="can't be reached"):
-        await git.clone(f"https://127.0.0.1:{port}/x", target)
-    with pytest.raises(Unavailable, match="can't be reached"):
-        await git.clone(f"ssh://git@127.0.0.1:{port}/x", target)
-    assert time.monotonic() - begin < 15
+    async with asyncio.timeout(60):
+        with pytest.raises(Unavailable, match="can't be reached"):
+            await git.clone(f"https://127.0.0.1:{port}/x", target)
+        with pytest.raises(Unavailable, match="can't be reached"):
+            await git.clone(f"ssh://git@127.0.0.1:{port}/x", target)
     assert names(target.parent) == set()
 
 

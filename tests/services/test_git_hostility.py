@@ -12,7 +12,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -370,10 +369,9 @@ async def test_a_server_that_accepts_and_stays_silent_is_given_up(bench: Bench, 
     if scheme == "ssh" and shutil.which("ssh") is None:
         pytest.skip("there is no ssh")
     async with silent_server() as port:
-        begin = time.monotonic()
-        with pytest.raises(Timeout, match="took longer than 1 seconds"):
-            await bench.git(GitLimits(probe=1)).clone(f"{scheme}://127.0.0.1:{port}/x", bench.target)
-        assert time.monotonic() - begin < 10
+        async with asyncio.timeout(60):
+            with pytest.raises(Timeout, match="took longer than 1 seconds"):
+                await bench.git(GitLimits(probe=1)).clone(f"{scheme}://127.0.0.1:{port}/x", bench.target)
         bench.nothing_happened()
 
 
@@ -454,12 +452,10 @@ async def test_a_server_that_keeps_us_waiting_in_the_transfer_is_given_up(
         "stalls in the pack": GitServer(bench.root, stall_after=60_000),
         "drips": GitServer(bench.root, drip=20),
     }
-    limits = GitLimits(transfer=60, slowest=1000, patience=2)
-    async with served(manners[manner], authority) as url:
-        begin = time.monotonic()
+    limits = GitLimits(transfer=200, slowest=1000, patience=2)
+    async with served(manners[manner], authority) as url, asyncio.timeout(100):
         with pytest.raises(Unavailable, match=r"can't be cloned: .*(too slow|RPC failed)"):
             await bench.git(limits).clone(f"{url}/upstream", bench.target)
-        assert time.monotonic() - begin < 30
         bench.nothing_happened()
     assert not bench.target.exists()
 

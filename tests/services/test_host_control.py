@@ -163,7 +163,7 @@ async def test_a_system_that_waits_for_the_daemon_is_asked_at_once(
     control: HostControl, power: Power, product: str, version: str, is_first: bool
 ) -> None:
     await power.run(f"cpe:2.3:o:home-assistant:{product}:{version}:*:production:*:*:*:green:*")
-    await until(lambda: control._services.hostname.operating_system_cpe, 10)
+    await until(lambda: control._services.hostname.operating_system_cpe, 30)
     power.refusal = "org.freedesktop.login1.OperationInProgress"
     with pytest.raises(Busy):
         await control.reboot()

@@ -89,9 +89,10 @@ async def test_a_refusal_of_the_gateway_is_an_error(
 async def test_a_lost_connection_is_unavailable_after_the_entries_that_came(
     stand: GatewayStand, gateway: JournalGateway
 ) -> None:
-    stand.entries, stand.cut = [fields(1)], True
+    stand.entries, stand.cut = [fields(1)], asyncio.Event()
     entries = gateway.entries(X, TAIL)
     assert (await anext(entries)).message == "message 1"
+    stand.cut.set()
     with pytest.raises(Unavailable):
         await anext(entries)
 

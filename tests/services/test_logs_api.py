@@ -11,6 +11,7 @@ from aiohttp import web
 from journal_stand import GatewayStand, fields, gateway_stand
 from log_engine_stand import EngineStand
 
+from daemon import until
 from supervisor.api import logs as api_logs
 from supervisor.api.answer import error
 from supervisor.api.logs import respond
@@ -120,15 +121,18 @@ async def test_errors_are_plain_text(journal_door: Door, path: str, headers: dic
 
 
 async def test_a_gateway_lost_before_the_first_entry_is_an_error(journal_door: Door, stand: GatewayStand) -> None:
-    stand.raw, stand.cut = b"MESSAGE=half", True
+    stand.raw, stand.cut = b"MESSAGE=half", asyncio.Event()
+    stand.cut.set()
     async with journal_door.client.get("http://door/logs") as answer:
         assert answer.status == 400
 
 
 async def test_a_gateway_lost_later_ends_the_answer(journal_door: Door, stand: GatewayStand) -> None:
-    stand.entries, stand.cut = [fields(1)], True
+    stand.entries, stand.cut = [fields(1)], asyncio.Event()
     async with journal_door.client.get("http://door/logs") as answer:
-        assert (answer.status, await answer.text()) == (200, "message 1\n")
+        assert answer.status == 200
+        stand.cut.set()
+        assert await answer.text() == "message 1\n"
 
 
 async def test_followed_lines_arrive_one_by_one(door: Door, engine: EngineStand) -> None:
@@ -160,8 +164,7 @@ async def test_a_caller_that_leaves_a_silent_log_is_noticed(
     await engine.say("addon_x", 1, *spoken)
     _, writer = await asyncio.open_unix_connection(str(door.socket))
     writer.write(b"GET /logs/follow HTTP/1.1\r\nHost: door\r\n\r\n")
-    await asyncio.sleep(0.05)
-    assert engine.open == 1
+    await until(lambda: engine.open == 1, 30)
     writer.close()
     await writer.wait_closed()
     await asyncio.wait_for(door.finished.wait(), 30)
@@ -184,8 +187,9 @@ async def test_a_reader_that_takes_nothing_holds_the_source_up(door: Door, engin
     engine.logs = counting  # type: ignore[method-assign, assignment]
     _, writer = await asyncio.open_unix_connection(str(door.socket), limit=1024)
     writer.write(b"GET /logs HTTP/1.1\r\nHost: door\r\nRange: entries=:0:5000\r\n\r\n")
+    await until(lambda: taken > 0, 30)
     await asyncio.sleep(0.3)
-    assert 0 < taken < 500
+    assert taken < 500
     writer.close()
     await writer.wait_closed()
 

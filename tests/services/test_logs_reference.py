@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from journal_stand import BOOTS, START, fields, needs_journal_tools, real_gateway, write_journal
 from log_engine_stand import EngineStand
@@ -177,7 +177,7 @@ questions = st.builds(
 
 
 ways = pytest.mark.parametrize("way", ["files", "gateway"])
-often = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+often = settings(max_examples=20)
 
 
 def request(question: Question, **query: str) -> LogRequest:

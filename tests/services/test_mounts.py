@@ -119,6 +119,7 @@ class Units:
 class Stage:
     paths: DataPaths
     units: Units
+    systemd: Systemd
     manager: MountManager
     resolution: Resolution
     mounting: Mounting
@@ -162,7 +163,7 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     manager = MountManager(state, works, jobs, resolution, events)
     refused: list[StateEntryRefused] = []
     events.subscribe(StateEntryRefused, refused.append)
-    yield Stage(paths, units, manager, resolution, works, jobs, state.path, refused)
+    yield Stage(paths, units, systemd, manager, resolution, works, jobs, state.path, refused)
     await manager.stop()
     await jobs.stop()
     await systemd.close()
@@ -270,7 +271,7 @@ async def test_what_can_not_be_unmounted_stays_and_is_given_to_add_ons_again(sta
     with pytest.raises(SupervisorError, match="can't be unmounted"):
         await doing
     assert ["stop", bound, "fail"] in stage.units.asked
-    await until(lambda: bound in stage.units.active, 10)
+    await until(lambda: bound in stage.units.active, 30)
     assert stage.units.asked[-1][3]["What"] == "/mnt/my-data/mounts/films"
     assert (dict(stage.manager.mounts), stage.issues) == ({"films": films}, [])
 
@@ -407,6 +408,7 @@ async def test_a_look_that_hangs_is_waited_for_once_and_not_for_long(
     monkeypatch.setattr(mounting, "is_alive", hang)
     monkeypatch.setattr(mounting, "PROBE_SECONDS", 0.2)
     assert [await stage.manager.probe("vault"), await stage.manager.probe("vault")] == [False, False]
+    await until(lambda: looks, 30)
     assert looks == [stage.paths.mounts / "vault"]
     answer.set()
     async with asyncio.timeout(30):
@@ -417,7 +419,7 @@ async def test_a_look_that_hangs_is_waited_for_once_and_not_for_long(
 async def test_without_systemd_nothing_is_mounted_and_what_is_known_stays(stage: Stage) -> None:
     shutil.copy(EXISTING, stage.state)
     await stage.units.service.stop()
-    await asyncio.sleep(0.1)
+    await until(lambda: not stage.systemd.available, 30)
     await stage.manager.load()
     await stage.manager.look()
     assert stage.manager.status("Movies").state is None

@@ -251,8 +251,8 @@ async def test_a_boot_stage_starts_its_own_in_order_and_tells_who_did_not_start(
 async def test_a_boot_stage_lasts_as_long_as_it_should_only_when_it_starts_something(house: House) -> None:
     loop = asyncio.get_running_loop()
     begin = loop.time()
-    await house.booter.boot(AddonStartup.SYSTEM, at_least_seconds=10)
-    assert loop.time() - begin < 1
+    await house.booter.boot(AddonStartup.SYSTEM, at_least_seconds=60)
+    assert loop.time() - begin < 60
     await house.install("local_a", startup="system")
     begin = loop.time()
     await house.booter.boot(AddonStartup.SYSTEM, at_least_seconds=0.05)

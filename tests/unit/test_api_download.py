@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import attrs
 import pytest
 from aiohttp import web
 
+from supervisor.api import download
 from supervisor.api.download import send_file
 from web_stand import serving
 
@@ -117,8 +119,12 @@ async def test_a_range_is_sent_only_of_the_file_that_the_client_knows(ask: Askin
         assert (answer.status, answer.body) == (200, CONTENT[::-1]), known
 
 
-async def test_a_date_is_no_proof_for_a_file_that_may_have_changed_within_its_second(ask: Asking) -> None:
+async def test_a_date_is_no_proof_for_a_file_that_may_have_changed_within_its_second(
+    ask: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ask.path.write_bytes(CONTENT)
+    changed = ask.path.stat().st_mtime
+    monkeypatch.setattr(download, "time", SimpleNamespace(time=lambda: changed + 0.1))
     whole = await ask()
     fresh = await ask(Range="bytes=5-9", If_Range=whole.headers["Last-Modified"])
     assert (fresh.status, fresh.body) == (200, CONTENT)

@@ -139,7 +139,7 @@ def test_no_text_breaks_the_reading(text: str) -> None:
 @pytest.mark.parametrize("piece", ["<", "<script", "union", "union all ", "concat", "a=/", "a=/b", "..", "%25", "%3C"])
 def test_the_longest_target_is_judged_at_once(piece: str) -> None:
     target = "/info?x=" + piece * (24000 // len(piece))
-    before = time.perf_counter()
+    before = time.thread_time()
     with contextlib.suppress(HostileTarget):
         decoded_path(target)
-    assert time.perf_counter() - before < 0.25
+    assert time.thread_time() - before < 0.25

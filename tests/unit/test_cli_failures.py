@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import threading
 from collections.abc import Callable
@@ -106,8 +105,10 @@ def test_no_socket_means_not_reachable_with_a_hint(command: Run, tmp_path: Path)
     assert "Hint: start it with" in result.err
 
 
-def test_a_dead_socket_and_a_closed_port_mean_not_reachable(command: Run, tmp_path: Path) -> None:
-    os.chdir(tmp_path)
+def test_a_dead_socket_and_a_closed_port_mean_not_reachable(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind("dead.sock")
     result = command("--socket", "dead.sock", "info")

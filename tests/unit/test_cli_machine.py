@@ -194,7 +194,7 @@ def test_without_a_terminal_one_look_is_printed(command: Run, busy: FakeDaemon) 
 
 
 def test_on_a_terminal_it_goes_on_until_it_is_interrupted(busy: FakeDaemon) -> None:
-    code, written = on_terminal(busy, "top", "--interval", "0.2", interrupt_after=b"local_hungry")
+    code, written = on_terminal(busy, "top", "--interval", "0.2", interrupt_after=b"sort: c cpu")
     assert code == 130
     assert "\x1b[?1049h" in written
     assert "\x1b[?1049l" in written  # the screen of before is back
@@ -219,10 +219,10 @@ def test_keys_sort_and_end_it(busy: FakeDaemon) -> None:
         sorted_anew = frame(outer, b"sort: c")
         assert sorted_anew.index("local_hungry") < sorted_anew.index("local_hello")
         os.write(outer, b"q")
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
         os.close(outer)
 
 

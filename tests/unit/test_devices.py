@@ -12,7 +12,7 @@ from test_host import Tree
 from supervisor.drivers.udev import DeviceAction, DeviceNews
 from supervisor.errors import Forbidden, SupervisorError, Unsupported
 from supervisor.events import DeviceAdded, DeviceRemoved, EventBus
-from supervisor.managers.devices import DeviceWatch
+from supervisor.managers.devices import LOOKS, DeviceWatch
 from supervisor.managers.host import Host
 from supervisor.managers.resolution import Resolution
 
@@ -39,14 +39,14 @@ class Kernel:
 
 
 class Room:
-    def __init__(self, root: Path, *, refusal: SupervisorError | None = None) -> None:
+    def __init__(self, root: Path, *, refusal: SupervisorError | None = None, patience: float = 0.3) -> None:
         self.tree = Tree(root)
         self.bus = EventBus()
         self.host = Host(data=root, machine=None, root=root)
         self.resolution = Resolution(self.bus)
         self.told: list[str] = []
         self.watch = DeviceWatch(
-            self.bus, self.host, self.resolution, calm=0.01, patience=0.3, monitor=self._listen(refusal)
+            self.bus, self.host, self.resolution, calm=0.01, patience=patience, monitor=self._listen(refusal)
         )
         self.bus.subscribe(DeviceAdded, lambda event: self.told.append(f"+{event.path}"))
         self.bus.subscribe(DeviceRemoved, lambda event: self.told.append(f"-{event.path}"))
@@ -66,10 +66,26 @@ class Room:
         assert self.told == list(told)
         self.told.clear()
 
+    async def looked(self) -> None:
+        """Wait until the devices were looked at anew."""
+        before = self.host.devices
+        async with asyncio.timeout(30):
+            while self.host.devices is before:  # noqa: ASYNC110 - what is waited for has no event
+                await asyncio.sleep(0.005)
+
 
 @pytest.fixture
 async def room(tmp_path: Path) -> AsyncIterator[Room]:
     room = Room(tmp_path)
+    await room.watch.start()
+    yield room
+    await room.watch.stop()
+
+
+@pytest.fixture
+async def patient_room(tmp_path: Path) -> AsyncIterator[Room]:
+    """One that waits long for udev, and looks every two seconds meanwhile."""
+    room = Room(tmp_path, patience=2 * LOOKS)
     await room.watch.start()
     yield room
     await room.watch.stop()
@@ -119,11 +135,12 @@ async def test_a_start_that_saw_the_device_first_does_not_swallow_the_news(room:
     await room.heard("+/dev/ttyUSB0")
 
 
-async def test_a_device_is_told_of_when_udev_has_named_it(room: Room) -> None:
+async def test_a_device_is_told_of_when_udev_has_named_it(patient_room: Room) -> None:
+    room = patient_room
     room.tree.udev("")
     room.tree.add(*STICK)
     room.kernel.say("add")
-    await asyncio.sleep(0.1)
+    await room.looked()
     assert room.told == []
     room.tree.udev("c188:0", "S:serial/by-id/stick")
     await room.heard("+/dev/ttyUSB0")
@@ -137,25 +154,29 @@ async def test_a_device_that_udev_forgets_is_told_of_all_the_same(room: Room) ->
     await room.heard("+/dev/ttyUSB0")
 
 
-async def test_a_device_that_goes_before_it_was_told_of_is_no_news(room: Room) -> None:
+async def test_a_device_that_goes_before_it_was_told_of_is_no_news(patient_room: Room) -> None:
+    room = patient_room
     room.tree.udev("")
     room.tree.add(*STICK)
     room.kernel.say("add")
-    await asyncio.sleep(0.05)
+    await room.looked()
     room.tree.remove("pci0/usb1/ttyUSB0", "188:0")
     room.kernel.say("remove")
     await room.heard()
+    room.tree.udev("c188:1")
+    room.tree.add("pci0/usb1/ttyUSB1", "tty", "188:1", "ttyUSB1")
+    room.kernel.say("add", "/sys/devices/pci0/usb1/ttyUSB1")
+    await room.heard("+/dev/ttyUSB1")
 
 
 async def test_changed_names_are_in_the_table_and_no_news(room: Room) -> None:
     room.tree.add(*STICK)
     room.kernel.say("add")
     await room.heard("+/dev/ttyUSB0")
-    before = room.host.devices
     room.tree.link("serial/by-id/stick", "ttyUSB0")
     room.kernel.say("change")
+    await room.looked()
     await room.heard()
-    assert room.host.devices is not before
     assert room.host.devices.find("/dev/serial/by-id/stick") is not None
 
 

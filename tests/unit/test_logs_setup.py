@@ -111,7 +111,7 @@ def test_a_blocked_console_never_blocks_who_logs(monkeypatch: pytest.MonkeyPatch
 
     class Stuck(logging.StreamHandler[io.StringIO]):
         def emit(self, record: logging.LogRecord) -> None:
-            gate.wait(20)
+            gate.wait(60)
             super().emit(record)
 
     logs = configure_logging("info", "console", stream=io.StringIO(), handlers=[Stuck(stream)])
@@ -119,7 +119,7 @@ def test_a_blocked_console_never_blocks_who_logs(monkeypatch: pytest.MonkeyPatch
     began = time.monotonic()
     for number in range(1000):
         logger.info("line %d", number)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     gate.set()
     while logs._entry.queue.qsize():  # type: ignore[attr-defined]
         time.sleep(0.005)
@@ -154,7 +154,7 @@ import json, logging, os, socket
 os.makedirs("/run/systemd/journal")
 receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 receiver.bind("/run/systemd/journal/socket")
-receiver.settimeout(5)
+receiver.settimeout(30)
 from supervisor.drivers.logs_setup import configure_logging
 logs = configure_logging("info", "journal")
 fields = {"ADDON": "x", "JOB": "u", "_UID": 0}
@@ -168,7 +168,10 @@ print(json.dumps(receiver.recv(65536).hex()))
 def test_journal_fields_arrive_natively() -> None:
     shell = 'mount -t tmpfs tmpfs /run && exec "$0" -c "$1"'
     answer = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", shell, sys.executable, RECEIVER], capture_output=True, timeout=30, check=True
+        ["unshare", "--mount", "sh", "-c", shell, sys.executable, RECEIVER],
+        capture_output=True,
+        timeout=120,
+        check=True,
     )
     fields = parse_native(bytes.fromhex(json.loads(answer.stdout)))
     assert fields["MESSAGE"] == "WARNING (MainThread) [supervisor.addons] x: stopped\nwith code 1"

@@ -5,9 +5,12 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from addon_house import until
+from supervisor.drivers import systemd
 from supervisor.drivers.systemd import Notifier
 
 
@@ -47,23 +50,54 @@ async def test_systemd_hears_ready_status_and_stopping(manager: socket.socket) -
 async def test_the_watchdog_is_fed_twice_a_period_while_healthy(
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    pauses: list[float] = []
+    go_on = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await go_on.wait()
+        go_on.clear()
+
+    async def rounds(count: int) -> list[str]:
+        for _ in range(count):
+            before = len(pauses)
+            go_on.set()
+            await until(lambda before=before: len(pauses) > before)
+        return heard(manager)
+
+    healthy = True
+    monkeypatch.setattr(systemd, "asyncio", SimpleNamespace(sleep=sleep, create_task=asyncio.create_task))
     monkeypatch.setenv("WATCHDOG_USEC", "100000")
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
-    healthy = True
     notifier = Notifier(lambda: healthy)
     await notifier.start()
-    await asyncio.sleep(0.28)
-    assert 4 <= len(heard(manager)) <= 7
+    await until(lambda: bool(pauses))
+    assert heard(manager) == ["WATCHDOG=1"]
+    assert await rounds(5) == ["WATCHDOG=1"] * 5
     healthy = False
-    await asyncio.sleep(0.2)
-    assert len(heard(manager)) <= 1
+    assert await rounds(3) == []
     assert len(caplog.records) == 1
     healthy = True
-    await asyncio.sleep(0.12)
-    assert set(heard(manager)) == {"WATCHDOG=1"}
+    assert await rounds(2) == ["WATCHDOG=1"] * 2
     await notifier.stop()
-    await asyncio.sleep(0.12)
+    go_on.set()
+    await asyncio.sleep(0.01)
     assert heard(manager) == []
+    assert set(pauses) == {0.05}
+
+
+async def test_the_watchdog_is_fed_in_real_time(manager: socket.socket) -> None:
+    notifier = Notifier(environment={"NOTIFY_SOCKET": "set", "WATCHDOG_USEC": "2000"})
+    messages: list[str] = []
+
+    def fed() -> bool:
+        messages.extend(heard(manager))
+        return len(messages) >= 4
+
+    await notifier.start()
+    await until(fed)
+    await notifier.stop()
+    assert set(messages) == {"WATCHDOG=1"}
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ async def test_a_client_that_has_stopped_holds_nothing_of_the_system(server: Ser
 async def test_cancelling_a_call_cancels_it(client: HttpClient, server: Server) -> None:
     server.hold.clear()
     call = asyncio.ensure_future(client.get_text(f"{server.url}/a"))
-    await asyncio.sleep(0.02)
+    await until(lambda: bool(server.asked))
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -327,7 +327,7 @@ async def test_options_changed_during_a_fetch_are_not_lost(updater: Updater, ser
     server.says("/stable.json", VERSIONS)
     server.hold.clear()
     fetch = asyncio.ensure_future(updater.fetch())
-    await asyncio.sleep(0.02)
+    await until(lambda: bool(server.asked))
     await updater.set_options(auto_update=False)
     server.hold.set()
     await fetch
@@ -345,7 +345,7 @@ async def test_a_channel_changed_during_a_fetch_does_not_get_the_other_s_version
     server.says("/stable.json", VERSIONS)
     server.hold.clear()
     fetch = asyncio.ensure_future(updater.fetch())
-    await asyncio.sleep(0.02)
+    await until(lambda: bool(server.asked))
     await updater.set_options(channel="beta")
     server.hold.set()
     with pytest.raises(Unavailable, match="stable"):
@@ -541,7 +541,7 @@ async def test_work_comes_round_in_the_running_state_only_and_a_failure_does_not
     await asyncio.sleep(0.02)
     assert count == 0
     state = CoreState.RUNNING
-    await asyncio.wait_for(enough.wait(), 5)
+    await asyncio.wait_for(enough.wait(), 30)
     await scheduler.stop()
     last = count
     await asyncio.sleep(0.01)

@@ -21,7 +21,7 @@ from supervisor.model.manifest import Manifest, MapFolder, Ulimit
 from supervisor.model.manifest_schema import validate_manifest
 
 MEMORY = 400 * 2**20
-SECONDS = 60
+SECONDS = 240
 
 
 def write(folder: Path, case: Accepted | Rejected) -> Path:

@@ -238,10 +238,10 @@ def test_options_that_are_no_mapping_are_refused(options: object) -> None:
 
 
 def test_a_pattern_that_would_never_end_is_stopped() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     message = refusal({"x": "match((a|aa)+$)"}, {"x": "a" * 80 + "b"})
     assert "takes too long" in message
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_merging_replaces_everything_but_mappings() -> None:

@@ -90,10 +90,12 @@ class AudioManager:
 
     async def _look(self) -> None:
         try:
-            self.sound = await self._server.read()
+            sound = await self._server.read()
         except Unavailable:
             self.sound = Sound()
             raise
+        # The last answer of a server that has just gone may be heard after the news of its end.
+        self.sound = sound if self._server.available else Sound()
 
     async def set_volume(self, direction: Direction, index: int, volume: float, *, application: bool) -> None:
         """Set a volume; 1 is 100 %.
