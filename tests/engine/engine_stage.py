@@ -70,7 +70,7 @@ def answers(url: str) -> bool:
     """Whether an engine is there. Asked by hand: the SDK leaks its socket when nobody answers."""
     try:
         with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(5)
+            probe.settimeout(30)
             probe.connect(url.removeprefix("unix://"))
             probe.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
             return b" 200 " in probe.recv(100)
