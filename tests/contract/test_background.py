@@ -67,12 +67,12 @@ async def slow(daemon: Daemon) -> AsyncIterator[Slow]:
         await daemon.post("/store/reload")
 
 
-async def something_runs(daemon: Daemon) -> bool:
-    return bool((await daemon.get("/jobs/info"))["jobs"])
+async def running(daemon: Daemon, number: int) -> bool:
+    return len((await daemon.get("/jobs/info"))["jobs"]) == number
 
 
 async def nothing_runs(daemon: Daemon) -> bool:
-    return not await something_runs(daemon)
+    return await running(daemon, 0)
 
 
 async def installed(daemon: Daemon) -> bool:
@@ -136,9 +136,11 @@ async def test_an_install_goes_on_when_the_caller_hangs_up(daemon: Daemon, slow:
 async def test_a_second_install_beside_the_first_is_not_made(daemon: Daemon, slow: Slow) -> None:
     first = asyncio.create_task(daemon.ask("POST", INSTALL))
     await slow.is_made()
-    assert (await daemon.ask("POST", INSTALL)).status == 400
+    second = asyncio.create_task(daemon.ask("POST", INSTALL))
+    # It waits for its turn.
+    await until(lambda: running(daemon, 2), 30)
     slow.gate.set()
-    assert (await first).status == 200
+    assert [(await first).status, (await second).status] == [200, 400]
     assert await installed(daemon)
 
 
