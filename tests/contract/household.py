@@ -45,6 +45,8 @@ async def furnish(daemon: Daemon) -> None:
     daemon.add_on("rich", more=RICH)
     daemon.add_on("offered", more=RICH)
     await daemon.start()
+    # None can't be set: a test that sets one could not put it back.
+    await daemon.post("/supervisor/options", {"country": "AT"})
     for role in ROLES:
         await daemon.install(f"local_{role}", start=True)
     await daemon.install("local_rich")

@@ -33,6 +33,7 @@ from supervisor.drivers.docker.spec import ContainerSpec
 T = TypeVar("T")
 
 LABEL = "supervisor-test"
+FIRST_PORT, PORTS = 20000, 12000
 BASE_IMAGE = "local/test-base:1"
 NETWORK = NetworkSettings(
     name="svtest",
@@ -44,10 +45,21 @@ NETWORK = NetworkSettings(
 )
 
 
+def free_ports(count: int) -> list[int]:
+    """Return different ports that nobody has, from below those that the kernel gives to whoever connects."""
+    found: list[int] = []
+    while len(found) < count:
+        port = FIRST_PORT + secrets.randbelow(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("0.0.0.0", port))
+            if port not in found:
+                found.append(port)
+    return found
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    [port] = free_ports(1)
+    return port
 
 
 def client_of(url: str) -> docker.APIClient:
@@ -58,7 +70,7 @@ def answers(url: str) -> bool:
     """Whether an engine is there. Asked by hand: the SDK leaks its socket when nobody answers."""
     try:
         with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(5)
+            probe.settimeout(30)
             probe.connect(url.removeprefix("unix://"))
             probe.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
             return b" 200 " in probe.recv(100)
@@ -179,13 +191,29 @@ class Things:
         """Remove all that is not among these."""
         now = Things.of(client)
         for container in now.containers - self.containers:
-            client.remove_container(container, force=True, v=True)
+            _remove(client, container)
         # The last name takes an image along, and one that others are built on stays until those have gone.
         for reference in (*(now.tags - self.tags), *(2 * list(now.images - self.images))):
             with contextlib.suppress(docker.errors.APIError):
                 client.remove_image(reference, force=True)
         for network in now.networks - self.networks:
             client.remove_network(network)
+
+
+def _remove(client: docker.APIClient, container: str) -> None:
+    """Remove it; an engine that is busy may not see a container end, or a folder of it still in use, the first time."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            client.remove_container(container, force=True, v=True)
+        except docker.errors.NotFound:
+            return
+        except docker.errors.APIError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
 
 
 def root_filesystem(extra: dict[str, bytes] | None = None) -> bytes:

@@ -50,7 +50,8 @@ Fault = Refuse | Drop | CutOff
 class RegistryProxy:
     """`faults` are used up one by one, each by the next engine's request whose path holds `where`.
 
-    `pause` is waited before each 64 KiB of an answer, in seconds.
+    `pause` is waited before each 64 KiB of an answer, in seconds. `given_up` are the paths of answers that nobody took
+    to the end.
     """
 
     upstream: str
@@ -60,6 +61,7 @@ class RegistryProxy:
     faults: list[Fault] = attrs.field(factory=list)
     always: Fault | None = None
     seen: list[Asked] = attrs.field(factory=list)
+    given_up: list[str] = attrs.field(factory=list)
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def fault_for(self, asked: Asked) -> Fault | None:
@@ -128,7 +130,7 @@ def _handler(proxy: RegistryProxy) -> Callable[..., BaseHTTPRequestHandler]:
                     self.wfile.write(chunk)
                     left = None if left is None else left - len(chunk)
             except OSError:
-                return  # the engine had enough
+                proxy.given_up.append(self.path)
             finally:
                 connection.close()
 

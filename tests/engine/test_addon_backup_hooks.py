@@ -8,6 +8,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from engine_stage import until
 
 from addon_house import House
 from supervisor.errors import Busy, SupervisorError, Timeout
@@ -125,15 +126,16 @@ async def test_a_backup_that_is_cancelled_while_it_stops_the_add_on_leaves_it_ru
     house: House, hooks: BackupHooks
 ) -> None:
     addon = await running(house, backup="cold")
+    before = addon.container_id
     beginning = asyncio.ensure_future(hooks.begin(addon))
-    await asyncio.sleep(0.02)
+    # The engine has been asked, and goes on with it.
+    await until(lambda: addon.stop_requested)
     beginning.cancel()
     with pytest.raises(asyncio.CancelledError):
         await beginning
-    async with asyncio.timeout(20):
-        while addon.state is not AddonState.STARTED:  # noqa: ASYNC110 - it comes from the engine
-            await asyncio.sleep(0.02)
-    assert addon.record.should_run
+    assert (addon.state, addon.record.should_run) == (AddonState.STARTED, True)
+    assert addon.container_id not in (None, before)
+    assert (await house.engine.containers.inspect(addon.container_name)).running
 
 
 async def test_one_that_ended_meanwhile_runs_no_command_after_its_backup(
@@ -142,7 +144,5 @@ async def test_one_that_ended_meanwhile_runs_no_command_after_its_backup(
     addon = await running(house, backup_post="touch /data/never")
     assert await hooks.begin(addon)
     await asyncio.to_thread(docker_client.kill, addon.container_name)
-    async with asyncio.timeout(20):
-        while addon.running:  # noqa: ASYNC110 - it comes from the engine
-            await asyncio.sleep(0.02)
+    await until(lambda: not addon.running)
     assert await hooks.end(addon) is None

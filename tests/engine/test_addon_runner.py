@@ -116,11 +116,13 @@ async def test_a_program_that_does_not_end_well_when_asked_to_was_still_stopped_
 
 
 async def test_a_start_waits_for_the_health_check(house: House, make_image: MakeImage) -> None:
-    check = 'HEALTHCHECK --interval=1s --retries=1 CMD ["test", "-e", "/data/ready"]'
-    make_image(f"(sleep 0.3; touch /data/ready) & {STAYS}", changes=(check,))
+    # Until it was well once, it is given time.
+    times = "--interval=1s --retries=1 --start-period=600s"
+    make_image(changes=(f'HEALTHCHECK {times} CMD ["test", "-e", "/data/ready"]',))
     addon = await lamp(house)
     await house.runner.start(addon)
     assert addon.state is AddonState.STARTUP
+    (house.paths.addons_data / SLUG / "ready").touch()
     await house.runner.settled(addon)
     assert (addon.state, addon.unhealthy) == (AddonState.STARTED, False)
     await output(house, addon, "rm /data/ready")

@@ -8,7 +8,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from engine_stage import root_filesystem, spec
+from engine_stage import root_filesystem, spec, until
+from registry_proxy import serve_proxy
 
 from supervisor import errors
 from supervisor.drivers.docker.engine import Engine
@@ -83,16 +84,17 @@ async def test_a_registry_that_is_away_is_a_clear_error(engine):
 async def test_a_cancelled_pull_ends_its_stream(engine, registry, docker_client):
     layer = root_filesystem({"data/ballast": os.urandom(20_000_000)})
     docker_client.import_image_from_data(layer, repository="local/test-slow", tag="1")
-    name = registry.push("local/test-slow:1", "slow", "1")
+    registry.push("local/test-slow:1", "slow", "1")
     docker_client.remove_image("local/test-slow:1", force=True)
-    started = asyncio.Event()
-    pull = asyncio.create_task(engine.images.pull(name, "1", arch=ARCH, progress=lambda _: started.set()))
-    await started.wait()
-    pull.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await pull
-    await asyncio.sleep(1)
-    assert not await engine.images.exists(f"{name}:1")
+    with serve_proxy(registry.host) as proxy:
+        name, proxy.pause = f"{proxy.host}/svtest/slow", 0.2
+        pull = asyncio.create_task(engine.images.pull(name, "1", arch=ARCH))
+        await until(lambda: proxy.engine_requests("/blobs/") >= 2)
+        pull.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pull
+        await until(lambda: proxy.given_up)
+        assert not await engine.images.exists(f"{name}:1")
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -121,7 +123,7 @@ async def test_a_build_gives_an_image_with_labels_and_arguments(engine, base_ima
     assert info.labels["io.hass.type"] == "addon"
     result = await engine.containers.run_once(
         spec("built", "sh", "-c", "cd /data; ls -A; cat word; readlink link", image="local/test-built:1"),
-        timeout=20,
+        timeout=60,
     )
     assert result.output.decode().split() == [
         *(".dockerignore", "Dockerfile", "kept", "link", "word"),

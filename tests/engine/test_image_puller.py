@@ -212,7 +212,8 @@ async def test_a_wrong_login_is_named_and_not_tried_again(house, auth_registry, 
 
 
 async def test_progress_moves_by_bytes_over_all_layers(house, proxy, layered):
-    image, proxy.pause = f"{proxy.host}/{layered}", 0.005
+    # Slow enough that an engine which is kept waiting for a moment is not far behind.
+    image, proxy.pause = f"{proxy.host}/{layered}", 0.02
     sizes = await house.api.layer_sizes(image, "1", arch=ARCH, credentials=None)
     assert len(sizes) == 2
     await house.pull(image)

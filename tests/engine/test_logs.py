@@ -59,7 +59,7 @@ async def test_a_crashed_run_stays_readable_and_joins_the_next_one(engine, logs)
 async def test_a_log_is_followed_from_one_run_into_the_next(engine, logs):
     info = await engine.containers.run(spec("followed", "sh", "-c", "echo a; sleep 0.3; echo b"))
     target = LogTarget((info.name,), info.name)
-    async with asyncio.timeout(30), contextlib.aclosing(await logs.stream(target, ask(follow=True))) as stream:
+    async with asyncio.timeout(60), contextlib.aclosing(await logs.stream(target, ask(follow=True))) as stream:
         assert [await anext(stream.lines) for _ in range(2)] == ["a", "b"]
         pending = asyncio.ensure_future(anext(stream.lines))
         await asyncio.sleep(0.3)

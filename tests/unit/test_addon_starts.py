@@ -97,6 +97,39 @@ async def test_a_restart_that_is_cut_off_half_way_leaves_an_add_on_that_should_r
     assert (stored(house)["should_run"], lamp.state) == (True, AddonState.ERROR)
 
 
+async def test_a_start_does_not_trust_a_container_that_is_about_to_end(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lamp = await house.install()
+    await house.runner.start(lamp)
+    first, stop = lamp.container_id, house.engine.stop
+    asked = asyncio.Event()
+
+    async def endless(name: str, *, grace: int, remove: bool) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.engine, "stop", endless)
+        pausing = asyncio.create_task(house.runner.pause(lamp))
+        await asked.wait()
+        pausing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pausing
+    assert lamp.running, "the engine is still at it"
+    ended: list[str] = []
+
+    async def noted(name: str, **how: Any) -> None:
+        ended.append(house.engine.present[name]["Id"])
+        await stop(name, **how)
+
+    monkeypatch.setattr(house.engine, "stop", noted)
+    await house.runner.start(lamp)
+    assert ended == [first]
+    assert (lamp.state, lamp.stop_requested, lamp.record.should_run) == (AddonState.STARTED, False, True)
+    assert lamp.container_id not in (None, first)
+
+
 async def test_options_that_do_not_fit_keep_it_from_starting(house: House) -> None:
     lamp = await house.install(options={"level": 1}, schema={"level": "int", "name": "str"})
     with pytest.raises(SupervisorError) as caught:

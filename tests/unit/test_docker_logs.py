@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import struct
+from http import HTTPStatus
 
 import pytest
+import requests
+from docker.errors import APIError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.drivers.docker.logs import MAX_LINE, LineReader, frames
+from supervisor.drivers.docker.logs import MAX_LINE, Feed, LineReader, _pump, frames
+from supervisor.drivers.docker.wire import OpenSockets
+from supervisor.errors import NotFound, SupervisorError, Unsupported
 
 STAMP = b"2026-01-02T03:04:05.123456789Z "
 
@@ -81,3 +86,30 @@ def test_a_line_without_end_does_not_grow_for_ever(tty):
 
 def test_bytes_that_are_no_text_are_shown_as_such():
     assert lines(("stdout", STAMP + b"\xff\xfe\n")) == [("stdout", "\ufffd\ufffd")]
+
+
+class Refusing:
+    """An engine that does not give a log."""
+
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        self._response = requests.Response()
+        self._response.status_code = status
+        self._text = text
+
+    def open(self, *_: object, **__: object) -> None:
+        raise APIError("refused", self._response, self._text)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kind"),
+    [
+        (HTTPStatus.CONFLICT, "can not get logs from container which is dead or marked for removal", NotFound),
+        (HTTPStatus.NOT_IMPLEMENTED, "not here", Unsupported),
+        (HTTPStatus.INTERNAL_SERVER_ERROR, "configured logging driver does not support reading", Unsupported),
+    ],
+)
+async def test_why_the_engine_does_not_give_a_log_is_told_by_kind(
+    status: HTTPStatus, text: str, kind: type[SupervisorError]
+) -> None:
+    with pytest.raises(kind, match="lamp"):
+        _pump(Refusing(status, text), OpenSockets(), Feed(), "lamp", {}, tty=False)  # type: ignore[arg-type]

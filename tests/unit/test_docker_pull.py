@@ -86,6 +86,15 @@ def test_layers_that_exist_do_not_count():
     assert percent_after(tracker, *first, message("b", "Downloading", 50, 100)) == 35
 
 
+def test_a_download_that_nothing_was_told_of_has_its_size_from_the_extraction():
+    tracker = PullTracker()
+    first = [message("a", "Pulling fs layer"), message("a", "Download complete")]
+    assert percent_after(tracker, *first, message("a", "Extracting", 40, 400)) == 73
+    assert (tracker.progress.downloaded, tracker.progress.total) == (400, 400)
+    tracker.feed(message("a", "Extracting", 50, 500))
+    assert tracker.progress.total == 400, "the first word counts"
+
+
 def test_extraction_told_in_seconds_says_nothing():
     tracker = PullTracker()
     first = [message("a", "Pulling fs layer"), message("a", "Download complete")]

@@ -54,7 +54,7 @@ def test_the_share_is_zero_unless_both_moved(used, system):
     if used <= 0 or system <= 0:
         assert cpu_percent(used, system) == 0
     else:
-        assert cpu_percent(used, system) >= 0
+        assert 0 <= cpu_percent(used, system) <= 100
 
 
 def test_an_answer_of_the_engine():

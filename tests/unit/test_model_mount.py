@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from supervisor.api.routes.mounts import shown
 from supervisor.drivers.dbus.systemd import UnitState
+from supervisor.managers.mounts import MountStatus
 from supervisor.model.mount import MOUNT, Mount
 from supervisor.model.unit_name import mount_unit_name
 
@@ -44,7 +45,9 @@ def test_the_options_are_those_of_the_contract() -> None:
 
 @pytest.mark.parametrize(("state", "told"), [(UnitState.ACTIVE, "active"), ("refreshing", None), (None, None)])
 def test_clients_are_told_no_state_that_they_do_not_know(state: UnitState | str | None, told: str | None) -> None:
-    assert shown(made(NFS), state).state == told
+    status = MountStatus.of(state, usable=True)
+    assert shown(made(NFS), status.state).state == told
+    assert status.usable
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import voluptuous as vol
 
 from supervisor.api.models import mounts as wire
 from supervisor.api.route import Access, Call, Route
-from supervisor.drivers.dbus.systemd import UnitState
 from supervisor.errors import Invalid
 from supervisor.jobs import JobManager
 from supervisor.managers.mounts import MountManager
@@ -93,7 +92,7 @@ class MountRoutes:
         await self._jobs.spawn(partial(self._mounts.reload_mount, call.path["mount"])).result()
 
 
-def shown(mount: Mount, state: UnitState | str | None) -> wire.Mount:
+def shown(mount: Mount, state: str | None) -> wire.Mount:
     """Return a mount as clients know it."""
     is_cifs = mount.type is MountType.CIFS
     return wire.Mount(
@@ -106,7 +105,6 @@ def shown(mount: Mount, state: UnitState | str | None) -> wire.Mount:
         share=mount.share if is_cifs else msgspec.UNSET,
         version=mount.version if is_cifs else msgspec.UNSET,
         path=msgspec.UNSET if is_cifs else mount.path,
-        # Clients take no other words than those that they know.
-        state=state.value if isinstance(state, UnitState) else None,
+        state=state,
         user_path=mount.user_path,
     )

@@ -60,6 +60,21 @@ OPTIONS = vol.Schema(
 
 
 @attrs.frozen
+class RootSources:
+    """What `/info` is made of, as far as it changes while we run; `system` is the version of the operating system."""
+
+    facts: HostFacts
+    engine: EngineInfo | None
+    system: str | None
+    features: tuple[HostFeature, ...]
+    state: CoreState
+    supported: bool
+    channel: str
+    logging: str
+    timezone: str
+
+
+@attrs.frozen
 class SystemRoutes:
     """Handlers of the root and of `/supervisor`. `address` is where containers find us."""
 
@@ -85,18 +100,9 @@ class SystemRoutes:
     _system_updates: OsUpdates
     _diagnostics: SystemDiagnostics
     # What `/info` shows, which every add-on may ask all the time.
-    _root: Kept[
-        HostFacts,
-        EngineInfo | None,
-        str | None,
-        tuple[HostFeature, ...],
-        CoreState,
-        bool,
-        str,
-        str,
-        str,
-        wire.RootInfo,
-    ] = attrs.field(init=False, default=attrs.Factory(lambda self: Kept(self._root_info), takes_self=True))
+    _root: Kept[RootSources, wire.RootInfo] = attrs.field(
+        init=False, default=attrs.Factory(lambda self: Kept(self._root_info), takes_self=True)
+    )
 
     def routes(self) -> list[Route]:
         logs = log_routes("/supervisor/logs", Access.MANAGER, self._logs, _log_target)
@@ -139,46 +145,37 @@ class SystemRoutes:
 
     async def _info(self, _call: Call) -> wire.RootInfo:
         return self._root.of(
-            self._host.facts,
-            self._engine.info,
-            self._system.version,
-            self._features.available,
-            self._state(),
-            self._resolution.supported,
-            self._updater.channel,
-            self._configuration.logging,
-            self._timezone,
+            RootSources(
+                facts=self._host.facts,
+                engine=self._engine.info,
+                system=self._system.version,
+                features=self._features.available,
+                state=self._state(),
+                supported=self._resolution.supported,
+                channel=self._updater.channel,
+                logging=self._configuration.logging,
+                timezone=self._timezone,
+            )
         )
 
-    def _root_info(
-        self,
-        facts: HostFacts,
-        info: EngineInfo | None,
-        system: str | None,
-        features: tuple[HostFeature, ...],
-        state: CoreState,
-        supported: bool,  # noqa: FBT001 - what `Kept` is given comes by its place
-        channel: str,
-        logging: str,
-        timezone: str,
-    ) -> wire.RootInfo:
+    def _root_info(self, now: RootSources) -> wire.RootInfo:
         return wire.RootInfo(
             supervisor=self._daemon.version,
             homeassistant=None,
-            hassos=system,
-            docker=info.version if info else "",
-            hostname=facts.hostname,
-            operating_system=facts.operating_system,
-            features=[feature.value for feature in features],
+            hassos=now.system,
+            docker=now.engine.version if now.engine else "",
+            hostname=now.facts.hostname,
+            operating_system=now.facts.operating_system,
+            features=[feature.value for feature in now.features],
             machine=self._host.machine,
-            machine_id=facts.machine_id,
+            machine_id=now.facts.machine_id,
             arch=self._host.arch,
-            state=state.value,
+            state=now.state.value,
             supported_arch=list(self._host.supported_arch),
-            supported=supported,
-            channel=channel,
-            logging=logging,
-            timezone=timezone,
+            supported=now.supported,
+            channel=now.channel,
+            logging=now.logging,
+            timezone=now.timezone,
         )
 
     async def _reload_updates(self, _call: Call) -> None:

@@ -92,12 +92,14 @@ def stop(client: APIClient, name: str, grace: int, cid_path: Path | None, *, rem
         if remove:
             _remove_file(cid_path)
         return
+    # By its id: should nobody wait for this any more, another one may have the name by now.
+    identity = str(raw["Id"])
     with contextlib.suppress(Absent):
         state = raw.get("State") or {}
         if state.get("Running") or state.get("Restarting"):
-            client.stop(name, timeout=grace)
+            client.stop(identity, timeout=grace)
     if remove:
-        _clear(client, name, cid_path)
+        _clear(client, identity, cid_path)
 
 
 def update(client: EngineClient, name: str, changes: Mapping[str, int]) -> None:

@@ -8,7 +8,7 @@ import struct
 import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
-from http.client import NOT_IMPLEMENTED
+from http.client import CONFLICT, NOT_IMPLEMENTED
 from typing import Generic, Literal, TypeVar
 
 import attrs
@@ -19,7 +19,7 @@ from supervisor.drivers.docker.link import Link
 from supervisor.drivers.docker.model import parse_time
 from supervisor.drivers.docker.translate import explanation_of
 from supervisor.drivers.docker.wire import EngineClient, OpenSockets, Stream
-from supervisor.errors import Unsupported
+from supervisor.errors import NotFound, Unsupported
 
 T = TypeVar("T")
 
@@ -187,6 +187,8 @@ def _pump(
         for line in reader.rest():
             feed.put(line)
     except APIError as err:
+        if err.status_code == CONFLICT and "marked for removal" in explanation_of(err):
+            raise NotFound(f"Container {name} is being removed, and its log with it") from err
         if err.status_code == NOT_IMPLEMENTED or "does not support reading" in explanation_of(err):
             raise Unsupported(f"The log of {name} is not kept where the Docker engine can read it") from err
         raise

@@ -162,6 +162,8 @@ class PullTracker:
             layer.size = max(layer.size, 1)
             layer.received = layer.size
         elif status == "Extracting":
+            # An engine that is busy may have told nothing of the download.
+            layer.size = layer.size if layer.size > 1 else max(layer.size, _total(detail))
             layer.download, layer.received = 1.0, layer.size
             layer.extraction = max(layer.extraction, _ratio(detail))
         elif status == "Pull complete":
@@ -224,9 +226,12 @@ def _number(value: object) -> int:
     return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
+def _total(detail: Mapping[str, Any]) -> int:
+    """Bytes in all; the containerd image store reports seconds instead, which say nothing."""
+    return 0 if detail.get("units") == "s" else _number(detail.get("total"))
+
+
 def _ratio(detail: Mapping[str, Any]) -> float:
-    """Bytes done of all; the containerd image store reports seconds instead, which say nothing."""
-    current, total = _number(detail.get("current")), _number(detail.get("total"))
-    if total == 0 or detail.get("units") == "s":
-        return 0.0
-    return min(1.0, current / total)
+    """Bytes done of all."""
+    total = _total(detail)
+    return min(1.0, _number(detail.get("current")) / total) if total else 0.0

@@ -82,7 +82,8 @@ class Tracker:
 
 
 def cpu_percent(used: int, system: int) -> float:
-    return round(100 * used / system, 2) if used > 0 and system > 0 else 0.0
+    """Return the share of the whole machine; its time is read a moment after the container's, so no more than all."""
+    return min(100.0, round(100 * used / system, 2)) if used > 0 and system > 0 else 0.0
 
 
 def sample_from_engine(raw: Mapping[str, Any]) -> Sample:

@@ -59,13 +59,17 @@ def write_stdin(client: EngineClient, name: str, data: bytes) -> None:
 
 async def run_once(link: Link, spec: ContainerSpec, network_name: str, limit: float) -> ExecResult:
     what = f"Running {spec.name}"
+    starting = asyncio.ensure_future(link.change(what, lifecycle.run, spec, network_name))
     try:
         async with asyncio.timeout(limit):
-            await link.change(what, lifecycle.run, spec, network_name)
+            await asyncio.shield(starting)
             code = await link.stream(what, _wait, spec.name)
             output = await link.stream(what, _log_output, spec.name)
     except TimeoutError:
         raise Timeout(f"{what} took longer than {limit:g} s") from None
+    finally:
+        # Its thread can't be stopped, and a container that is removed before it was made stays.
+        await asyncio.shield(asyncio.wait({starting}))
     return ExecResult(code, output)
 
 

@@ -127,7 +127,7 @@ class AddonRunner:
                     _LOGGER.warning("%s: its container %s is now %s", addon.slug, newer, addon.container_name)
 
     async def start(self, addon: Addon) -> None:
-        """Start the add-on in a fresh container; one that runs already is left alone.
+        """Start the add-on in a fresh container; one that runs already is left alone, unless it was asked to stop.
 
         Raises:
             Invalid: its options, a missing image or a taken port are in the way.
@@ -200,8 +200,11 @@ class AddonRunner:
         # Asked in any case: without an engine nothing may change, neither the token nor the wish to run.
         is_running = await self._is_running(addon)
         if addon.running and is_running:
-            _LOGGER.warning("%s: is running already", addon.slug)
-            return
+            if not addon.stop_requested:
+                _LOGGER.warning("%s: is running already", addon.slug)
+                return
+            # Whoever began to stop it was cut off; the engine goes on with that, so it is about to end.
+            await self._stop(addon, intended=False)
         if job is not None:
             job.stage("token")
         token = secrets.token_hex(TOKEN_BYTES)

@@ -53,10 +53,17 @@ _PACKAGES: Final = {MountType.CIFS: "cifs-utils", MountType.NFS: "nfs-common"}
 
 @attrs.frozen
 class MountStatus:
-    """What was last known: the state of the unit, and whether there is a server behind it that answers."""
+    """What was last known: the state of the unit, and whether there is a server behind it that answers.
 
-    state: UnitState | str | None = None
+    The state is one of the words that there always were: clients take no others. None is any other, or no unit at all.
+    """
+
+    state: str | None = None
     usable: bool = False
+
+    @classmethod
+    def of(cls, state: UnitState | str | None, *, usable: bool) -> MountStatus:
+        return cls(state.value if isinstance(state, UnitState) else None, usable)
 
 
 class Mounting:
@@ -116,12 +123,12 @@ class Mounting:
     async def status(self, mount: Mount, known: MountStatus) -> MountStatus:
         """Ask systemd alone, which takes no time; what is known of the server stays."""
         state = await self._units.state(self.plan(mount).unit)
-        return MountStatus(state, usable=known.usable and state == UnitState.ACTIVE)
+        return MountStatus.of(state, usable=known.usable and state == UnitState.ACTIVE)
 
     async def examine(self, mount: Mount) -> MountStatus:
         """Ask systemd and the server."""
         state = await self._units.state(self.plan(mount).unit)
-        return MountStatus(state, usable=state == UnitState.ACTIVE and await self.probe(mount))
+        return MountStatus.of(state, usable=state == UnitState.ACTIVE and await self.probe(mount))
 
     async def probe(self, mount: Mount) -> bool:
         """Tell whether the server answers; who asks while another look hangs waits with it, and not for long."""
