@@ -76,15 +76,16 @@ def test_every_key_of_the_contract_is_there_with_its_status_and_fields(key: str)
         assert str(error)
 
 
-def used_names() -> set[str]:
-    """Return the names of `errors` that the sources use anywhere but in their definition."""
-    used: set[str] = set()
-    for file in SOURCES.rglob("*.py"):
-        if file.name != "errors.py":
-            tree = ast.parse(file.read_text())
-            used |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    return used
+def used_names(text: str) -> set[str]:
+    """Return the names that a source uses, without those that it imports or defines alone."""
+    return {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
 
 
 def test_every_kind_of_error_is_raised_somewhere() -> None:
-    assert set(KINDS) <= used_names()
+    left = set(KINDS)
+    for file in SOURCES.rglob("*.py"):
+        text = "" if file.name == "errors.py" else file.read_text()
+        # To parse all of them takes longer than the rest of these tests.
+        if any(name in text for name in left):
+            left -= used_names(text)
+    assert not left

@@ -63,10 +63,10 @@ def test_an_accepted_manifest_is_read_as_the_contract_says(tmp_path: Path, name:
 def test_a_refusal_names_what_is_wrong(tmp_path: Path, name: str) -> None:
     case = REJECTED[name]
     file = write(tmp_path, case)
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(Invalid) as refused:
         validate_manifest(read_config_file(file))
-    assert time.perf_counter() - begin < 10
+    assert time.process_time() - begin < 10
     for word in case.words:
         assert word in refused.value.message
     assert not Path(CANARY).exists()
