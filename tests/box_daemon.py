@@ -58,7 +58,8 @@ class BoxDaemon(Daemon):
     def state(self) -> str:
         try:
             return (self.box.root / STATE).read_text()
-        except (FileNotFoundError, AssertionError):
+        except (OSError, AssertionError):
+            # It may go down at this very moment.
             return ""
 
     async def start(self, *, state: str = "running") -> BoxDaemon:
