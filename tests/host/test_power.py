@@ -155,7 +155,7 @@ async def test_a_reboot_that_is_suggested_is_done(daemon: BoxDaemon, machine: Bo
 
 
 async def test_a_machine_that_stays_up_after_all_has_its_add_ons_again(daemon: BoxDaemon, machine: Box) -> None:
-    """Somebody holds the reboot up for longer than logind waits, which took the request, and systemd then refuses it."""
+    """logind takes the request, somebody holds it up for longer than logind waits, and then systemd refuses it."""
     slugs = await add_ons(daemon)
     names = [f"addon_{slug}" for slug in slugs]
     inspect = ("docker", "inspect", "--format={{.State.StartedAt}}", *names)
