@@ -74,6 +74,7 @@ def setup_steps(house: House, server: ApiServer) -> list[Step]:
         ("D-Bus", base.system_bus.start),
         ("host", base.host.load),
         ("services of the host", host.manager.load),
+        ("power switch", host.control.start),
         ("boot slots", house.os.slots.load),
         ("updates of the operating system", house.os.updates.load),
         ("network", house.network.load),
@@ -159,6 +160,7 @@ def closing_steps(house: House, server: ApiServer, scheduler: Scheduler) -> list
     return [
         [
             ("API", server.stop),
+            ("power switch", house.host.control.stop),
             ("scheduler", scheduler.stop),
             ("add-ons", addons.manager.stop),
             ("backup schedules", house.schedules.manager.stop),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -44,6 +45,8 @@ done
 
 async def start_services(box: Box) -> None:
     """Have everything run that a test may have stopped."""
+    # Those that tried in vain to do without something are started again all the same.
+    await box.ask("systemctl", "reset-failed")
     await box.ask("systemctl", "start", "dbus.socket", "dbus.service")
     await box.ask("systemctl", "start", *LASTING)
     # Some that are started on demand fail with the bus.
@@ -86,12 +89,14 @@ def traces(box: Box) -> set[str]:
         elif kind != "mount" or not rest.startswith(OTHERS):
             found.add(line)
     for folder in SETTINGS:
-        files = (path for path in (box.root / folder).rglob("*") if not path.is_dir())
         # A scope comes and goes with each container.
-        found |= {f"file: {folder}/{path.name}" for path in files if path.suffix != ".scope"}
+        files = (name for _, _, names in os.walk(box.root / folder) for name in names if not name.endswith(".scope"))
+        found |= {f"file: {folder}/{name}" for name in files}
     for folder in KEPT:
         place = box.folder / "data/supervisor" / folder
-        found |= {f"kept: {folder}/{path.relative_to(place)}" for path in place.rglob("*")}
+        # Unlike a glob it minds no folder that vanishes meanwhile.
+        for where, folders, names in os.walk(place):
+            found |= {f"kept: {folder}/{(Path(where) / name).relative_to(place)}" for name in (*folders, *names)}
     for name in CONTENTS:
         found.add(f"{name}: {(box.root / name).read_text()}")
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from box_daemon import BoxDaemon
+from daemon import until
 from hostbox.box import Box
 
 SERVICES = {
@@ -38,14 +39,15 @@ def test_a_container_logs_to_the_journal(box: Box) -> None:
     assert box.run("journalctl", "-o", "cat", "CONTAINER_NAME=speaker") == "spoken in a container"
 
 
-def test_a_disk_is_plugged_in_and_pulled_out(box: Box) -> None:
+async def test_a_disk_is_plugged_in_and_pulled_out(box: Box) -> None:
     try:
         device = box.add_disk("stick", "64M")
         node = f"/org/freedesktop/UDisks2/block_devices/{device.removeprefix('/dev/')}"
         question = ("busctl", "get-property", "org.freedesktop.UDisks2", node, "org.freedesktop.UDisks2.Block", "Drive")
-        assert "stick" in box.run(*question)
+        # udev is done with it, which is when UDisks2 begins.
+        await until(lambda: "stick" in box.attempt(*question).stdout, 30)
         box.remove_disk("stick")
-        assert "stick" not in box.attempt(*question).stdout
+        await until(lambda: "stick" not in box.attempt(*question).stdout, 30)
     finally:
         box.throw_away_disk("stick")
 

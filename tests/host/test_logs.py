@@ -86,7 +86,7 @@ async def test_boots_and_programs_are_listed(host: BoxDaemon, box: Box) -> None:
     assert set(names) >= {"systemd", "kernel"}
 
 
-async def test_a_follower_of_a_gateway_that_ends_goes_on(host: BoxDaemon, box: Box) -> None:
+async def test_a_follower_minds_no_gateway_that_ends(host: BoxDaemon, box: Box) -> None:
     await write(box, "followed", "before")
     async with following(host, "/host/logs/identifiers/followed/follow?lines=2") as lines:
         assert await line(lines) == "before"

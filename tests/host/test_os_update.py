@@ -247,7 +247,7 @@ async def test_an_update_goes_into_the_other_slot_and_waits_for_a_reboot(
         await asyncio.sleep(0.02)
     ended = next(one for one in (await daemon.get("/jobs/history"))["jobs"] if one["uuid"] == job)
     assert (ended["name"], ended["reference"], ended["errors"]) == ("os_manager_update", "16.1", [])
-    assert shop.asked[-1] == "/16.1/haos_ova-16.1.raucb"
+    assert "/16.1/haos_ova-16.1.raucb" in shop.asked
     assert [stage for stage, _ in seen] == sorted(stage or "" for stage, _ in seen), "download, then install"
     assert [percent for _, percent in seen] == sorted(percent for _, percent in seen)
     assert len({percent for stage, percent in seen if stage == "download" and 0 < percent < 50}) >= 2

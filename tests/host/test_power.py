@@ -27,6 +27,10 @@ FILMS = {"name": "films", "type": "nfs", "usage": "media", "server": "nas", "pat
 def machine(disk: Path, net: Net, overlay: Path) -> Iterator[Box]:
     with booted("power", disk, net, overlay) as box:
         bring_base_image(box)
+        # So that there is time for what a test does while the machine is held up.
+        patience = "[Login]\nInhibitDelayMaxSec=120\n"
+        box.run("sh", "-c", "mkdir -p $1; cat >$1/box.conf", "sh", "/etc/systemd/logind.conf.d", stdin=patience)
+        box.run("systemctl", "restart", "systemd-logind")
         box.run("systemctl", "enable", "--now", "supervisor")
         yield box
 
@@ -152,6 +156,38 @@ async def test_a_reboot_that_is_suggested_is_done(daemon: BoxDaemon, machine: Bo
         assert machine.run("docker", "network", "inspect", "--format", mtu, "hassio").strip() == "1400"
     finally:
         await daemon.post("/docker/options", {"mtu": None})
+
+
+async def test_a_machine_that_stays_up_after_all_has_its_add_ons_again(daemon: BoxDaemon, machine: Box) -> None:
+    """logind takes the request, as it has to wait for somebody, and then systemd refuses it."""
+    slugs = await add_ons(daemon)
+    names = [f"addon_{slug}" for slug in slugs]
+    inspect = ("docker", "inspect", "--format={{.State.StartedAt}}", *names)
+    before = set((await machine.ask(*inspect)).split())
+    boots = machine.state.boots
+    hold = ("systemd-inhibit", "--what=shutdown", "--mode=delay", "--who=test", "sleep", "600")
+    await machine.ask("systemd-run", "--quiet", "--unit=holder", *hold)
+
+    async def held() -> bool:
+        return "test" in await machine.ask("systemd-inhibit", "--list", "--no-legend", "--mode=delay")
+
+    try:
+        await until(held, 30)
+        assert (await daemon.ask("POST", "/host/reboot")).status == 200
+        await machine.ask("systemctl", "mask", "--runtime", "reboot.target")
+        await machine.ask("systemctl", "stop", "holder")
+        await until(lambda: daemon.state() == "running", 60, lambda: daemon.log)
+        for slug in slugs:
+            await until(lambda slug=slug: started(daemon, slug), 60)
+        assert before.isdisjoint((await machine.ask(*inspect)).split()), "they were stopped"
+        assert machine.state.boots == boots
+    finally:
+        await machine.ask("systemctl", "unmask", "--runtime", "reboot.target")
+        machine.attempt("systemctl", "stop", "holder")
+    assert (await daemon.ask("POST", "/host/reboot")).status == 200
+    await daemon.close_session()
+    await asyncio.to_thread(machine.wait_until_up, boots=boots + 1)
+    await daemon.ready()
 
 
 async def test_a_shutdown_switches_the_machine_off(daemon: BoxDaemon, machine: Box) -> None:

@@ -153,6 +153,7 @@ async def stopped_clock(host: BoxDaemon, box: Box) -> AsyncIterator[dict[str, An
             *("systemd-run", "--quiet", "--unit=whoami", "--working-directory=/run"),
             *("python3", "-m", "http.server", "--bind", "127.0.0.1", "8099"),
         )
+        await until(lambda: box.attempt("curl", "-sf", "http://127.0.0.1:8099/whoami").returncode == 0, 30)
         await box.ask("systemctl", "start", "systemd-timesyncd")
         drop_in.write_text("[Service]\nEnvironment=SUPERVISOR_WHOAMI_URL=http://127.0.0.1:8099/whoami\n")
         await box.ask("systemctl", "daemon-reload")
@@ -217,7 +218,7 @@ async def test_the_gateway_of_the_internal_network_is_closed_to_other_machines(
     await until(lambda: not comes_in(stranger), 30)
     # Who takes the rules away opens it; the next start of the daemon sets those that are missing, in their order.
     await box.ask("iptables", "-t", "raw", "-F", "PREROUTING")
-    assert comes_in(stranger)
+    await until(lambda: comes_in(stranger), 30)
     for take_away in ("iptables -t raw -D PREROUTING 2; ip6tables -t raw -D PREROUTING 1", "true"):
         await host.restart()
         await host.ready()

@@ -27,6 +27,7 @@ from supervisor.managers.host import Disks, Features, HostControl, SystemService
 from supervisor.managers.os import (
     DataDiskFixups,
     DataDiskManager,
+    DisabledDataDiskCheck,
     DiskLifetimeCheck,
     MultipleDataDisksCheck,
     OperatingSystem,
@@ -373,6 +374,26 @@ async def test_an_adoption_that_fails_takes_nothing_from_the_disk_with_the_data(
     await adopt.apply(suggestion("/dev/sdb1"))
     assert house.room.done == ["SetLabel sdb1 hassos-data", "SetLabel sda1 hassos-data-old"]
     assert house.rebooted == ["reboot"]
+
+
+async def test_a_disk_that_was_renamed_is_no_problem_any_more_however_late_the_news_of_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disks, room = house.services.disks, house.room
+    await room.add_partition("sdb1", 50 * MIB, "data", label="hassos-data-dis")
+    await until(lambda: disks.block("/dev/sdb1"))
+
+    def label(name: str, text: str) -> list[Any]:
+        """The answer comes first, and news of it only much later."""
+        room.objects(name)[f"{NAME}.Block"].properties["IdLabel"] = ("s", text)
+        return []
+
+    monkeypatch.setattr(room, "label", label)
+    fixups = DataDiskFixups(disks, house.manager, house.control, house.resolution)
+    rename = next(one for one in fixups.fixups() if one.type is SuggestionType.RENAME_DATA_DISK)
+    await rename.apply(suggestion("/dev/sdb1"))
+    await DisabledDataDiskCheck(disks, house.resolution).run()
+    assert house.issues() == set()
 
 
 async def test_a_second_disk_is_an_issue_until_somebody_can_tell_that_it_is_none(house: House) -> None:

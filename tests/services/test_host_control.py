@@ -68,6 +68,14 @@ class Power:
             raise Refusal(self.refusal, "not now")
         self.done.append(what)
 
+    async def prepare(self, *, going_down: bool) -> None:
+        """Tell everybody that the machine is about to go down, or is not any more."""
+        path, interface = "/org/freedesktop/login1", f"{LOGIND}.Manager"
+        await self.logind.emit(path, interface, "PrepareForShutdown", "b", [going_down])
+
+    def be(self, state: str) -> None:
+        self.systemd.objects["/org/freedesktop/systemd1"][f"{SYSTEMD}.Manager"].properties["SystemState"] = ("s", state)
+
     async def stopped(self) -> None:
         self.done.append("stopped")
 
@@ -101,7 +109,10 @@ async def control(daemon: BusDaemon, power: Power) -> AsyncIterator[HostControl]
     services.provide(features)
     await bus.start()
     await services.start()
-    yield HostControl(services, features, stop_managed=power.stopped, resume=power.resumed)
+    control = HostControl(services, features, stop_managed=power.stopped, resume=power.resumed)
+    await control.start()
+    yield control
+    await control.stop()
     await services.close()
     await bus.stop()
 
@@ -148,6 +159,21 @@ async def test_a_refused_reboot_starts_again_what_was_stopped(control: HostContr
     assert power.done == ["stopped", "resumed"]
 
 
+async def test_a_machine_that_stays_up_after_all_has_again_what_was_stopped(control: HostControl, power: Power) -> None:
+    await power.prepare(going_down=False)
+    await control.reboot()
+    await power.prepare(going_down=True)
+    power.be("stopping")
+    await power.prepare(going_down=False)
+    # logind has done its part; the machine goes down all the same.
+    await until(lambda: power.systemd.calls.count("GetAll") >= 3, 30)
+    assert power.done == ["stopped", "logind reboot"]
+    power.be("running")
+    await until(lambda: power.done[2:] == ["resumed"], 30)
+    await control.shutdown()
+    assert power.done[3:] == ["stopped", "logind power off"]
+
+
 @pytest.mark.parametrize(
     ("product", "version", "is_first"),
     [
@@ -172,6 +198,21 @@ async def test_a_system_that_waits_for_the_daemon_is_asked_at_once(
     await control.shutdown()
     await control.reboot()
     assert power.done == [*(["stopped"] if is_first else []), "logind power off"]
+
+
+async def test_a_system_that_waits_and_stays_up_after_all_can_be_asked_again(
+    control: HostControl, power: Power
+) -> None:
+    await power.run("cpe:2.3:o:home-assistant:haos:18.1:*:production:*:*:*:green:*")
+    await until(lambda: control._services.hostname.operating_system_cpe, 30)
+    await control.reboot()
+    await power.prepare(going_down=False)
+
+    async def asked_again() -> bool:
+        await control.reboot()
+        return power.done == ["logind reboot"] * 2
+
+    await until(asked_again, 30)
 
 
 async def test_an_add_on_that_can_not_be_stopped_does_not_keep_the_machine_up(

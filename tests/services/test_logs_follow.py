@@ -29,6 +29,7 @@ from supervisor.drivers.journal import (
     preferred,
     tail,
 )
+from supervisor.drivers.journal import direct as direct_module
 from supervisor.drivers.journal.files import FileReader
 from supervisor.errors import Unavailable
 from supervisor.events import EventBus
@@ -256,7 +257,8 @@ async def test_many_who_follow_through_the_gateway_do_not_hold_the_loop_up(
     gateway = JournalGateway(socket=tmp_path / "gateway")
     # Now and then the gateway ends an answer, and the log goes on with another one.
     source = PreferredJournal([gateway])
-    seen: list[list[int]] = [[] for _ in range(120)]
+    # Each takes a watch on files, which the whole machine has 128 of.
+    seen: list[list[int]] = [[] for _ in range(40)]
     await write(live, 0, 10)
     async with asyncio.timeout(90):
         with real_gateway(live.folder, tmp_path / "gateway"):
@@ -268,7 +270,7 @@ async def test_many_who_follow_through_the_gateway_do_not_hold_the_loop_up(
                 await asyncio.to_thread(live.write, "me", *map(str, range(10, 410)))
                 await asyncio.gather(*following)
             await gateway.close()
-    assert seen == [list(range(410))] * 120
+    assert seen == [list(range(410))] * 40
 
 
 @needs_journald
@@ -304,6 +306,8 @@ async def test_without_the_gateway_a_log_goes_on_from_the_files(
 ) -> None:
     gateway = JournalGateway(socket=tmp_path / "gateway")
     source = PreferredJournal([gateway, direct])
+    # Where they are in reach it begins with them.
+    await direct.close()
     async with asyncio.timeout(60):
         await write(live, 0, 5)
         with real_gateway(live.folder, tmp_path / "gateway"):
@@ -311,6 +315,7 @@ async def test_without_the_gateway_a_log_goes_on_from_the_files(
             seen: list[int] = []
             following = asyncio.ensure_future(numbers(source, 19, found=seen))
             await holds(seen, 4)
+            await direct.start()
         (tmp_path / "gateway").unlink()
         await write(live, 5, 20)
         assert await following == list(range(20))
@@ -319,6 +324,30 @@ async def test_without_the_gateway_a_log_goes_on_from_the_files(
         whole = [entry.message async for entry in source.entries(ME, WHOLE_LOG)]
         assert whole == [str(number) for number in range(20)]
     await gateway.close()
+
+
+@needs_journald
+async def test_who_follows_the_same_log_shares_its_reading_also_where_a_gateway_is(
+    live: Journald, direct: DirectJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gateway_stand(tmp_path) as stand, asyncio.timeout(60):
+        gateway = JournalGateway(socket=stand.socket)
+        await gateway.start()
+        source = PreferredJournal([gateway, direct])
+        await write(live, 0, 10)
+        seen: list[list[int]] = [[] for _ in range(20)]
+        following = [asyncio.ensure_future(numbers(source, 19, found=found)) for found in seen]
+        for found in seen:
+            await holds(found, 9)
+        assert (len(direct._tails), stand.asked) == (1, [])
+        await write(live, 10, 20)
+        assert await asyncio.gather(*following) == [list(range(20))] * 20
+        # Where the files are followed by too many already, the gateway is still there.
+        monkeypatch.setattr(direct_module, "_MAX_TAILS", 0)
+        stand.entries = [fields(1)]
+        async with contextlib.aclosing(source.entries(ME, WHOLE_LOG, follow=True)) as entries:
+            assert (await anext(entries)).message == "message 1"
+        await gateway.close()
 
 
 async def test_a_log_that_breaks_off_is_not_taken_for_complete(tmp_path: Path) -> None:

@@ -249,6 +249,31 @@ async def test_moving_local_data_is_suggested_first_and_only_while_they_are_in_t
         assert [suggestion.type.value for suggestion in stage.resolution.suggestions] == suggested
 
 
+async def test_who_sees_an_issue_come_or_go_sees_the_state_of_the_mount(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stage.manager.create(mount(VAULT))
+    seen: list[tuple[str, set[str]]] = []
+
+    def noted(name: str) -> None:
+        real = getattr(stage.resolution, name)
+
+        def note(*args: Any, **kwargs: Any) -> Any:
+            seen.append((name, set(stage.manager.active)))
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(stage.resolution, name, note)
+
+    noted("raise_issue")
+    noted("forget")
+    stage.units.dead = True
+    with pytest.raises(SupervisorError):
+        await stage.manager.reload_mount("vault")
+    stage.units.dead = False
+    await stage.manager.reload_mount("vault")
+    assert seen == [("raise_issue", set()), ("forget", {"vault"})]
+
+
 async def test_a_mount_that_fails_leaves_nothing_behind(stage: Stage) -> None:
     stage.units.dead = True
     with pytest.raises(SupervisorError, match="did not succeed"):

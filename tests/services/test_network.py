@@ -13,11 +13,12 @@ from typing import Any
 import attrs
 import pytest
 import pytest_asyncio
+from dbus_next import Variant
 
 from daemon import until as happens
 from stands.bus_daemon import BusDaemon
 from stands.bus_service import Refusal
-from stands.network_manager import ETHERNET, NAME, ROOT, WIRELESS, NetworkStand, plain
+from stands.network_manager import ETHERNET, IP4, NAME, ROOT, WIRELESS, NetworkStand, plain
 from supervisor.drivers.dbus import SystemBus
 from supervisor.drivers.neighbour import Reach
 from supervisor.errors import Busy, Invalid, SupervisorError, Unavailable
@@ -263,13 +264,14 @@ async def test_a_daemon_that_was_restarted_knows_what_waits_to_be_confirmed(hous
     await changes.stop()
 
 
+def static(number: int) -> InterfaceChange:
+    block = IpChange(method=IpMethod.STATIC, address=(IPv4Interface(f"192.0.2.{number}/24"),))
+    return InterfaceChange(ipv4=block)
+
+
 async def test_an_interface_that_is_gone_while_it_is_tried_finds_its_old_settings(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def static(number: int) -> InterfaceChange:
-        block = IpChange(method=IpMethod.STATIC, address=(IPv4Interface(f"192.0.2.{number}/24"),))
-        return InterfaceChange(ipv4=block)
-
     asked: list[tuple[str, str]] = []
 
     async def reach(host: str, interface: str) -> Reach:
@@ -328,6 +330,34 @@ async def test_a_network_manager_that_ends_in_the_middle_of_a_change_finds_the_o
     await until(lambda: house.pending is None and house.network.can_be_changed)
     assert house.wireless.wifi == ATTIC
     assert house.stand.secret == "correct horse"
+
+
+async def test_a_change_that_is_set_to_work_on_after_the_answer_is_not_judged_by_the_old_settings(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes_module, "_LOOK_SECONDS", 0.01)
+    stand, active = house.stand, ETHERNET.replace("Devices", "ActiveConnection")
+    looks = 0
+
+    async def reach(_host: str, _interface: str) -> Reach:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            # Only now it begins with what it was asked for.
+            stand.set(active, f"{NAME}.Connection.Active", "StateFlags", 0)
+            stand.set(IP4, f"{NAME}.IP4Config", "AddressData", [])
+            asyncio.get_running_loop().call_later(0.3, has_a_lease)
+        return Reach.ANSWERS
+
+    def has_a_lease() -> None:
+        lease = [{"address": Variant("s", "192.0.2.99"), "prefix": Variant("u", 24)}]
+        stand.set(IP4, f"{NAME}.IP4Config", "AddressData", lease)
+        stand.set(active, f"{NAME}.Connection.Active", "StateFlags", 8)
+
+    monkeypatch.setattr(changes_module, "reach", reach)
+    await house.changes.update("eth0", static(10))
+    await house.changes.update("eth0", InterfaceChange(ipv4=IpChange(method=IpMethod.AUTO)))
+    assert house.network.card("eth0").interface.ipv4.address == (IPv4Interface("192.0.2.99/24"),)
 
 
 async def test_a_vlan_is_made_with_the_settings_that_were_asked_for(house: House) -> None:

@@ -225,8 +225,13 @@ class DiskTree:
     # device is gone, and what its refusal means.
 
     async def set_label(self, block: str, label: str) -> None:
-        """Name the file system on a block device."""
+        """Name the file system on a block device; on return it is known by that."""
         await self._there(block, FilesystemObject).set_label(label)
+        known = self._tree.at(block, BlockObject)
+        if known is None or known.label != label:
+            # The answer may be faster than the news of what it did.
+            with suppress(SupervisorError):
+                await self._tree.refresh()
 
     async def set_partition_name(self, block: str, name: str) -> None:
         await self._there(block, PartitionObject).set_name(name)

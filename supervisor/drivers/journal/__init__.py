@@ -1,6 +1,7 @@
 """Readers of the host's journal: through its gateway, or straight from its files where there is no gateway.
 
-Both are a `JournalSource`; `JournalGateway` is preferred where both are available.
+Both are a `JournalSource`. Where both are available `JournalGateway` is preferred, but for searches and for followers:
+each of these costs a connection there, its parsing, and one of the machine's few watches on files.
 """
 
 from __future__ import annotations

@@ -59,6 +59,10 @@ class DirectJournal(JournalSource):
     def narrows(self) -> bool:
         return True
 
+    @property
+    def shares(self) -> bool:
+        return True
+
     async def start(self) -> None:
         self._available = await asyncio.to_thread(self._has_files)
 

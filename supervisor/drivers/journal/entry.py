@@ -145,6 +145,11 @@ class JournalSource(ABC):
         """Whether it finds by itself what a narrowing asks for, and need not look at everything."""
         return False
 
+    @property
+    def shares(self) -> bool:
+        """Whether those who follow the same log share what that takes."""
+        return False
+
     @abstractmethod
     def batches(
         self,

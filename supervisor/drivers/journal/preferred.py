@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from supervisor.drivers.journal.entry import NO_JOURNAL, UNLIMITED, Batch, Detail, EntryRange, Filters, JournalSource
 from supervisor.drivers.journal.narrowing import ANYTHING, Narrowing
-from supervisor.errors import Unavailable
+from supervisor.errors import Busy, Unavailable
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class PreferredJournal(JournalSource):
     ) -> AsyncGenerator[Batch, None]:
         progress = _Progress(part)
         while True:
-            for source in self._open(narrowing):
+            for source in self._open(narrowing, follow=follow):
                 stream = source.batches(filters, progress.part, narrowing, follow=follow, detail=detail)
                 try:
                     async with contextlib.aclosing(stream) as batches:
@@ -55,7 +55,7 @@ class PreferredJournal(JournalSource):
                     if not follow or progress.is_done:
                         return
                     progress.failed(Unavailable("The journal ended while it was followed"))
-                except Unavailable as err:
+                except (Unavailable, Busy) as err:
                     if progress.cursor and not follow:
                         raise
                     _LOGGER.debug("The journal is away: %s", err)
@@ -80,12 +80,16 @@ class PreferredJournal(JournalSource):
                 _LOGGER.debug("The journal is away: %s", err)
         return await ask(last)
 
-    def _open(self, narrowing: Narrowing = ANYTHING) -> list[JournalSource]:
-        """Return the ways that are open, best first: for a search, those that can search."""
+    def _open(self, narrowing: Narrowing = ANYTHING, *, follow: bool = False) -> list[JournalSource]:
+        """Return the ways that are open, best first: for a search those that can, for who follows those that share."""
         found = [source for source in self._sources if source.available]
         if not found:
             raise Unavailable(NO_JOURNAL)
-        return found if narrowing.is_any else sorted(found, key=lambda source: not source.narrows)
+        if follow:
+            found.sort(key=lambda source: not source.shares)
+        if not narrowing.is_any:
+            found.sort(key=lambda source: not source.narrows)
+        return found
 
 
 class _Progress:
@@ -94,7 +98,7 @@ class _Progress:
     def __init__(self, part: EntryRange) -> None:
         self.part = part
         self.cursor = ""
-        self.failure: Unavailable | None = None
+        self.failure: Unavailable | Busy | None = None
         self._left = UNLIMITED if part.count is None else part.count
         self._failing_since: float | None = None
         self._resumed = False
@@ -117,7 +121,7 @@ class _Progress:
         self.cursor = entries[-1].cursor
         return batch if len(entries) == len(batch.entries) else Batch(entries, batch.lost)
 
-    def failed(self, failure: Unavailable) -> None:
+    def failed(self, failure: Unavailable | Busy) -> None:
         self.failure = failure
         if self.cursor:
             self.part, self._resumed = EntryRange(self.cursor, 1, self._left), True

@@ -5,21 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Final
 
+from supervisor.drivers.dbus.logind import Login
 from supervisor.drivers.dbus.systemd import SystemState
 from supervisor.drivers.systemd import system_is_stopping
 from supervisor.errors import HOST_INVALID_HOSTNAME, Invalid, SupervisorError, Unavailable, Unsupported
+from supervisor.tasks import end
 
 from .features import Features, HostFeature
 from .services import SystemServices
 
 _LOGGER = logging.getLogger(__name__)
 
+# Between two looks whether the machine goes down all the same.
+LOOK_SECONDS: Final = 1.0
+
 
 class HostControl:
     """`stop_managed` stops everything that is looked after, in the contract's order; `resume` brings it back.
 
     Systems that wait for the daemon's own end are asked at once: it stops everything then, as it does whoever asks.
+    A machine that took the request and stays up all the same has everything again.
     """
 
     def __init__(
@@ -36,6 +43,19 @@ class HostControl:
         self._resume = resume
         self._going_down = asyncio.Lock()
         self._asked = False
+        self._stopped = False
+        self._unsubscribe: Callable[[], None] | None = None
+        self._staying: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Hear from now on when the machine was told to go down and stays up."""
+        self._unsubscribe = await self._services.login.on(Login.prepare_for_shutdown, self._prepared)
+
+    async def stop(self) -> None:
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+        await end([self._staying])
 
     async def set_hostname(self, hostname: str) -> None:
         """Name the machine.
@@ -135,6 +155,7 @@ class HostControl:
     async def _stop_and_ask(
         self, by_logind: Callable[[], Awaitable[None]], by_systemd: Callable[[], Awaitable[None]]
     ) -> None:
+        self._stopped = True
         try:
             await self._stop_managed()
         except Exception:
@@ -143,8 +164,26 @@ class HostControl:
         try:
             await self._ask(by_logind, by_systemd)
         except SupervisorError:
-            await self._resume()
+            await self._start_again()
             raise
+
+    async def _start_again(self) -> None:
+        self._stopped = False
+        await self._resume()
+
+    def _prepared(self, going_down: bool) -> None:  # noqa: FBT001 - what the signal says
+        if not going_down and self._asked and (self._staying is None or self._staying.done()):
+            self._staying = asyncio.get_running_loop().create_task(self._stay_up(), name="the machine stays up")
+
+    async def _stay_up(self) -> None:
+        # logind says so as well when its own part of going down is done: then the end of the daemon ends this.
+        while await self.is_going_down():  # noqa: ASYNC110 - nobody tells when that is over
+            await asyncio.sleep(LOOK_SECONDS)
+        async with self._going_down:
+            self._asked = False
+            _LOGGER.warning("The host was told to go down and stays up")
+            if self._stopped:
+                await self._start_again()
 
     async def _check(self, feature: HostFeature) -> None:
         """See whether logind would do it, before anything is stopped for it."""

@@ -367,16 +367,19 @@ class MountManager:
                 _LOGGER.warning("Mount %s: something of it is left: %s", name, err)
 
     async def _up(self, mount: Mount, work: Callable[[Mount], Awaitable[None]]) -> None:
-        """Do what should bring a mount up; tell of a failure by an issue, of success by its end."""
+        """Do what should bring a mount up; tell of a failure by an issue, of success by its end.
+
+        Both come when the state is known, so that who waits for one sees the other.
+        """
         try:
-            await work(mount)
+            try:
+                await work(mount)
+            finally:
+                await self._examined(mount)
         except SupervisorError as err:
             self._raise_issue(mount, err)
             raise
-        else:
-            self._resolution.forget(ContextType.MOUNT, mount.name)
-        finally:
-            await self._examined(mount)
+        self._resolution.forget(ContextType.MOUNT, mount.name)
 
     async def _bring(self, mount: Mount) -> None:
         """Mount what is new, or leave nothing of it."""

@@ -382,23 +382,34 @@ class NetworkChanges:
 
     async def _way(self, card: Card) -> _Way:
         """Look whether the gateway can be talked to, as long as the interface is as it was."""
-        gateway = card.interface.ipv4.gateway or card.interface.ipv6.gateway
+        gateway = _gateway(card)
         if gateway is None or not card.interface.connected:
             return _Way(None, Reach.NOBODY)
         return _Way(gateway, await reach(_host(gateway, card.name), card.name))
 
     async def _prove(self, old: Card, before: _Way) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + ADDRESS_SECONDS
-        card = await self._current(old)
-        while not _has_address(card, old):
-            if loop.time() > deadline:
+        deadline = asyncio.get_running_loop().time() + ADDRESS_SECONDS
+        while True:
+            card = await self._with_address(old, deadline)
+            await self._prove_gateway(card, before)
+            # NetworkManager may answer before it sets to work: then all this was seen of the old settings. And without
+            # its interface the gateway was reached another way.
+            now = await self._current(old)
+            if _has_address(now, old) and _gateway(now) == _gateway(card):
+                return
+
+    async def _with_address(self, old: Card, deadline: float) -> Card:
+        while not _has_address(card := await self._current(old), old):
+            if asyncio.get_running_loop().time() > deadline:
                 raise Invalid(
                     f"{old.name} got no IPv4 address within {ADDRESS_SECONDS:g} s, and has its old settings again"
                 )
             await asyncio.sleep(_LOOK_SECONDS)
-            card = await self._current(old)
-        gateway = card.interface.ipv4.gateway or card.interface.ipv6.gateway
+        return card
+
+    async def _prove_gateway(self, card: Card, before: _Way) -> None:
+        loop = asyncio.get_running_loop()
+        gateway = _gateway(card)
         if gateway is None or before.gateway is None:
             return
         # Another gateway may be more silent than the old one, but it has to be there.
@@ -411,8 +422,6 @@ class NetworkChanges:
                     "again. To try them all the same, send confirm (a number of seconds) and confirm them in time"
                 )
             await asyncio.sleep(_LOOK_SECONDS)
-        # Without its interface it was reached another way.
-        await self._current(old)
 
     async def _current(self, card: Card) -> Card:
         await self._network.refresh()
@@ -423,6 +432,10 @@ class NetworkChanges:
 
 
 _TOO_LATE: Final = "The change of {} has gone back already"
+
+
+def _gateway(card: Card) -> IpAddress | None:
+    return card.interface.ipv4.gateway or card.interface.ipv6.gateway
 
 
 def _has_address(card: Card, old: Card) -> bool:
