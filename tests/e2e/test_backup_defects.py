@@ -250,7 +250,8 @@ async def test_a_backup_of_the_first_version_comes_back(running: Daemon) -> None
 async def test_what_is_sent_and_taken_in_takes_no_memory_of_its_size(running: Daemon, tmp_path: Path) -> None:
     with (running.data / "share" / "large").open("wb") as file:
         file.truncate(400_000_000)
-    made = await running.post("/backups/new/partial", {"folders": ["share"], "compressed": False})
+    wish = {"folders": ["share"], "compressed": False}
+    made = (await running.ask("POST", "/backups/new/partial", wish, seconds=240)).data
     assert running.process is not None
     process = Path("/proc") / str(running.process.pid)
     before = peak(process)
@@ -291,7 +292,7 @@ async def test_progress_and_stages_are_told_in_the_words_of_the_contract(running
         seen.append(await running.get(f"/jobs/{started['job_id']}"))
         return bool(seen[-1]["done"])
 
-    await until(ended, 60, lambda: running.log)
+    await until(ended, 200, lambda: running.log)
     stages = list(dict.fromkeys(job["stage"] for job in seen))
     known = ["addon_repositories", "home_assistant", "addons", "folders", "supervisor_config", "finishing_file"]
     assert [stage for stage in known if stage in stages] == stages, "in this order, and no others"
