@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import json
 import os
@@ -16,6 +17,8 @@ import aiohttp
 import pytest
 
 from daemon import Daemon, until
+from supervisor.drivers.archive.cipher import StreamEncryptor
+from supervisor.drivers.archive.keys import Keyring
 from tarballs import tar_of
 
 LAMP = "local_lamp"
@@ -165,6 +168,46 @@ async def test_damage_to_what_is_encrypted_is_a_clear_error(running: Daemon, at:
         "BackupError",
     }
     assert (running.data / "ssl" / "note").read_bytes() == before
+
+
+async def test_what_lies_in_an_encrypted_backup_is_named_to_who_gives_its_password_alone(running: Daemon) -> None:
+    device = tarfile.TarInfo("dear-diary")
+    device.type = tarfile.CHRTYPE
+    encryptor = StreamEncryptor(Keyring(PASSWORD))
+    sealed = encryptor.update(gzip.compress(device.tobuf() + bytes(1024))) + encryptor.finish()
+    date = "2026-01-01T00:00:00+00:00"
+    described = {
+        "slug": "0a0a0a0a",
+        "type": "partial",
+        "name": "n",
+        "date": date,
+        "protected": True,
+        "folders": ["ssl"],
+    }
+    parts = {"ssl.tar.gz": encryptor.header + sealed, "./backup.json": json.dumps(described).encode()}
+    outer(running.data / "backup" / "0a0a0a0a.tar", parts)
+    await running.post("/backups/reload")
+    verdict = await running.post("/backups/0a0a0a0a/verify", {"password": PASSWORD})
+    assert verdict["problems"] == ["ssl.tar.gz: dear-diary: a device"]
+    shown = (await running.get("/backups/0a0a0a0a/info"))["verification"][".local"]
+    assert (shown["good"], shown["problems"]) == (False, ["ssl.tar.gz: Something in it: a device"])
+    wish = {"folders": ["ssl"], "password": PASSWORD}
+    refused = await running.ask("POST", "/backups/0a0a0a0a/restore/partial", wish)
+    assert refused.status == 400
+    assert any("dear-diary: a device" in str(error) for error in await errors_of(running, refused.body["job_id"]))
+    # What nobody waits for is said in the log.
+    wish = {"path": "ssl/sub", "password": PASSWORD, "background": True}
+    await running.ask("POST", "/backups/0a0a0a0a/restore/path", wish)
+
+    async def ended() -> bool:
+        jobs = (await running.get("/jobs/history"))["jobs"]
+        return any("dear-diary: a device" in str(job) for job in jobs if job["name"] == "backup_manager_restore_path")
+
+    await until(ended, 60, lambda: running.log)
+    await running.end()
+    assert "Something in it: a device" in running.log
+    for file in (running.folder / "log", *running.data.rglob("*")):
+        assert not file.is_file() or b"dear-diary" not in file.read_bytes(), file
 
 
 async def test_null_compresses_as_no_word_at_all_does(running: Daemon) -> None:
