@@ -162,6 +162,7 @@ async def test_of_two_changes_at_once_the_file_tells_the_last(tmp_path: Path, mo
         write_atomic(path, content, mode)
 
     monkeypatch.setattr(lifecycle, "write_atomic", slowly)
+    await keeper.show()
     first = asyncio.create_task(keeper.set(CoreState.RUNNING))
     await asyncio.to_thread(began.wait, 60)
     second = asyncio.create_task(keeper.set(CoreState.STOPPING))
