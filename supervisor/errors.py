@@ -17,14 +17,23 @@ class SupervisorError(Exception):
 
     `message` is for people; `key` and `fields` are for clients and stay stable; `job_id` names the background job that
     failed, where there is one. Clients read the names of some classes in jobs' errors: one that they don't know says
-    by `told_as` which of those it is.
+    by `told_as` which of those it is. `unnamed` is what may be kept where everybody can read: where the message tells
+    names of what is encrypted, it says the same without them.
     """
 
     told_as: ClassVar[str] = ""
 
-    def __init__(self, message: str = "", *, key: str | None = None, fields: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        key: str | None = None,
+        fields: dict[str, Any] | None = None,
+        unnamed: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
+        self.unnamed = message if unnamed is None else unnamed
         self.key = key
         self.fields = fields
         self.job_id: str | None = None

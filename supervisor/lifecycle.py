@@ -47,6 +47,7 @@ class StateKeeper:
         self._file = file
         self._state = CoreState.INITIALIZE
         self._shown = False
+        self._writing = asyncio.Lock()
 
     def __call__(self) -> CoreState:
         return self._state
@@ -67,8 +68,10 @@ class StateKeeper:
         await self._write()
 
     async def _write(self) -> None:
-        with suppress(OSError):
-            await asyncio.to_thread(write_atomic, self._file, self._state.value.encode(), 0o644)
+        # One after the other, and always the state of the moment: of two changes at once the file tells the last.
+        async with self._writing:
+            with suppress(OSError):
+                await asyncio.to_thread(write_atomic, self._file, self._state.value.encode(), 0o644)
 
 
 class StopRequest:

@@ -132,7 +132,7 @@ class House:
             path = daemon.data / folder
             assert not path.exists() or not list(path.iterdir()), f"something is left in {folder}"
         why = "they ran before, so they should run\n"
-        await until(self.all_run, 20, lambda: why + daemon.log[-3000:])
+        await until(self.all_run, 60, lambda: why + daemon.log[-3000:])
         return listed
 
     async def problems(self, job_id: str) -> str:

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+# How to open a folder that strangers may have put a link in the place of: that is not followed.
+OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 MAX_FILES: Final = 100_000
 MAX_DEPTH: Final = 100
 
@@ -35,6 +37,25 @@ def fits(folder: Path, max_bytes: int) -> bool:
                 if size > max_bytes or files > MAX_FILES or depth > MAX_DEPTH:
                     return False
     return True
+
+
+def taken(folder: Path) -> int:
+    """Return how many bytes of its disk a tree takes. Links are not followed; what can't be read counts as nothing."""
+    size = 0
+    linked: set[int] = set()
+    pending = [str(folder)]
+    while pending:
+        with suppress(OSError), os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode):
+                    pending.append(entry.path)
+                elif status.st_nlink > 1:
+                    if status.st_ino in linked:
+                        continue
+                    linked.add(status.st_ino)
+                size += status.st_blocks * 512
+    return size
 
 
 def open_plain_file(path: Path) -> BinaryIO:

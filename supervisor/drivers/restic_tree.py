@@ -66,7 +66,8 @@ class Doubles:
         """Raise ArchiveRefused when two entries have one name."""
         for path, kinds in self._found.items():
             if len(kinds) > 1 and (_UNREADABLE not in path or set(kinds) not in _HARMLESS):
-                raise ArchiveRefused(f"{shown(path)} is in the backup twice")
+                twice = "is in the backup twice"
+                raise ArchiveRefused(f"{shown(path)} {twice}", unnamed=f"Something {twice}")
 
 
 class Listing:

@@ -258,7 +258,8 @@ class JobManager:
         # Who waits for the end hears of an error; otherwise the log is the only place for it.
         if not task.cancelled() and (error := task.exception()) is not None and not spawned.awaited:
             if isinstance(error, SupervisorError):
-                _LOGGER.error("%s", error)
+                # Without names from encrypted archives; the job has them, for whoever may see it.
+                _LOGGER.error("%s", error.unnamed)
             else:
                 _LOGGER.error("Background work failed", exc_info=error)
 

@@ -16,7 +16,10 @@ async def crash(house: House, deed: Deed, step: str) -> None:
     daemon = house.daemon
     house.write("present")
     listed = {backup["slug"] for backup in (await daemon.get("/backups"))["backups"]}
+    before = len(daemon.log)
     await house.dies_at(step, deed)
+    told = daemon.log[before:]
+    assert ("A restore was cut off: what backup" in told) is (deed.name != "backup"), told[-2000:]
     after = await house.look()
     assert listed <= after, "a backup was lost"
     names = {path.name for path in (daemon.data / "backup").iterdir()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import json
 import os
@@ -16,6 +17,8 @@ import aiohttp
 import pytest
 
 from daemon import Daemon, until
+from supervisor.drivers.archive.cipher import StreamEncryptor
+from supervisor.drivers.archive.keys import Keyring
 from tarballs import tar_of
 
 LAMP = "local_lamp"
@@ -167,6 +170,46 @@ async def test_damage_to_what_is_encrypted_is_a_clear_error(running: Daemon, at:
     assert (running.data / "ssl" / "note").read_bytes() == before
 
 
+async def test_what_lies_in_an_encrypted_backup_is_named_to_who_gives_its_password_alone(running: Daemon) -> None:
+    device = tarfile.TarInfo("dear-diary")
+    device.type = tarfile.CHRTYPE
+    encryptor = StreamEncryptor(Keyring(PASSWORD))
+    sealed = encryptor.update(gzip.compress(device.tobuf() + bytes(1024))) + encryptor.finish()
+    date = "2026-01-01T00:00:00+00:00"
+    described = {
+        "slug": "0a0a0a0a",
+        "type": "partial",
+        "name": "n",
+        "date": date,
+        "protected": True,
+        "folders": ["ssl"],
+    }
+    parts = {"ssl.tar.gz": encryptor.header + sealed, "./backup.json": json.dumps(described).encode()}
+    outer(running.data / "backup" / "0a0a0a0a.tar", parts)
+    await running.post("/backups/reload")
+    verdict = await running.post("/backups/0a0a0a0a/verify", {"password": PASSWORD})
+    assert verdict["problems"] == ["ssl.tar.gz: dear-diary: a device"]
+    shown = (await running.get("/backups/0a0a0a0a/info"))["verification"][".local"]
+    assert (shown["good"], shown["problems"]) == (False, ["ssl.tar.gz: Something in it: a device"])
+    wish = {"folders": ["ssl"], "password": PASSWORD}
+    refused = await running.ask("POST", "/backups/0a0a0a0a/restore/partial", wish)
+    assert refused.status == 400
+    assert any("dear-diary: a device" in str(error) for error in await errors_of(running, refused.body["job_id"]))
+    # What nobody waits for is said in the log.
+    wish = {"path": "ssl/sub", "password": PASSWORD, "background": True}
+    await running.ask("POST", "/backups/0a0a0a0a/restore/path", wish)
+
+    async def ended() -> bool:
+        jobs = (await running.get("/jobs/history"))["jobs"]
+        return any("dear-diary: a device" in str(job) for job in jobs if job["name"] == "backup_manager_restore_path")
+
+    await until(ended, 60, lambda: running.log)
+    await running.end()
+    assert "Something in it: a device" in running.log
+    for file in (running.folder / "log", *running.data.rglob("*")):
+        assert not file.is_file() or b"dear-diary" not in file.read_bytes(), file
+
+
 async def test_null_compresses_as_no_word_at_all_does(running: Daemon) -> None:
     for body, compressed in (({}, True), ({"compressed": None}, True), ({"compressed": False}, False)):
         made = await running.post("/backups/new/partial", {"folders": ["ssl"], **body})
@@ -250,7 +293,8 @@ async def test_a_backup_of_the_first_version_comes_back(running: Daemon) -> None
 async def test_what_is_sent_and_taken_in_takes_no_memory_of_its_size(running: Daemon, tmp_path: Path) -> None:
     with (running.data / "share" / "large").open("wb") as file:
         file.truncate(400_000_000)
-    made = await running.post("/backups/new/partial", {"folders": ["share"], "compressed": False})
+    wish = {"folders": ["share"], "compressed": False}
+    made = (await running.ask("POST", "/backups/new/partial", wish, seconds=240)).data
     assert running.process is not None
     process = Path("/proc") / str(running.process.pid)
     before = peak(process)
@@ -291,7 +335,7 @@ async def test_progress_and_stages_are_told_in_the_words_of_the_contract(running
         seen.append(await running.get(f"/jobs/{started['job_id']}"))
         return bool(seen[-1]["done"])
 
-    await until(ended, 60, lambda: running.log)
+    await until(ended, 200, lambda: running.log)
     stages = list(dict.fromkeys(job["stage"] for job in seen))
     known = ["addon_repositories", "home_assistant", "addons", "folders", "supervisor_config", "finishing_file"]
     assert [stage for stage in known if stage in stages] == stages, "in this order, and no others"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from test_backup_hostility import linked, rewrite
 
-from daemon import Daemon
+from daemon import Daemon, until
 
 PASSWORD = "grüße, geheim"
 
@@ -83,13 +83,11 @@ async def test_files_of_an_archive_are_listed_read_and_put_back(house: Daemon, p
 async def test_a_missing_path_is_told_by_the_job_with_its_key(house: Daemon) -> None:
     slug = await backup(house)
     started = await house.post(f"/backups/{slug}/restore/path", {"path": "share/gone", "background": True})
-    ended: list[dict[str, Any]] = []
-    for _ in range(100):
-        history = (await house.get("/jobs/history"))["jobs"]
-        if ended := [job for job in history if job["uuid"] == started["job_id"]]:
-            break
-        await asyncio.sleep(0.05)
-    (job,) = ended
+
+    async def ended() -> list[dict[str, Any]]:
+        return [job for job in (await house.get("/jobs/history"))["jobs"] if job["uuid"] == started["job_id"]]
+
+    (job,) = await until(ended, 60, lambda: house.log)
     assert {error["error_key"] for error in job["errors"]} == {"backup_path_not_found_error"}
 
 

@@ -203,10 +203,11 @@ async def test_what_lies_too_deep_is_left_out_when_it_is_saved_and_when_stranger
     assert described(again / "d").keys() == described(target / "d").keys()
 
 
+@pytest.mark.parametrize("look", [0.01, 60.0], ids=["seen", "done before anybody looks"])
 async def test_a_part_that_is_larger_than_its_description_says_fills_no_disk(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, look: float
 ) -> None:
-    monkeypatch.setattr("supervisor.drivers.restic_process._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("supervisor.drivers.restic_process._LOOK_SECONDS", look)
     with (stage.share / "huge").open("wb") as file:
         file.truncate(256 * 1024 * 1024)
     manager = await written(stage, {".": str(stage.share)})

@@ -85,6 +85,10 @@ def test_a_hostile_inner_archive_is_refused_with_its_reason(cell: Cell, case: Ca
     assert type(refused.value) is case.error
     assert case.says in str(refused.value)
     assert str(refused.value).isprintable()
+    # What is kept of encrypted archives names nothing in them.
+    unnamed = refused.value.unnamed
+    assert unnamed == str(refused.value) or unnamed.startswith(("Something in it", "A folder in it"))
+    assert not any(word in unnamed for word in ("evil", "passwd", "good", "/", "\\"))
     cell.assert_untouched()
 
 

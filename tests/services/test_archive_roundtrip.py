@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 from pathlib import Path
 from typing import Self
 
@@ -424,13 +423,13 @@ def test_memory_stays_bounded_whatever_the_size(tmp_path: Path, *, sealed: bool)
 
 async def test_the_event_loop_stays_free_while_an_archive_is_made(source: Path, tmp_path: Path) -> None:
     work = Work()
-    began, late = time.monotonic(), 0.0
+    turns = 0
     task = asyncio.create_task(in_thread(work, lambda: pack(tmp_path / "a.tar", [Tree(".", source)], work=work)))
     while not task.done():
-        before = time.monotonic()
         await asyncio.sleep(0.001)
-        late = max(late, time.monotonic() - before)
-    assert late < max(1.0, (time.monotonic() - began) / 2)
+        turns += 1
+    # How long each turn takes is for the machine to say; whoever did the work in the loop would leave it two.
+    assert turns > 5
     assert (await task).plain > 4_000_000
 
 

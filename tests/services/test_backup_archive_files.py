@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -11,7 +13,6 @@ import attrs
 import pytest
 from test_archive_roundtrip import PASSWORD, pack
 
-from daemon import until
 from supervisor.drivers.archive.content import Tree
 from supervisor.drivers.archive.keys import Keyring
 from supervisor.drivers.archive.work import Work
@@ -88,21 +89,34 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Work, "check", slowly)
 
 
+@pytest.fixture
+def halted(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Work goes no further than its tenth block until somebody stops it; the event tells that it has come so far."""
+    check, passed, there = Work.check, itertools.count(), threading.Event()
+
+    def halt(work: Work) -> None:
+        if next(passed) >= 10:
+            there.set()
+            deadline = time.monotonic() + 60
+            while not work._stop and time.monotonic() < deadline:
+                time.sleep(0.005)
+        check(work)
+
+    monkeypatch.setattr(Work, "check", halt)
+    return there
+
+
 def rooms(stage: Stage) -> list[Path]:
     folder = stage.paths.tmp / "backup"
     return list(folder.iterdir()) if folder.exists() else []
 
 
-async def begun(stage: Stage) -> bool:
-    return bool(rooms(stage))
-
-
-@pytest.mark.usefixtures("slow")
-async def test_a_restore_that_is_cancelled_changes_nothing_and_leaves_nothing(stage: Stage) -> None:
+async def test_a_restore_that_is_cancelled_changes_nothing_and_leaves_nothing(
+    stage: Stage, halted: threading.Event
+) -> None:
     task = asyncio.create_task(stage.restore("share/photos"))
-    await until(lambda: begun(stage), 10)
-    await asyncio.sleep(0.05)
-    assert not task.done()
+    assert await asyncio.to_thread(halted.wait, 60)
+    assert len(rooms(stage)) == 1
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -115,13 +129,15 @@ async def test_a_reader_may_leave_at_any_time(stage: Stage) -> None:
     async with stage.files().reading("share/photos") as blocks:
         assert await anext(blocks)
 
+    began = asyncio.Event()
+
     async def read() -> None:
         async with stage.files().reading("share/photos") as blocks:
             async for _ in blocks:
-                pass
+                began.set()
 
     task = asyncio.create_task(read())
-    await asyncio.sleep(0.1)
+    await began.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

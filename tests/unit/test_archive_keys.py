@@ -101,6 +101,18 @@ def test_version_1_strips_padding_only_when_it_is_padding() -> None:
         assert (version, b"".join(plain)) == (1, start + expected)
 
 
+def test_a_damaged_end_of_version_2_that_looks_padded_otherwise_is_damage() -> None:
+    encryptor = LegacyEncryptor(Keyring(PASSWORD), counted(0, 16))
+    data = b"\x1f\x8b\x08" + bytes(8 * 16 + 8)
+    sealed = bytearray(encryptor.update(data) + encryptor.finish())
+    assert len(sealed) - len(data) == 5
+    # The last of the five bytes becomes a one: as it is right every 256th time by chance.
+    sealed[-17] ^= 5 ^ 1
+    _, plain = decrypted(Memory(encryptor.header + bytes(sealed)), Keyring(PASSWORD))
+    with pytest.raises(ArchiveDamaged, match="end of the encrypted"):
+        list(plain)
+
+
 @pytest.mark.parametrize("size", [0, 1, 16, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 5])
 @pytest.mark.parametrize("version", [2, 3])
 def test_what_is_encrypted_has_the_size_that_the_contract_tells(size: int, version: int) -> None:

@@ -299,7 +299,7 @@ async def test_what_changes_while_all_is_read_anew_counts(house: House, monkeypa
     def slowly(path: Path) -> tuple[Metadata, int]:
         found = read_file(path)
         seen.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return found
 
     monkeypatch.setattr(catalogue_module, "read_file", slowly)
@@ -307,7 +307,7 @@ async def test_what_changes_while_all_is_read_anew_counts(house: House, monkeypa
         seen.clear()
         go_on.clear()
         reading = asyncio.create_task(again())
-        await asyncio.to_thread(seen.wait, 10)
+        await asyncio.to_thread(seen.wait, 60)
         path = house.write(house.paths.backup, described("00000003"))
         house.catalogue.add(described("00000003"), None, path, 1)
         await house.catalogue.remove(house.catalogue.get("00000001"), [None])
@@ -327,7 +327,7 @@ async def test_a_backup_that_a_scan_finds_gone_while_it_is_removed_is_no_trouble
 
     def unlinked(path: Path, **more: bool) -> None:
         unlink(path, **more)
-        asyncio.run_coroutine_threadsafe(house.catalogue.reload(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(house.catalogue.reload(), loop).result(60)
 
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(Path, "unlink", unlinked)

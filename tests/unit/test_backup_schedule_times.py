@@ -60,6 +60,44 @@ def test_every_quarter_of_an_hour_goes_by_elapsed_time() -> None:
     assert seen == 12
 
 
+def test_a_change_by_half_an_hour_costs_no_time_of_a_day() -> None:
+    lord_howe, moment, seen = ZoneInfo("Australia/Lord_Howe"), datetime(2025, 4, 5, 9, 33, tzinfo=UTC), []
+    for _ in range(4):
+        due = due_after("0 */6 * * *", lord_howe, moment)
+        assert due is not None
+        moment = due
+        seen.append(local(due, lord_howe))
+    assert seen == ["2025-04-06 00:00", "2025-04-06 06:00", "2025-04-06 12:00", "2025-04-06 18:00"]
+
+
+# Lord Howe changes its clock by half an hour, Chatham at a quarter to three, Morocco by the moon.
+CHANGES = st.sampled_from(
+    [
+        ("Australia/Lord_Howe", datetime(2025, 4, 5, 15, tzinfo=UTC)),
+        ("Australia/Lord_Howe", datetime(2025, 10, 4, 15, 30, tzinfo=UTC)),
+        ("Pacific/Chatham", datetime(2026, 4, 4, 14, tzinfo=UTC)),
+        ("Pacific/Chatham", datetime(2026, 9, 26, 14, tzinfo=UTC)),
+        ("Africa/Casablanca", datetime(2026, 2, 15, 2, tzinfo=UTC)),
+        ("Europe/Berlin", datetime(2026, 10, 25, 1, tzinfo=UTC)),
+    ]
+)
+ELAPSED = st.sampled_from(
+    [("0 */6 * * *", 6, {0}), ("45 */2 * * *", 2, {45}), ("*/20 */3 * * *", 3, {0, 20, 40}), ("30 * * * *", 1, {30})]
+)
+
+
+@given(CHANGES, ELAPSED, st.integers(-40_000, 40_000))
+def test_around_changes_of_the_clock_elapsed_time_counts_each_minute(
+    change: tuple[str, datetime], wanted: tuple[str, int, set[int]], seconds: int
+) -> None:
+    zone, moment = ZoneInfo(change[0]), change[1] + timedelta(seconds=seconds)
+    expression, hours, minutes = wanted
+    expected = moment.replace(second=0) + timedelta(minutes=1)
+    while (shown := expected.astimezone(zone)).hour % hours or shown.minute not in minutes:
+        expected += timedelta(minutes=1)
+    assert due_after(expression, zone, moment) == expected
+
+
 @given(SIMPLE, ZONES, MOMENTS)
 @example("30 2 * * *", BERLIN, datetime(2026, 10, 25, 0, 45, tzinfo=UTC))
 @example("30 2 * * *", BERLIN, datetime(2026, 10, 25, 1, 45, tzinfo=UTC))

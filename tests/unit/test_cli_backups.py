@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from cli_daemon import Error, FakeDaemon, Text, job
+from cli_daemon import Error, FakeDaemon, Handler, Text, job
 from cli_fixtures import Result, command, daemon, on_terminal
 
 __all__ = ["command", "daemon"]
@@ -358,9 +358,19 @@ def test_the_password_of_a_copy_is_taken_for_its_files_but_not_for_its_items(
     ]
 
 
-async def _late(answer: web.StreamResponse) -> web.StreamResponse:
-    await asyncio.sleep(1.5)
-    return answer
+def _late(daemon: FakeDaemon, answer: Callable[[], web.StreamResponse], looks: int) -> Handler:
+    """Answer when somebody has looked so many times how far it is: each time but the last was shown by then."""
+
+    def looked() -> int:
+        return sum(seen.path == "/jobs/info" for seen in daemon.requests("GET"))
+
+    async def handle(_: web.Request) -> web.StreamResponse:
+        before, deadline = looked(), time.monotonic() + 10
+        while looked() < before + looks and time.monotonic() < deadline:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.02)
+        return answer()
+
+    return handle
 
 
 @pytest.mark.parametrize(("verb", "name"), [("files", "browse"), ("content", "read")])
@@ -371,7 +381,7 @@ def test_looking_through_an_archive_shows_how_far_it_is(
         "files": lambda: web.json_response({"result": "ok", "data": ENTRIES}),
         "content": lambda: web.Response(body=b"secret"),
     }
-    daemon.answers[("POST", f"/backups/{SLUG}/{verb}")] = lambda _: _late(answers[verb]())
+    daemon.answers[("POST", f"/backups/{SLUG}/{verb}")] = _late(daemon, answers[verb], 2)
     running = {"done": False, "reference": SLUG, "progress": 42, "extra": {"current": 440401920, "total": 1048576000}}
     jobs = [job("b" * 32), job("c" * 32, name=f"backup_manager_{name}", **running)]
     daemon.answers[("GET", "/jobs/info")] = {"jobs": jobs}
@@ -384,6 +394,7 @@ def test_looking_through_an_archive_shows_how_far_it_is(
     assert ("ssl/key" if verb == "files" else "Wrote") in written
     # A daemon that does not tell is no reason to fail.
     daemon.answers[("GET", "/jobs/info")] = Error(503, "busy")
+    daemon.answers[("POST", f"/backups/{SLUG}/{verb}")] = _late(daemon, answers[verb], 1)
     (tmp_path / "key").unlink(missing_ok=True)
     assert on_terminal(daemon, "backups", *words)[0] == 0
 

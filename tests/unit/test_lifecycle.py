@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from supervisor.events import (
 from supervisor.lifecycle import EXIT_RESTART, Lifecycle, StateKeeper, StopRequest
 from supervisor.managers.addons.watchdog import ContainerWatchdog
 from supervisor.managers.configuration import CONFIGURATION_SCHEMA, Configuration
+from supervisor.state import write_atomic
 
 pytestmark = pytest.mark.usefixtures("no_blocking_calls")
 
@@ -148,6 +150,27 @@ async def test_the_daemon_goes_through_its_states_and_closes_stage_by_stage(mach
         "close one", "close two", "close",
     ]  # fmt: skip
     assert (machine.house.paths.root / "state").read_text() == "close"
+
+
+async def test_of_two_changes_at_once_the_file_tells_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, began, goes_on = StateKeeper(EventBus(), tmp_path / "state"), threading.Event(), threading.Event()
+
+    def slowly(path: Path, content: bytes, mode: int) -> None:
+        if content == b"running":
+            began.set()
+            assert goes_on.wait(60)
+        write_atomic(path, content, mode)
+
+    monkeypatch.setattr(lifecycle, "write_atomic", slowly)
+    await keeper.show()
+    first = asyncio.create_task(keeper.set(CoreState.RUNNING))
+    await asyncio.to_thread(began.wait, 60)
+    second = asyncio.create_task(keeper.set(CoreState.STOPPING))
+    # Who did not wait for the first would have written by then.
+    await asyncio.wait({second}, timeout=0.1)
+    goes_on.set()
+    await asyncio.gather(first, second)
+    assert (tmp_path / "state").read_text() == "stopping"
 
 
 async def test_who_asks_first_decides_the_exit_code(machine: Machine) -> None:

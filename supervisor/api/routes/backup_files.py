@@ -106,7 +106,8 @@ async def send_content(
         await response.write(first)
         async for block in blocks:
             await response.write(block)
-        await response.write_eof()
+    # Only now: closing what was read may tell that it is not whole, and whoever has the end may count on that.
+    await response.write_eof()
     return response
 
 

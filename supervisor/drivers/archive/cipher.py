@@ -162,7 +162,7 @@ def decrypted(section: Section, keyring: Keyring) -> tuple[int, Iterator[bytes]]
 def _check_legacy_length(header: LegacyHeader, length: int) -> None:
     if length < BLOCK or length % BLOCK:
         raise ArchiveDamaged("The encrypted archive is cut off")
-    if header.version == 2 and length != (header.size or 0) + BLOCK - (header.size or 0) % BLOCK:
+    if header.version == 2 and length != (header.size or 0) + _padding(header):
         raise ArchiveDamaged("The encrypted archive does not have the size that its header tells")
 
 
@@ -180,7 +180,7 @@ def _ends_as_told(section: Section, header: LegacyHeader, key: bytes) -> bool:
     """Tell whether the padding at the end decrypts to what it must be: then the password is right after all."""
     if header.version == 1 or section.size < header.length + 2 * BLOCK:
         return False
-    padding = BLOCK - (header.size or 0) % BLOCK
+    padding = _padding(header)
     tail = section.read_at(section.size - 2 * BLOCK, 2 * BLOCK)
     end = _decrypt_blocks(key, tail[:BLOCK], tail[BLOCK:])
     # A single byte is right by chance too often to mean anything.
@@ -201,14 +201,18 @@ def _open_legacy(section: Section, header: LegacyHeader, key: bytes, vector: byt
 
 
 def _unpadded(plain: bytes, header: LegacyHeader) -> bytes:
-    padding = plain[-1]
-    right = 1 <= padding <= BLOCK and plain.endswith(bytes([padding]) * padding)
-    if right:
+    # The header of version 2 tells the size: of a damaged end every 256th looks padded with a single byte.
+    padding = plain[-1] if header.version == 1 else _padding(header)
+    if 1 <= padding <= BLOCK and plain.endswith(bytes([padding]) * padding):
         return plain[:-padding]
     if header.version == 1:
         # Its writers padded only what did not fill the last block.
         return plain
     raise ArchiveDamaged("The end of the encrypted archive is damaged")
+
+
+def _padding(header: LegacyHeader) -> int:
+    return BLOCK - (header.size or 0) % BLOCK
 
 
 def _open_stream(section: Section, header: StreamHeader, key: bytes) -> Iterator[bytes]:

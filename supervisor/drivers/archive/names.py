@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from supervisor.errors import ArchiveRefused
+from supervisor.errors import ArchiveDamaged, ArchiveRefused
 
 MAX_NAME: Final = 4096
 MAX_PART: Final = 255
@@ -19,6 +19,20 @@ def shown(name: str) -> str:
     return text if len(text) <= 120 else f"{text[:60]}…{text[-50:]}"
 
 
+def refused(name: str, why: str, *, unnamed: str | None = None) -> ArchiveRefused:
+    """Return the error about what has this name in an archive; `unnamed` is `why` without further names."""
+    return ArchiveRefused(f"{shown(name)}: {why}", unnamed=_of_something(why, unnamed))
+
+
+def damaged(name: str, why: str, *, unnamed: str | None = None) -> ArchiveDamaged:
+    """As `refused`, where nobody can have meant it."""
+    return ArchiveDamaged(f"{shown(name)}: {why}", unnamed=_of_something(why, unnamed))
+
+
+def _of_something(why: str, unnamed: str | None) -> str:
+    return f"Something in it: {why if unnamed is None else unnamed}"
+
+
 def parts_of(name: str) -> tuple[str, ...]:
     """Split a member's name into its folders and its own name; the root itself is the empty tuple.
 
@@ -26,22 +40,22 @@ def parts_of(name: str) -> tuple[str, ...]:
         ArchiveRefused: the name is absolute, climbs, or is more than a file system takes.
     """
     if name.startswith("/"):
-        raise ArchiveRefused(f"{shown(name)}: an absolute path")
+        raise refused(name, "an absolute path")
     if "\0" in name:
-        raise ArchiveRefused(f"{shown(name)}: a NUL in the name")
+        raise refused(name, "a NUL in the name")
     if not name:
         raise ArchiveRefused("A member without a name")
     try:
         raw = os.fsencode(name)
     except UnicodeEncodeError:
-        raise ArchiveRefused(f"{name.encode('utf-8', 'backslashreplace').decode()}: no name of a file") from None
+        raise refused(name.encode("utf-8", "backslashreplace").decode(), "no name of a file") from None
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if ".." in parts:
-        raise ArchiveRefused(f"{shown(name)}: climbs out of its folder")
+        raise refused(name, "climbs out of its folder")
     if len(raw) > MAX_NAME or any(len(os.fsencode(part)) > MAX_PART for part in parts):
-        raise ArchiveRefused(f"{shown(name)}: the name is too long")
+        raise refused(name, "the name is too long")
     if len(parts) > MAX_DEPTH:
-        raise ArchiveRefused(f"{shown(name)}: more than {MAX_DEPTH} folders deep")
+        raise refused(name, f"more than {MAX_DEPTH} folders deep")
     return parts
 
 

@@ -17,9 +17,8 @@ from supervisor.drivers.archive.names import can_be_read
 from supervisor.drivers.archive.rules import Rules
 from supervisor.drivers.archive.tar import Kind, Member
 from supervisor.drivers.archive.tree_walk import TreeWalk
-from supervisor.drivers.folder import remove_tree
+from supervisor.drivers.folder import OPEN_FOLDER, remove_tree
 
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS: Final = {
     stat.S_IFREG: Kind.FILE,
     stat.S_IFDIR: Kind.FOLDER,
@@ -44,7 +43,7 @@ def subdue(folder: Path, rules: Rules, *, inside: tuple[str, ...] = ()) -> int:
         SourceUnreadable, OSError: the disk refused.
     """
     left_out = 0
-    root = os.open(folder, _FOLDER)
+    root = os.open(folder, OPEN_FOLDER)
     name = "/".join((".", *inside))
     beyond: list[str] = []
 

@@ -6,7 +6,7 @@ from enum import Enum
 
 import attrs
 
-from supervisor.drivers.archive.names import shown, stays_inside
+from supervisor.drivers.archive.names import refused, shown, stays_inside
 from supervisor.drivers.archive.tar import Kind, Member
 from supervisor.errors import ArchiveRefused
 
@@ -45,15 +45,16 @@ class Rules:
             ArchiveRefused: the whole archive is not to be trusted.
         """
         if member.kind is Kind.DEVICE:
-            raise ArchiveRefused(f"{shown(member.name)}: a device")
+            raise refused(member.name, "a device")
         if member.kind is Kind.FIFO:
             # Programs make their pipes themselves, and honest archives hold some.
             return False
         if not parts and member.kind is not Kind.FOLDER:
-            raise ArchiveRefused(f"{shown(member.name)}: a {member.kind.value} in the place of the folder itself")
+            raise refused(member.name, f"a {member.kind.value} in the place of the folder itself")
         if member.kind is Kind.SYMLINK and not stays_inside(parts, member.link):
             if self.links is ForeignLinks.REFUSE or not member.link or "\0" in member.link:
-                raise ArchiveRefused(f"{shown(member.name)}: a link to {shown(member.link)}, outside of its folder")
+                outside = "outside of its folder"
+                raise refused(member.name, f"a link to {shown(member.link)}, {outside}", unnamed=f"a link to {outside}")
             return self.links is ForeignLinks.KEEP
         return True
 
@@ -77,7 +78,7 @@ class Budget:
         if self._members > self._limits.members:
             raise ArchiveRefused(f"The archive holds more than {self._limits.members} members")
         if member.size > self._limits.size - self._size:
-            raise ArchiveRefused(f"{shown(member.name)}: the archive unpacks to more than {self._limits.size} bytes")
+            raise refused(member.name, f"the archive unpacks to more than {self._limits.size} bytes")
 
     def spend(self, size: int) -> None:
         self._size += size

@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from supervisor.drivers.archive.names import parts_of, shown
+from supervisor.drivers.archive.names import parts_of, refused, shown
 from supervisor.drivers.archive.rules import Rules
 from supervisor.drivers.archive.tar import Kind, Member, end_mark, header, padded
 from supervisor.drivers.archive.walk import Look, Path, PlainStream, Walked
@@ -47,8 +47,9 @@ class _Away:
             raise ArchiveRefused("There are more hard links to files elsewhere in it than can be followed")
         self.links.setdefault(target, []).extend(links)
 
-    def shown(self) -> str:
-        return shown("/".join(next(iter(self.links))))
+    @property
+    def first(self) -> str:
+        return "/".join(next(iter(self.links)))
 
 
 def selected(look: Look, path: Path, name: str) -> Generator[Selected, None, None]:
@@ -85,7 +86,7 @@ def selected(look: Look, path: Path, name: str) -> Generator[Selected, None, Non
             yield from _linked(members, away, further)
         away = further
     if away.links:
-        raise ArchiveRefused(f"{away.shown()}: a chain of hard links")
+        raise refused(away.first, "a chain of hard links")
 
 
 def _linked(members: Iterable[Walked], away: _Away, further: _Away) -> Iterator[Selected]:
@@ -107,11 +108,11 @@ def _linked(members: Iterable[Walked], away: _Away, further: _Away) -> Iterator[
             for link, own in others:
                 yield Selected(attrs.evolve(link, link="/".join(first)), own, stream)
         else:
-            raise ArchiveRefused(f"{shown('/'.join(parts))}: a hard link to it, and it is no file")
+            raise refused("/".join(parts), "a hard link to it, and it is no file")
         if not away.links:
             # The first time all of it was read and checked.
             return
-    raise ArchiveRefused(f"{away.shown()}: a hard link to it, which is not there")
+    raise refused(away.first, "a hard link to it, which is not there")
 
 
 def listed(look: Look, path: Path) -> dict[str, Member] | Member:
@@ -143,7 +144,8 @@ def listed(look: Look, path: Path) -> dict[str, Member] | Member:
         else:
             found.setdefault(name, Member(name, Kind.FOLDER, mode=0o755))
         if len(found) > MAX_ENTRIES or targets > MAX_TARGETS:
-            raise ArchiveRefused(f"{shown('/'.join(path))} holds more than {MAX_ENTRIES} entries; get it as a whole")
+            much = f"holds more than {MAX_ENTRIES} entries; get it as a whole"
+            raise ArchiveRefused(f"{shown('/'.join(path))} {much}", unnamed=f"A folder in it {much}")
     if itself is None and not found and path:
         raise NotFound(f"There is no {shown('/'.join(path))} in it")
     if itself is not None and itself.kind is not Kind.FOLDER and not found:
@@ -187,7 +189,8 @@ def _content(chosen: Iterable[Selected], path: Path, rules: Rules) -> Iterator[b
         member = one.member
         is_root = len(one.parts) == 1
         if packing is False or (packing and is_root and member.kind is not Kind.FOLDER):
-            raise ArchiveRefused(f"{shown('/'.join(path))} is in the archive twice")
+            twice = "is in the archive twice"
+            raise ArchiveRefused(f"{shown('/'.join(path))} {twice}", unnamed=f"Something {twice}")
         if is_root and member.kind is not Kind.FOLDER:
             if member.kind is not Kind.FILE:
                 raise Invalid(f"{shown('/'.join(path))} is a link to {shown(member.link)}")

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from supervisor.drivers.archive.names import MAX_NAME, shown
+from supervisor.drivers.archive.names import MAX_NAME, damaged, refused, shown
 from supervisor.errors import ArchiveDamaged, ArchiveRefused
 
 BLOCK: Final = tarfile.BLOCKSIZE
@@ -136,7 +136,7 @@ def _decoded(block: bytes) -> tarfile.TarInfo:
     except (tarfile.TarError, ValueError, OverflowError) as err:
         raise ArchiveDamaged(f"A header of the archive is broken ({err})") from None
     if not 0 <= info.size <= MAX_SIZE:
-        raise ArchiveDamaged(f"{shown(info.name)}: a size of {info.size}")
+        raise damaged(info.name, f"a size of {info.size}")
     return info
 
 
@@ -199,14 +199,14 @@ def _member(info: tarfile.TarInfo, records: dict[str, str]) -> Member:
     name = records.get("path", info.name)
     kind = _KINDS.get(info.type)
     if kind is None:
-        raise ArchiveRefused(f"{shown(name)}: of an unknown kind ({info.type!r})")
+        raise refused(name, f"of an unknown kind ({info.type!r})")
     if kind is Kind.FILE and name.endswith("/"):
         kind = Kind.FOLDER
     size = _number(name, records, "size", info.size, MAX_SIZE) if kind is Kind.FILE else 0
     mtime = _nanoseconds(name, records["mtime"]) if "mtime" in records else _seconds(info.mtime)
     link = records.get("linkpath", info.linkname) if kind in (Kind.SYMLINK, Kind.HARDLINK) else ""
     if len(link.encode("utf-8", "surrogateescape")) > MAX_NAME:
-        raise ArchiveRefused(f"{shown(name)}: a link to {shown(link)}, which is too long")
+        raise refused(name, f"a link to {shown(link)}, which is too long", unnamed="a link that is too long")
     return Member(
         name=name,
         kind=kind,
@@ -234,7 +234,7 @@ def _attributes(name: str, records: dict[str, str]) -> tuple[tuple[str, bytes], 
         if key.startswith(own) and key != own and key.isprintable()
     )
     if sum(len(key) + len(value) for key, value in found) > MAX_EXTENSION:
-        raise ArchiveRefused(f"{shown(name)}: attributes beyond measure")
+        raise refused(name, "attributes beyond measure")
     return found
 
 
@@ -242,10 +242,10 @@ def _number(name: str, records: dict[str, str], key: str, value: int, limit: int
     text = records.get(key)
     if text is not None:
         if not text.isascii() or not text.isdigit() or len(text) > 20:
-            raise ArchiveDamaged(f"{shown(name)}: a {key} of {shown(text)}")
+            raise damaged(name, f"a {key} of {shown(text)}", unnamed=f"a {key} that is none")
         value = int(text)
     if not 0 <= value <= limit:
-        raise ArchiveRefused(f"{shown(name)}: a {key} of {value}")
+        raise refused(name, f"a {key} of {value}")
     return value
 
 
@@ -253,9 +253,9 @@ def _nanoseconds(name: str, text: str) -> int:
     try:
         seconds = Decimal(text)
     except InvalidOperation:
-        raise ArchiveDamaged(f"{shown(name)}: a time of {shown(text)}") from None
+        raise damaged(name, f"a time of {shown(text)}", unnamed="a time that is none") from None
     if not seconds.is_finite() or abs(seconds) > MAX_SECONDS:
-        raise ArchiveRefused(f"{shown(name)}: a time of {shown(text)}")
+        raise refused(name, f"a time of {shown(text)}", unnamed="a time beyond measure")
     return int(seconds * NANOSECOND)
 
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from supervisor.drivers.archive.names import can_be_read, shown
+from supervisor.drivers.folder import OPEN_FOLDER
 from supervisor.errors import SourceUnreadable
 
 GONE: Final = (errno.ENOENT, errno.ESTALE)
 REPLACED: Final = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Exclude = Callable[[str], bool]
 
@@ -55,7 +55,7 @@ class TreeWalk:
             try:
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
                 if stat.S_ISDIR(status.st_mode):
-                    self._enter(os.open(name, _FOLDER, dir_fd=folder), f"{path}/")
+                    self._enter(os.open(name, OPEN_FOLDER, dir_fd=folder), f"{path}/")
             except OSError as err:
                 if err.errno in (*GONE, *REPLACED):
                     continue

@@ -15,16 +15,16 @@ import attrs
 
 from supervisor.drivers.archive.inflate import PIECE
 from supervisor.drivers.archive.keys import Keyring
-from supervisor.drivers.archive.names import parts_of, shown
+from supervisor.drivers.archive.names import parts_of, refused, shown
 from supervisor.drivers.archive.reader import Inner
 from supervisor.drivers.archive.rules import ForeignLinks, Rules
 from supervisor.drivers.archive.selection import selected
 from supervisor.drivers.archive.tar import Kind, Member, padded
 from supervisor.drivers.archive.walk import Look, PlainStream, walk
 from supervisor.drivers.archive.work import Work
+from supervisor.drivers.folder import OPEN_FOLDER
 from supervisor.errors import ArchiveDamaged, ArchiveRefused, BackupError
 
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HOLE: Final = 64 * 1024
 _ZEROS: Final = memoryview(bytes(PIECE))
 MAX_KEPT: Final = 16 * 1024 * 1024
@@ -63,7 +63,8 @@ def check(
             stream.skip(padded(member.size))
             continue
         if member.size > limit:
-            raise ArchiveRefused(f"{shown(name)} is larger than it may be")
+            large = "is larger than it may be"
+            raise ArchiveRefused(f"{shown(name)} {large}", unnamed=f"Something in it {large}")
         content = stream.take(padded(member.size))
         if len(content) < padded(member.size):
             raise ArchiveDamaged("The archive is cut off in a file")
@@ -127,7 +128,8 @@ def unpack_path(look: Look, path: tuple[str, ...], target: Path, rules: Rules, *
         for one in found:
             size += one.member.size
             if size > room:
-                raise BackupError(f"{shown(path[-1])} can't be unpacked: No space left on the disk of the data")
+                full = "can't be unpacked: No space left on the disk of the data"
+                raise BackupError(f"{shown(path[-1])} {full}", unnamed=f"What is wanted {full}")
             place.put(one.member, one.parts, one.stream)
     return target / path[-1]
 
@@ -258,7 +260,7 @@ class _Place:
         """Link to a file of this archive. A link to a link would lead elsewhere from its new place."""
         target = parts_of(member.link)
         if not target:
-            raise ArchiveRefused(f"{shown(member.name)}: a hard link to a folder")
+            raise refused(member.name, "a hard link to a folder")
         folder, name = self._path[-1].descriptor, parts[-1]
         with ExitStack() as stack:
             at = os.dup(self._path[0].descriptor)
@@ -269,13 +271,19 @@ class _Place:
             try:
                 status = os.stat(target[-1], dir_fd=at, follow_symlinks=False)
             except FileNotFoundError:
-                raise ArchiveRefused(
-                    f"{shown(member.name)}: a hard link to {shown(member.link)}, which is not there"
+                raise refused(
+                    member.name,
+                    f"a hard link to {shown(member.link)}, which is not there",
+                    unnamed="a hard link to what is not there",
                 ) from None
             if not stat.S_ISREG(status.st_mode):
-                raise ArchiveRefused(f"{shown(member.name)}: a hard link to {shown(member.link)}, which is no file")
+                raise refused(
+                    member.name,
+                    f"a hard link to {shown(member.link)}, which is no file",
+                    unnamed="a hard link to what is no file",
+                )
             if target == parts:
-                raise ArchiveRefused(f"{shown(member.name)}: a hard link to itself")
+                raise refused(member.name, "a hard link to itself")
             _replacing(
                 lambda: os.link(target[-1], name, src_dir_fd=at, dst_dir_fd=folder, follow_symlinks=False),
                 folder,
@@ -299,10 +307,10 @@ def _write_part(descriptor: int, part: memoryview) -> bool:
 
 def _open_folder(name: str, above: int, member: Member) -> int:
     try:
-        return os.open(name, _FOLDER, dir_fd=above)
+        return os.open(name, OPEN_FOLDER, dir_fd=above)
     except OSError as err:
         if err.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENOENT):
-            raise ArchiveRefused(f"{shown(member.name)}: {shown(name)} is no folder") from None
+            raise refused(member.name, f"{shown(name)} is no folder", unnamed="it lies in what is no folder") from None
         raise
 
 
@@ -313,7 +321,7 @@ def _replacing(make: Callable[[], int | None], folder: int, name: str, member: M
             return make() or 0
         except FileExistsError:
             if last or stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-                raise ArchiveRefused(f"{shown(member.name)}: there is a folder of that name") from None
+                raise refused(member.name, "there is a folder of that name") from None
             os.unlink(name, dir_fd=folder)
     raise AssertionError
 
@@ -323,6 +331,5 @@ def _disk_errors(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        if err.errno == errno.ENOSPC:
-            raise BackupError(f"{shown(name)} can't be written: the disk is full") from err
-        raise BackupError(f"{shown(name)} can't be written: {err.strerror}") from err
+        why = f"can't be written: {'the disk is full' if err.errno == errno.ENOSPC else err.strerror}"
+        raise BackupError(f"{shown(name)} {why}", unnamed=f"Something in it {why}") from err

@@ -146,7 +146,8 @@ class ArchiveFiles:
                     raise
                 raise BACKUP_PATH_NOT_FOUND(slug=self._backup.slug, path=path) from None
             except OSError as err:
-                raise BackupError(f"{path} can't be read from backup {self._backup.slug}: {err.strerror}") from err
+                why = f"can't be read from backup {self._backup.slug}: {err.strerror}"
+                raise BackupError(f"{path} {why}", unnamed=f"What was asked for {why}") from err
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[ArchiveReader]:

@@ -13,18 +13,15 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
 
 from supervisor.drivers.archive.work import Work, in_thread
-from supervisor.drivers.folder import remove_tree
+from supervisor.drivers.folder import OPEN_FOLDER, remove_tree
 from supervisor.drivers.mountinfo import mounted_below
 from supervisor.errors import Internal, Invalid, NotFound, SupervisorError
 from supervisor.paths import DataPaths
 
 from .browsing import Browsable, split_path
 from .contents import CORE, SUPERVISOR
-
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def live_place(paths: DataPaths, path: str) -> tuple[Path, str]:
@@ -102,7 +99,7 @@ def put_back(source: Path, folder: Path, inner: str, aside: Path) -> None:
 @contextmanager
 def _opened(folder: Path, parents: list[str]) -> Iterator[int]:
     try:
-        descriptor = os.open(folder, _FOLDER)
+        descriptor = os.open(folder, OPEN_FOLDER)
     except OSError as err:
         raise NotFound(f"There is no folder {folder.name} to put it back into") from err
     try:
@@ -119,7 +116,7 @@ def _step(descriptor: int, name: str) -> int:
     try:
         with suppress(FileExistsError):
             os.mkdir(name, 0o755, dir_fd=descriptor)
-        return os.open(name, _FOLDER, dir_fd=descriptor)
+        return os.open(name, OPEN_FOLDER, dir_fd=descriptor)
     except OSError as err:
         raise _told(err, name) from err
 

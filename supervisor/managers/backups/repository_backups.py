@@ -133,6 +133,10 @@ class RepositorySource:
     _backup: RepositoryBackup
     _tmp: Path
 
+    @property
+    def secret(self) -> bool:
+        return True
+
     def holds(self, item: str) -> bool:
         return item.replace("/", "_") in self._backup.parts
 
@@ -152,7 +156,8 @@ class RepositorySource:
                 most=rules.limits.size,
             )
         except SupervisorError as err:
-            raise BackupError(f"{item} can't be restored: {err}") from err
+            failed = f"{item} can't be restored"
+            raise BackupError(f"{failed}: {err}", unnamed=f"{failed}: {err.unnamed}") from err
 
     async def pick(self, item: str, names: set[str], progress: ByteProgress) -> dict[str, bytes]:
         room = self._tmp / f"pick-{self._backup.slug}"

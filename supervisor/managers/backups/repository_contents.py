@@ -20,7 +20,7 @@ from supervisor.drivers.archive.rename import renamed
 from supervisor.drivers.archive.restored import subdue
 from supervisor.drivers.archive.rules import Rules
 from supervisor.drivers.archive.tar import Kind, Member
-from supervisor.drivers.folder import remove_tree
+from supervisor.drivers.folder import remove_tree, taken
 from supervisor.drivers.snapshot_engine import Entry, EntryKind, OnProgress, Progress, SnapshotEngine
 from supervisor.errors import BACKUP_PATH_NOT_FOUND, BackupError, Invalid
 from supervisor.jobs import Job, JobManager
@@ -81,6 +81,7 @@ class RepositoryContents:
             try:
                 bounded = await _bounded(told, target, kept.size, most)
                 await self._engine.restore(access, kept.snapshot, list(kept.roots.values()), inside, bounded)
+                await asyncio.to_thread(bounded.check_restored, inside)
                 own = await asyncio.to_thread(_arrange, kept, inside, target)
             finally:
                 await asyncio.shield(asyncio.to_thread(remove_tree, inside))
@@ -104,7 +105,9 @@ class RepositoryContents:
         async with self._manager.work(name, "backup_repository_fetch", reference=slug, cancellable=True) as (_, access):
             entry = await found(self._engine, access, backup, path)
             told = partial(tell, self._jobs.current, total=entry.size if entry.kind is EntryKind.FILE else None)
-            await self._engine.restore(access, kept.snapshot, [inside], target, await _bounded(told, target))
+            bounded = await _bounded(told, target)
+            await self._engine.restore(access, kept.snapshot, [inside], target, bounded)
+            await asyncio.to_thread(bounded.check_restored, target)
         place = await asyncio.to_thread(_only, target, inside, within, rules_of(part))
         if place is None:
             raise BACKUP_PATH_NOT_FOUND(slug=slug, path=path)
@@ -204,21 +207,34 @@ def tell(job: Job | None, progress: Progress, total: int | None = None) -> None:
         job.update(progress=percent, extra={"current": progress.done, "total": total})
 
 
-async def _bounded(told: OnProgress, target: Path, size: int = 0, most: int | None = None) -> OnProgress:
-    """Have a restore of `size` bytes into `target` end before the disk is full: a repository may tell lies."""
-    free = await asyncio.to_thread(lambda: shutil.disk_usage(target).free)
-    room = max(0, free - RESERVE) if most is None else min(most, max(0, free - RESERVE))
+@attrs.frozen
+class _Bounded:
+    """Hears of a restore, and ends it before it takes more than `room` bytes."""
 
-    def check(done: int) -> None:
-        if done > room:
+    _told: OnProgress
+    _room: int
+
+    def __call__(self, progress: Progress) -> None:
+        self.check(progress.done)
+        self._told(progress)
+
+    def check(self, size: int) -> None:
+        """Raise BackupError when that is too much."""
+        if size > self._room:
             raise BackupError("not enough space is left")
 
-    def heard(progress: Progress) -> None:
-        check(progress.done)
-        told(progress)
+    def check_restored(self, folder: Path) -> None:
+        """Check what is there now: a quick engine has come to its end before anybody heard how far it is. Blocking."""
+        self.check(taken(folder))
 
-    check(size)
-    return heard
+
+async def _bounded(told: OnProgress, target: Path, size: int = 0, most: int | None = None) -> _Bounded:
+    """Have a restore of `size` bytes into `target` end before the disk is full: a repository may tell lies."""
+    free = await asyncio.to_thread(lambda: shutil.disk_usage(target).free)
+    room = max(0, free - RESERVE)
+    bounded = _Bounded(told, room if most is None else min(most, room))
+    bounded.check(size)
+    return bounded
 
 
 def _is_there(path: Path) -> bool:

@@ -43,10 +43,12 @@ from .metadata import BackupType, Metadata
 from .opening import NOT_OPENED, check_opens
 from .progress import ByteProgress
 from .quiet import Quiet
+from .restore_note import RestoreNote
 from .sources import Source
 
 _LOGGER = logging.getLogger(__name__)
 
+_UNDER_WAY: Final = "under_way.json"
 _RESTART_SECONDS: Final = 120.0
 _LOGINS: Final = vol.Schema(
     {vol.Required("registries"): {str: {vol.Required("username"): str, vol.Required("password"): str}}}
@@ -92,7 +94,9 @@ class _Run:
         return self.backup.metadata
 
     def fail(self, what: str, err: SupervisorError, job: Job) -> None:
-        _LOGGER.error("%s is not restored from backup %s: %s", what, self.backup.slug, err)
+        # The job is gone with the daemon; the log lies open beside what is encrypted.
+        reason = err.unnamed if self.source.secret else err
+        _LOGGER.error("%s is not restored from backup %s: %s", what, self.backup.slug, reason)
         job.errors.append(JobError.of(err, self.job.current_stage))
         self.failed = True
 
@@ -168,6 +172,12 @@ class Restoring:
         Raises:
             BackupError: something was not restored; the job tells what.
         """
+        async with self._note.kept(backup.slug):
+            await self._restore(backup, opening, wanted, job)
+
+    async def _restore(
+        self, backup: Backup, opening: AbstractAsyncContextManager[Source], wanted: Wanted, job: Job
+    ) -> None:
         # Opened first: stopping everything takes long, and whoever removes the backup meanwhile spoils nothing then.
         async with opening as source:
             run = _Run(backup, source, wanted, job, ByteProgress(job, source.size_of(_items_of(wanted))))
@@ -366,8 +376,14 @@ class Restoring:
                     _LOGGER.error("%s: does not run again: %s", addon.slug, err, extra={"ADDON": addon.slug})
                     self._quiet.leave(addon, err)
 
+    @property
+    def _note(self) -> RestoreNote:
+        return RestoreNote(self._paths.restore / _UNDER_WAY)
+
     async def recover(self) -> None:
         """Bring what a crash left of a restore to an end, forwards or back. Before add-ons are started."""
+        if (slug := await self._note.left()) is not None:
+            _LOGGER.warning("A restore was cut off: what backup %s holds is restored in part or not at all", slug)
         for staging in await asyncio.to_thread(_left, self._paths.restore):
             try:
                 await self._recover(staging)
@@ -375,6 +391,7 @@ class Restoring:
                 _LOGGER.error("A restore was cut off: %s can't be brought to an end: %s", staging.name, err)
             else:
                 _LOGGER.warning("A restore was cut off: %s is either restored or as it was before", staging.name)
+        await self._note.forget()
 
     async def _recover(self, staging: Path) -> None:
         exchange = await asyncio.to_thread(Exchange.recover, staging)
@@ -400,8 +417,9 @@ async def _cleared(staging: Path) -> AsyncIterator[None]:
 
 
 def _left(folder: Path) -> list[Path]:
+    """Return what is staged; the note is no part of it."""
     try:
-        return sorted(folder.iterdir())
+        return sorted(path for path in folder.iterdir() if _UNDER_WAY not in path.name)
     except FileNotFoundError:
         return []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -13,6 +14,7 @@ from cronsim import CronSim, CronSimError
 from supervisor.model.validators import text
 
 _MAX_LENGTH: Final = 256
+_HOUR: Final = 3600
 
 
 def cron(value: Any) -> str:
@@ -43,9 +45,19 @@ def due_after(expression: str, zone: ZoneInfo, moment: datetime) -> datetime | N
     A fixed time that a change of the clock skips is due right after the gap, one that comes twice is due once; an
     expression that begins with stars goes by elapsed time.
     """
-    local = moment.astimezone(zone)
+    due = _first_after(expression, zone, moment)
+    minute, hour, *_ = expression.split()
+    if due is not None and (minute.startswith("*") or hour.startswith("*")):
+        # Going by hours, the library is beside the minute behind a change of the clock by half an hour.
+        for start in _fresh_starts(zone, int(moment.timestamp()), int(due.timestamp())):
+            again = _first_after(expression, zone, datetime.fromtimestamp(start, UTC))
+            due = due if again is None else min(due, again)
+    return due
+
+
+def _first_after(expression: str, zone: ZoneInfo, moment: datetime) -> datetime | None:
     try:
-        for candidate in CronSim(expression, local):
+        for candidate in CronSim(expression, moment.astimezone(zone)):
             due = candidate.astimezone(UTC)
             # A local time that comes twice may be named by its first coming, which can lie before the moment.
             if due > moment.astimezone(UTC):
@@ -53,6 +65,26 @@ def due_after(expression: str, zone: ZoneInfo, moment: datetime) -> datetime | N
     except (StopIteration, OverflowError):
         return None
     return None
+
+
+def _fresh_starts(zone: ZoneInfo, moment: int, end: int) -> Iterator[int]:
+    """Yield the second before each change of the clock and before the next full hour, between two times in seconds."""
+
+    def offset(second: int) -> timedelta | None:
+        return datetime.fromtimestamp(second, zone).utcoffset()
+
+    before = moment - _HOUR
+    while before < end:
+        after = min(before + 24 * _HOUR, end)
+        if offset(before) != offset(after):
+            early, late = before, after
+            while late - early > 1:
+                middle = (early + late) // 2
+                early, late = (middle, late) if offset(middle) == offset(before) else (early, middle)
+            shown = datetime.fromtimestamp(late, zone)
+            full = late + -(shown.minute * 60 + shown.second) % _HOUR
+            yield from (start for start in (early, full - 1) if start > moment)
+        before = after
 
 
 def latest_due(expression: str, zone: ZoneInfo, since: datetime, now: datetime) -> datetime | None:

@@ -42,13 +42,22 @@ BACKUP_NOTES_SCHEMA: Final = vol.Schema(
 
 @attrs.frozen
 class Verdict:
-    """What a check of a copy found. `size` and `files` are what it would restore."""
+    """What a check of a copy found. `size` and `files` are what it would restore.
+
+    `problems` may be kept and shown to anybody: of what is encrypted they name nothing. `told` is for whoever gave the
+    password; nothing keeps it.
+    """
 
     good: bool
     problems: tuple[str, ...] = ()
     files: int = 0
     size: int = 0
     checked: datetime = attrs.field(factory=lambda: datetime.now(UTC))
+    told: tuple[str, ...] = attrs.field(kw_only=True, eq=False, repr=False)
+
+    @told.default
+    def _same(self) -> tuple[str, ...]:
+        return self.problems
 
 
 class BackupSettings:
@@ -97,7 +106,7 @@ class BackupSettings:
         return self._checks.get(slug, {}).get(location or LOCAL_ATTRIBUTE)
 
     async def keep_check(self, slug: str, location: Location, verdict: Verdict) -> None:
-        self._checks.setdefault(slug, {})[location or LOCAL_ATTRIBUTE] = verdict
+        self._checks.setdefault(slug, {})[location or LOCAL_ATTRIBUTE] = attrs.evolve(verdict, told=verdict.problems)
         await self._save()
 
     async def forget_checks(self, known: Iterable[str]) -> None:

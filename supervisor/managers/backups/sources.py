@@ -20,7 +20,13 @@ from .progress import ByteProgress
 
 
 class Source(Protocol):
-    """A backup that was opened. Items are named as in the description: `share`, `addons/local`, an add-on's slug."""
+    """A backup that was opened. Items are named as in the description: `share`, `addons/local`, an add-on's slug.
+
+    `secret` tells whether it is encrypted.
+    """
+
+    @property
+    def secret(self) -> bool: ...
 
     def holds(self, item: str) -> bool: ...
 
@@ -52,6 +58,10 @@ class ArchiveSource:
     _archive: ArchiveReader
     _metadata: Metadata
     _keyring: Keyring | None
+
+    @property
+    def secret(self) -> bool:
+        return self._keyring is not None
 
     def holds(self, item: str) -> bool:
         return self._metadata.member(item) in self._archive.inner

@@ -28,6 +28,8 @@ def verify(backup: Backup, copy: Copy, keyring: Keyring | None, work: Work) -> V
         NotFound: the file has vanished.
     """
     problems: list[str] = []
+    # The same without what only those may know who know the password.
+    kept: list[str] = []
     files = size = 0
     try:
         with ArchiveReader(copy.path) as archive:
@@ -36,12 +38,16 @@ def verify(backup: Backup, copy: Copy, keyring: Keyring | None, work: Work) -> V
                 problems.append("its description has changed since it was listed")
             check_opens(backup, archive, keyring)
             problems += _missing(metadata, archive)
+            kept += problems
             for part in archive.inner.values():
                 try:
                     found = _check(metadata, part, keyring, work)
+                except WrongPassword:
+                    problems.append(f"{part.name} {NOT_OPENED}")
+                    kept.append(problems[-1])
                 except BackupError as err:
-                    reason = f" {NOT_OPENED}" if isinstance(err, WrongPassword) else f": {err}"
-                    problems.append(f"{part.name}{reason}")
+                    problems.append(f"{part.name}: {err}")
+                    kept.append(problems[-1] if keyring is None else f"{part.name}: {err.unnamed}")
                 else:
                     files += found.files
                     size += found.size
@@ -49,7 +55,8 @@ def verify(backup: Backup, copy: Copy, keyring: Keyring | None, work: Work) -> V
         if is_wrong_password(err):
             raise
         problems.append(str(err))
-    return Verdict(not problems, tuple(problems), files, size)
+        kept.append(str(err))
+    return Verdict(not problems, tuple(kept), files, size, told=tuple(problems))
 
 
 def expected(metadata: Metadata) -> dict[str, str]:
