@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from engine_stage import LABEL, NETWORK, free_port, spec, until
 
 from supervisor import errors
+from supervisor.drivers.docker import lifecycle
 from supervisor.drivers.docker.engine import Engine
 from supervisor.drivers.docker.logs import LogLine
 from supervisor.drivers.docker.model import ContainerInfo
@@ -301,12 +303,29 @@ async def test_commands_inside_give_output_and_exit_code(engine):
 async def test_a_one_shot_container_gives_its_output_and_goes(engine):
     result = await engine.containers.run_once(spec("once", "sh", "-c", "echo done; exit 4"), timeout=60)
     assert (result.exit_code, result.output) == (4, b"done\n")
-    for soon in (1, 0.01):
-        # Some time while it runs, and before it was even made.
-        with pytest.raises(errors.Timeout):
-            await engine.containers.run_once(spec("once", "sleep", "600"), timeout=soon)
-        with pytest.raises(errors.NotFound):
-            await engine.containers.inspect("addon_svtest_once")
+    with pytest.raises(errors.Timeout):
+        await engine.containers.run_once(spec("once", "sleep", "600"), timeout=1)
+    with pytest.raises(errors.NotFound):
+        await engine.containers.inspect("addon_svtest_once")
+
+
+async def test_a_one_shot_container_that_is_given_up_before_it_is_made_goes_too(engine, monkeypatch):
+    made = threading.Event()
+
+    def slow(*arguments: object) -> object:
+        time.sleep(0.3)
+        try:
+            return run(*arguments)
+        finally:
+            made.set()
+
+    run = lifecycle.run
+    monkeypatch.setattr(lifecycle, "run", slow)
+    with pytest.raises(errors.Timeout):
+        await engine.containers.run_once(spec("once", "sleep", "600"), timeout=0.05)
+    assert made.is_set()
+    with pytest.raises(errors.NotFound):
+        await engine.containers.inspect("addon_svtest_once")
 
 
 async def test_stats_count_cpu_and_memory(engine, monkeypatch):
