@@ -88,8 +88,9 @@ async def test_a_cancelled_pull_ends_its_stream(engine, registry, docker_client)
     docker_client.remove_image("local/test-slow:1", force=True)
     with serve_proxy(registry.host) as proxy:
         name, proxy.pause = f"{proxy.host}/svtest/slow", 0.2
-        pull = asyncio.create_task(engine.images.pull(name, "1", arch=ARCH))
-        await until(lambda: proxy.engine_requests("/blobs/") >= 2)
+        seen: list[PullProgress] = []
+        pull = asyncio.create_task(engine.images.pull(name, "1", arch=ARCH, progress=seen.append))
+        await until(lambda: pull.done() or any(progress.downloaded for progress in seen), 60)
         pull.cancel()
         with pytest.raises(asyncio.CancelledError):
             await pull
