@@ -426,7 +426,7 @@ async def test_a_full_disk_leaves_no_half_and_spares_what_is_there(house: Daemon
 
 
 async def test_a_backup_that_is_removed_while_all_is_stopped_for_it_is_restored_all_the_same(daemon: Daemon) -> None:
-    slug = daemon.add_on("slow", command="trap 'sleep 2; exit 0' TERM; while :; do sleep 0.1; done")
+    slug = daemon.add_on("slow", command="trap 'sleep 5; exit 0' TERM; while :; do sleep 0.1; done")
     await daemon.start()
     await daemon.install(slug, start=True)
     note = daemon.data / "addons" / "data" / slug / "note"

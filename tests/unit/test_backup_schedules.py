@@ -16,7 +16,7 @@ import voluptuous as vol
 
 from daemon import until
 from supervisor.errors import Busy, Conflict, Invalid, NotFound, SupervisorError, Unavailable
-from supervisor.events import BackupScheduleEnded, CoreState, EventBus
+from supervisor.events import BackupScheduleEnded, CoreState, EventBus, JobChanged
 from supervisor.jobs import JobManager
 from supervisor.jobs.job import JobError
 from supervisor.jobs.manager import JOBS_SCHEMA
@@ -188,6 +188,26 @@ async def test_a_backup_without_something_makes_an_issue_too_and_is_kept(clockwo
     clockwork.now += timedelta(days=1)
     await clockwork.manager.run_due()
     assert clockwork.issues(IssueType.BACKUP_SCHEDULE_FAILED) == []
+
+
+@pytest.mark.parametrize("error", [None, Unavailable("the disk is full")], ids=["good", "failed"])
+async def test_whoever_waits_for_the_job_finds_what_came_of_it(
+    clockwork: Clockwork, error: SupervisorError | None
+) -> None:
+    made = await nightly(clockwork)
+    clockwork.maker.error = error
+    found: list[tuple[bool, str | None, int, int]] = []
+
+    def look(event: JobChanged) -> None:
+        last = clockwork.manager.get(made.id).last
+        if event.job["name"] == "backup_schedule" and event.job["done"] and last is not None:
+            issues = clockwork.issues(IssueType.BACKUP_SCHEDULE_FAILED)
+            found.append((last.ended is not None, last.slug, len(issues), len(clockwork.maker.thinned)))
+
+    clockwork.bus.subscribe(JobChanged, look)
+    clockwork.now = datetime(2026, 6, 2, 1, 30, tzinfo=UTC)
+    await clockwork.manager.run_due()
+    assert found == [(True, "slug1", 0, 1) if error is None else (True, None, 1, 0)]
 
 
 async def test_it_waits_while_something_else_is_going_on_but_not_for_ever(clockwork: Clockwork) -> None:

@@ -300,34 +300,38 @@ class ScheduleManager:
         run = self._attempt(known.last, due)
         with self._busy(known.id):
             await self._note(known.id, run)
-            try:
-                async with self._jobs.run("backup_schedule", reference=known.id) as job:
-                    slug = await self._maker.make(known)
-                    problems = job.problems()
-            except (Busy, Blocked) as err:
-                if self._clock() - due < _PATIENCE:
-                    await self._note(known.id, known.last)
-                    raise
-                await self._failed(known, run, str(err))
-                raise
-            except SupervisorError as err:
-                await self._failed(known, run, str(err))
-                raise
-            except asyncio.CancelledError:
-                # Somebody cancelled the job. When the daemon ends it is tried again at the next start.
-                if self._daemon_state() in (CoreState.RUNNING, CoreState.FREEZE):
-                    await asyncio.shield(self._failed(known, run, "It was cancelled"))
-                raise
-            run = attrs.evolve(run, slug=slug)
-            if problems:
-                # A copy that never arrives, or an add-on that can't be saved, must not pass for a backup of all.
-                await self._failed(known, run, f"Not everything was saved: {'; '.join(problems)}")
-            else:
-                await self._note(known.id, attrs.evolve(run, ended=self._clock()))
-                self._resolution.dismiss_issue_of(IssueType.BACKUP_SCHEDULE_FAILED, ContextType.SYSTEM, known.id)
-                self._bus.publish(BackupScheduleEnded(known.id, slug, None))
-            await self._thin_out(known)
+            # What came of it is written down inside: whoever waits for the job looks at the schedule next.
+            async with self._jobs.run("backup_schedule", reference=known.id) as job:
+                slug = await self._made(known, run)
+                run = attrs.evolve(run, slug=slug)
+                if problems := job.problems():
+                    # A copy that never arrives, or an add-on that can't be saved, must not pass for a backup of all.
+                    await self._failed(known, run, f"Not everything was saved: {'; '.join(problems)}")
+                else:
+                    await self._note(known.id, attrs.evolve(run, ended=self._clock()))
+                    self._resolution.dismiss_issue_of(IssueType.BACKUP_SCHEDULE_FAILED, ContextType.SYSTEM, known.id)
+                    self._bus.publish(BackupScheduleEnded(known.id, slug, None))
+                await self._thin_out(known)
             return slug
+
+    async def _made(self, known: Schedule, run: LastRun) -> str:
+        """Make the backup; a failure is noted."""
+        try:
+            return await self._maker.make(known)
+        except (Busy, Blocked) as err:
+            if self._clock() - run.due < _PATIENCE:
+                await self._note(known.id, known.last)
+                raise
+            await self._failed(known, run, str(err))
+            raise
+        except SupervisorError as err:
+            await self._failed(known, run, str(err))
+            raise
+        except asyncio.CancelledError:
+            # Somebody cancelled the job. When the daemon ends it is tried again at the next start.
+            if self._daemon_state() in (CoreState.RUNNING, CoreState.FREEZE):
+                await asyncio.shield(self._failed(known, run, "It was cancelled"))
+            raise
 
     @contextmanager
     def _busy(self, identifier: str) -> Iterator[None]:
@@ -361,12 +365,12 @@ class ScheduleManager:
             async with self._jobs.run("backup_verification", cancellable=True):
                 passwords = {known.id: known.password for known in self._known.values() if known.password is not None}
                 wrong = await self._maker.verify(self._plan.share, passwords)
-            await self._note_check(attrs.evolve(run, ended=self._clock(), error="; ".join(wrong) or None))
-        self._resolution.dismiss_issue_of(IssueType.BACKUP_VERIFICATION_FAILED, ContextType.SYSTEM)
-        if wrong:
-            self._resolution.raise_issue(
-                IssueType.BACKUP_VERIFICATION_FAILED, ContextType.SYSTEM, extra={"problems": wrong[:20]}
-            )
+                await self._note_check(attrs.evolve(run, ended=self._clock(), error="; ".join(wrong) or None))
+                self._resolution.dismiss_issue_of(IssueType.BACKUP_VERIFICATION_FAILED, ContextType.SYSTEM)
+                if wrong:
+                    self._resolution.raise_issue(
+                        IssueType.BACKUP_VERIFICATION_FAILED, ContextType.SYSTEM, extra={"problems": wrong[:20]}
+                    )
 
     async def _note_check(self, run: LastRun) -> None:
         await self._save(self._known, attrs.evolve(self._plan, last=run))
