@@ -3,21 +3,60 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from supervisor.drivers.docker.model import ContainerInfo, ContainerSummary, container_info, container_summary
+from supervisor.drivers.docker.model import (
+    ContainerInfo,
+    ContainerSummary,
+    EngineInfo,
+    container_info,
+    container_summary,
+)
 from supervisor.drivers.docker.watch import Watch
-from supervisor.events import ContainerState, ContainerStateChanged, EventBus
+from supervisor.events import ContainerState, ContainerStateChanged, EngineAvailabilityChanged, EventBus
 
 NAME = "addon_local_lamp"
 LABELS = {"supervisor_managed": ""}
 
 
+class Session:
+    """Tells events until `ends`."""
+
+    info = EngineInfo("20.10", "1.41", "overlay2", "json-file", "1", "/")
+
+    def __init__(self) -> None:
+        self.quick = self
+        self.ends = threading.Event()
+
+    @contextmanager
+    def open(self, *_: object, **__: object) -> Iterator[Session]:
+        yield self
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        self.ends.wait()
+        yield from ()
+
+
 class Link:
-    """A connection that is never opened."""
+    """A connection to an engine that answers whenever somebody asks."""
 
     on_suspect: Any = None
+
+    def __init__(self) -> None:
+        self.sessions: list[Session] = []
+
+    async def connect(self) -> Session:
+        self.sessions.append(Session())
+        return self.sessions[-1]
+
+    async def alive(self) -> bool:
+        return True
+
+    def use(self, _session: Session) -> None: ...
 
 
 class Containers:
@@ -65,3 +104,19 @@ async def test_what_an_event_told_while_a_container_was_looked_at_is_not_undone_
 
 async def test_an_event_from_before_the_look_counts_less_than_the_answer() -> None:
     assert await told(event("die", time.time() - 60, exitCode="1")) == [ContainerState.FAILED, ContainerState.RUNNING]
+
+
+async def test_an_engine_that_was_restarted_before_anybody_looked_is_told_as_one_that_came_back() -> None:
+    bus, again = EventBus(), asyncio.Event()
+    link = Link()
+    watch = Watch(link, Containers(lambda: None), bus)  # type: ignore[arg-type] - as above
+    await watch.start()
+    bus.subscribe(EngineAvailabilityChanged, lambda event: event.available and again.set())
+    link.sessions[0].ends.set()
+    try:
+        await asyncio.wait_for(again.wait(), 30)
+        assert watch.available
+    finally:
+        for session in link.sessions:
+            session.ends.set()
+        await watch.stop()

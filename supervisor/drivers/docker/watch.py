@@ -167,10 +167,11 @@ class Watch:
             session.retire()
             raise Unavailable("The Docker engine does not tell its events")
         self._link.use(session)
-        if not self._available:
-            self._available = True
-            _LOGGER.info("Docker engine %s is there", session.info.version)
-            self._bus.publish(EngineAvailabilityChanged(available=True))
+        # Told also when its absence was not noticed. One that is restarted ends its events, and answers the ping that
+        # follows, which waited at its socket, when it is back.
+        self._available = True
+        _LOGGER.info("Docker engine %s is there", session.info.version)
+        self._bus.publish(EngineAvailabilityChanged(available=True))
         return stream
 
     async def _until_broken(self) -> None:
