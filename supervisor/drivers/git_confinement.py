@@ -28,7 +28,8 @@ _LOGGER = logging.getLogger(__name__)
 # Made by the package where systemd-sysusers runs; every Debian has the other.
 ACCOUNTS: Final = ("supervisor-git", "nobody")
 MAX_MEMORY: Final = 2048 * MIB
-_PROBE_SECONDS: Final = 10
+# Only a machine that is very busy needs that long for nothing; one that is taken for unable runs git with fewer bounds.
+_PROBE_SECONDS: Final = 60
 _NO_NEW: Final = ("setpriv", "--no-new-privs")
 # Git asks access(2), for which capabilities count only with this bit.
 _READER: Final = (
