@@ -144,14 +144,12 @@ def test_a_restore_asks_first(command: Run, daemon: FakeDaemon) -> None:
 
 def test_a_check_says_what_is_wrong(command: Run, daemon: FakeDaemon) -> None:
     verdict = {"checked": "x", "good": True, "problems": [], "files": 7, "size": 2048}
-    daemon.answers[("POST", f"/backups/{SLUG}/verify")] = {"job_id": UUID}
-    daemon.answers[("GET", f"/backups/{SLUG}/info")] = {**BACKUP, "verification": {".local": verdict}}
+    asked = ("POST", f"/backups/{SLUG}/verify")
+    daemon.answers[asked] = {"job_id": UUID, **verdict}
     assert command("backups", "verify", SLUG).out == f"Backup {SLUG} is good: 7 files, 2.0 KiB\n"
-    whole = {**verdict, "files": 0, "size": 0}
-    daemon.answers[("GET", f"/backups/{SLUG}/info")] = {**BACKUP, "verification": {".local": whole}}
+    daemon.answers[asked] = {"job_id": UUID, **verdict, "files": 0, "size": 0}
     assert command("backups", "verify", SLUG).out == f"Backup {SLUG} is good\n"
-    bad = {**verdict, "good": False, "problems": ["ssl.tar.gz: cut off"]}
-    daemon.answers[("GET", f"/backups/{SLUG}/info")] = {**BACKUP, "verification": {".local": bad}}
+    daemon.answers[asked] = {"job_id": UUID, **verdict, "good": False, "problems": ["ssl.tar.gz: cut off"]}
     result = command("backups", "verify", SLUG)
     assert result.code != 0
     assert "ssl.tar.gz: cut off" in result.err
