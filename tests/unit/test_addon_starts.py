@@ -12,7 +12,7 @@ import pytest
 
 from addon_house import House, port_taken, refused
 from supervisor.drivers.pulse import Door
-from supervisor.errors import Busy, Internal, SupervisorError
+from supervisor.errors import Busy, Internal, NotFound, SupervisorError
 from supervisor.events import AddonState, AddonStateChanged, AddonTokenChanged
 from supervisor.jobs import Job
 from supervisor.lifecycle import BOOT_STAGES
@@ -186,6 +186,16 @@ async def test_a_missing_image_is_an_issue_that_repair_helps_against(house: Hous
     assert house.suggestions() == ["execute_repair"]
     house.engine.images.missing.clear()
     await house.runner.start(lamp)
+    assert house.issues() == []
+
+
+async def test_an_internal_network_that_is_not_made_yet_is_no_missing_image(house: House) -> None:
+    lamp = await house.install()
+    house.engine.refuse = [NotFound("network supervisor not found")]
+    with pytest.raises(SupervisorError) as caught:
+        await house.runner.start(lamp)
+    assert caught.value.key == "app_unknown_error"
+    assert (lamp.state, lamp.last_error) == (AddonState.ERROR, "network supervisor not found")
     assert house.issues() == []
 
 

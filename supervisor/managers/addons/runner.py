@@ -281,17 +281,19 @@ class AddonRunner:
             addon.fail(str(err))
             raise
         except SupervisorError as err:
-            raise self._start_failed(addon, err) from err
+            raise await self._start_failed(addon, err) from err
         addon.started(info)
         self._resolution.dismiss_issue_of(IssueType.MISSING_IMAGE, ContextType.ADDON, addon.slug)
         self._resolution.dismiss_issue_of(IssueType.APP_PORT_CONFLICT, ContextType.ADDON, addon.slug)
         # They may have been changed while the container was being made.
         await self._limits.apply(addon)
 
-    def _start_failed(self, addon: Addon, err: SupervisorError) -> SupervisorError:
+    async def _start_failed(self, addon: Addon, err: SupervisorError) -> SupervisorError:
         """Put the add-on in error and return what its caller is told."""
+        # What is not there may also be the internal network, while an engine that came back is made ready.
+        image_is_gone = isinstance(err, NotFound) and await self._image_is_gone(addon)
         addon.fail(str(err))
-        if isinstance(err, NotFound):
+        if image_is_gone:
             self._raise_issue(IssueType.MISSING_IMAGE, addon, SuggestionType.EXECUTE_REPAIR)
             return ADDON_UNKNOWN(app=addon.slug)
         if err.key == DOCKER_PORT_CONFLICT.key:
@@ -301,6 +303,12 @@ class AddonRunner:
             reason = str(err).removeprefix(f"{addon.container_name} can't start: ")
             return ADDON_NOT_POSSIBLE_HERE(app=addon.slug, reason=reason)
         return ADDON_UNKNOWN(app=addon.slug)
+
+    async def _image_is_gone(self, addon: Addon) -> bool:
+        try:
+            return not await self._engine.images.exists(addon.record.image_reference)
+        except SupervisorError:
+            return False
 
     def _check_ports(self, addon: Addon) -> None:
         """Name the add-on that has a port already; about the rest of the machine only the engine can tell."""
