@@ -8,6 +8,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 import trouble_engine
 from trouble_engine import TroubleEngine
 
-from daemon import DOCKER_URL, clear, until
+from daemon import DOCKER_URL, clear, until, within
 from loop_disk import LoopDisk, engine_process, run
 from stepping_house import BACKUP, COLD, HOT, ITEMS, PART, PASSWORD, RESTORE, Deed, House
 
@@ -215,7 +216,9 @@ async def test_a_place_for_backups_that_hangs_holds_nobody_else(
             await until(lambda: house.done, 60, lambda: house.daemon.log)
             # It hangs as long as it is not let go on: who waited for it would not be answered at all.
             for path in ("/info", "/backups", "/addons", "/jobs/info"):
+                began = time.monotonic()
                 assert (await house.daemon.ask("GET", path, seconds=30)).status == 200, path
+                assert within(1, began), path
             assert not making.done()
         finally:
             run("fsfreeze", "--unfreeze", str(disk.place))

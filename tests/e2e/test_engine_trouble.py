@@ -19,8 +19,6 @@ from trouble_engine import TroubleEngine
 
 from daemon import Daemon, container_id, until, within
 
-# Well below what anybody waits for an engine that does not answer, however busy the machine is.
-QUICK_SECONDS = 5.0
 ASKED = (
     "/info",
     "/addons",
@@ -73,18 +71,18 @@ async def states(daemon: Daemon) -> dict[str, str]:
 
 
 async def assert_quick(daemon: Daemon) -> None:
-    """Every question is answered without waiting for the engine."""
+    """Every question is answered well within a second."""
     for path in ASKED:
         began = time.monotonic()
         answer = await daemon.ask("GET", path)
         assert (answer.status, path) == (200, path), answer.text
-        assert within(QUICK_SECONDS, began), path
+        assert within(1, began), path
 
 
 async def assert_refused_clearly(daemon: Daemon, path: str) -> None:
     began = time.monotonic()
     answer = await daemon.ask("POST", path)
-    assert within(QUICK_SECONDS, began), path
+    assert within(1, began), path
     assert answer.status == 400, answer.text
     assert "the Docker engine is not" in answer.body["message"]
 
@@ -104,7 +102,7 @@ async def test_a_daemon_without_an_engine_waits_for_one(house: Daemon, engine: T
     refused = await house.ask("POST", "/store/addons/local_worker/install")
     assert (refused.status, refused.body["result"]) == (400, "error")
     assert "Docker engine" in refused.body["message"]
-    assert within(QUICK_SECONDS, began)
+    assert within(1, began)
     assert await states(house) == {}
     assert not (house.data / "addons" / "data" / "local_worker").exists()
     await until(lambda: "The Docker engine does not answer" in house.log, 30)
@@ -228,7 +226,7 @@ async def test_a_daemon_told_to_stop_while_the_engine_hangs_stops(working: Daemo
         working.process.terminate()
         began = time.monotonic()
         code = await asyncio.wait_for(working.process.wait(), 60)
-        took = time.monotonic() - began
+        in_time = within(25, began)
         for task in waiting:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -237,7 +235,7 @@ async def test_a_daemon_told_to_stop_while_the_engine_hangs_stops(working: Daemo
         engine.send(signal.SIGCONT)
     await working.end()
     assert code == 0
-    assert took < 40, took
+    assert in_time
     await working.start()
     await until(lambda: _is(working, worker="started", guarded="started"), 30, lambda: working.log)
 
