@@ -608,13 +608,13 @@ async def test_stopping_ends_a_clone_in_the_background(store: Store, upstream: U
 
 
 async def longest_stall(work: Callable[[], Awaitable[None]]) -> float:
-    """Return the longest time in seconds that the loop computed without a turn while `work` ran."""
+    """Return the longest time in seconds that the loop did not turn while `work` ran."""
     longest = 0.0
     task = asyncio.ensure_future(work())
     while not task.done():
-        begin = time.thread_time()
+        begin = time.perf_counter()
         await asyncio.sleep(0.001)
-        longest = max(longest, time.thread_time() - begin)
+        longest = max(longest, time.perf_counter() - begin)
     await task
     return longest
 
@@ -629,10 +629,10 @@ async def test_a_reload_of_five_hundred_unchanged_manifests_is_quick_and_does_no
     took: list[float] = []
     stalls: list[float] = []
     # The best of a few: others use this machine, too.
-    while len(took) < 10 and not (took and min(took) < 0.3 and min(stalls) < 0.05):
-        begin = time.process_time()
+    while len(took) < 30 and not (took and min(took) < 0.3 and min(stalls) < 0.05):
+        begin = time.perf_counter()
         stalls.append(await longest_stall(store.manager.reload))
-        took.append(time.process_time() - begin)
+        took.append(time.perf_counter() - begin)
     print(f"500 unchanged: {min(took) * 1000:.0f} ms, stall {min(stalls) * 1000:.0f} ms")  # noqa: T201 - the measurement is part of the result
     assert len(store.manager.addons) == 500
     assert min(took) < 0.3
